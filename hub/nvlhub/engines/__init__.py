@@ -1,0 +1,1 @@
+"""What really runs things, behind one contract (:mod:`nvlhub.engines.base`)."""

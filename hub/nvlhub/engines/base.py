@@ -1,0 +1,104 @@
+"""The contract of an engine: what really runs the tasks of leases.
+
+An engine is driven by the run loop alone (:mod:`nvlhub.run`), from one thread. It decides nothing: which GPUs a
+task gets is in the :class:`Task`. It keeps nothing in memory that it needs after a restart: what it must know to
+find or stop a task again is in the handle, which the run loop saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from nvlhub.flow.placement import Domain, Placement
+from nvlhub.wire import Kind, Mailbox
+
+Scalar = str | int | float | bool | None
+Handle = Mapping[str, Scalar]
+"""What an engine needs to find a task again: flat JSON, saved with the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to start: the node agent of a lease, on the GPUs of its placement."""
+
+    lease_id: str
+    kind: Kind
+    user: str
+    placement: Placement
+    mailbox: Mailbox
+    seconds: int
+    """Longest time it may run; an engine with a time limit of its own sets it to this plus its grace."""
+
+
+class Sight(Enum):
+    """What an engine sees of a task."""
+
+    PENDING = "pending"
+    """Accepted, not running yet (a queue of the engine's own)."""
+    RUNNING = "running"
+    GONE = "gone"
+    """Ended, or never started."""
+    BROKEN = "broken"
+    """Ended by a failure of the machine or the engine: the time is refunded."""
+    UNKNOWN = "unknown"
+    """The engine cannot tell now: nothing may be concluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One task as the engine sees it; `handle` is set when the engine found it by its lease id alone."""
+
+    sight: Sight
+    handle: Handle | None = None
+
+
+class EngineError(Exception):
+    """The engine could not start a task; the text says why, for the user and the admin."""
+
+
+class Engine(Protocol):
+    """What the run loop asks of an engine."""
+
+    name: str
+    simulated: bool
+    """Whether the GPUs are simulated: shown wherever devices are shown."""
+    gpu_model: str
+
+    def capacity(self) -> tuple[Domain, ...]:
+        """Return the domains with their trays and GPUs, all free; GPUs out of service are marked so.
+
+        Called at the start of the portal and every minute after. Names and indices are stable.
+        """
+        ...
+
+    def devices(self, placement: Placement) -> tuple[str, ...]:
+        """Return the device names of a placement in its order: GPU UUIDs, or ``SIM-...``. Called when one is shown."""
+        ...
+
+    def start(self, task: Task) -> Iterator[Handle]:
+        """Start `task`, yielding what must be remembered *before* each step that would be hard to find again.
+
+        The run loop saves each yielded handle before it asks for the next; the last one is the handle of the
+        running task. Closing the iterator early must leave nothing behind that :meth:`stop` with the last handle
+        cannot end. Raises :class:`EngineError` when it cannot start; then nothing of the task is left.
+        """
+        ...
+
+    def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
+        """Return what is seen of every task (lease id -> handle, possibly half-made), in one look.
+
+        Called every few seconds, and at the start of the portal. Must find a task whose last handle was not
+        saved (by its lease id).
+        """
+        ...
+
+    def stop(self, lease_id: str, handle: Handle) -> None:
+        """End the task and everything it started; asked again it does no harm. Returns without waiting for the end."""
+        ...
+
+    def strays(self, known: frozenset[str]) -> frozenset[str]:
+        """Return lease ids of tasks that run here although `known` lacks them. Called every minute; they are stopped."""
+        ...

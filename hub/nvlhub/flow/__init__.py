@@ -1,0 +1,1 @@
+"""Decisions: functions of their arguments, without I/O, clock or randomness."""

@@ -1,0 +1,238 @@
+"""The states of a lease, as a table, and the one function that moves a lease through them.
+
+    asked --> held --> placed --> starting --> running --> ending --> settled
+      |         `---------`----------`-----------`----------^
+      `--> refused
+
+What an event means for a lease stands in :data:`MOVES` alone: a state and an event give the next state and what is
+to be done then. An order that the table lacks is an error of the caller (:class:`IllegalMoveError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import assert_never
+
+from nvlhub.flow.placement import Placement
+from nvlhub.wire import EndReason, Kind, Mailbox, Span, State
+
+
+class Effect(Enum):
+    """What the run loop does after a move."""
+
+    PLACE = "place"
+    START = "start"
+    STOP = "stop"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to hold GPUs from a start until a deadline, as saved. Times in Unix seconds."""
+
+    id: str
+    state: State
+    user: str
+    project: str
+    programme: str
+    profile: str
+    version: int
+    pool: str
+    kind: Kind
+    gpus: int
+    span: Span
+    seconds: int
+    factor_milli: int
+    asked_at: int
+    award: int = 0
+    held: int = 0
+    charged: int = 0
+    refunded: int = 0
+    idle: int | None = None
+    label: str = ""
+    server: str = ""
+    mailbox: Mailbox | None = None
+    placement: Placement = ()
+    handle: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    started_at: int | None = None
+    beat_at: int | None = None
+    idle_seconds: int = 0
+    ended_at: int | None = None
+    end_reason: EndReason | None = None
+    note: str = ""
+    """What the engine said when it could not."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When it ends at the latest; None until it runs."""
+        return None if self.started_at is None else self.started_at + self.seconds
+
+    @property
+    def active(self) -> bool:
+        """Whether it still holds anything."""
+        return self.state not in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The award set `held` aside."""
+
+    award: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The rules said no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """There is room: these GPUs."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The engine is about to take a step; this is what finds it again."""
+
+    handle: Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The engine has started the task."""
+
+    handle: Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The engine sees the task running: the meter runs from `at`."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """The holder is alive."""
+
+    at: int
+    idle_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """More time was paid for."""
+
+    seconds: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """It is over at `at`, for `reason`; `note` is the engine's word, if it has one."""
+
+    reason: EndReason
+    at: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The engine has nothing of it any more."""
+
+    charged: int
+    refunded: int = 0
+
+
+Event = Approved | Denied | Placed | Saved | Launched | Seen | Beaten | Extended | End | Gone
+
+MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
+    State.ASKED: {Approved: (State.HELD, Effect.PLACE), Denied: (State.REFUSED, None)},
+    State.HELD: {
+        Beaten: (State.HELD, None),
+        Placed: (State.PLACED, Effect.START),
+        End: (State.ENDING, Effect.STOP),
+    },
+    State.PLACED: {
+        Beaten: (State.PLACED, None),
+        Saved: (State.PLACED, None),
+        Launched: (State.STARTING, None),
+        End: (State.ENDING, Effect.STOP),
+    },
+    State.STARTING: {
+        Beaten: (State.STARTING, None),
+        Seen: (State.RUNNING, None),
+        End: (State.ENDING, Effect.STOP),
+    },
+    State.RUNNING: {
+        Beaten: (State.RUNNING, None),
+        Extended: (State.RUNNING, None),
+        End: (State.ENDING, Effect.STOP),
+    },
+    State.ENDING: {Gone: (State.SETTLED, Effect.SETTLE)},
+    State.SETTLED: {},
+    State.REFUSED: {},
+}
+
+FINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+
+RESUME: Mapping[State, Effect | None] = {
+    State.ASKED: None,
+    State.HELD: Effect.PLACE,
+    State.PLACED: Effect.START,
+    State.STARTING: None,
+    State.RUNNING: None,
+    State.ENDING: Effect.STOP,
+    State.SETTLED: None,
+    State.REFUSED: None,
+}
+"""What a restarted run loop does first with a lease that it finds in a state."""
+
+
+class IllegalMoveError(Exception):
+    """The table has no such move: the caller is wrong."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"a lease that is {state} cannot take {type(event).__name__}")
+
+
+def advance(lease: Lease, event: Event) -> tuple[Lease, Effect | None]:
+    """Move `lease` by `event`; return it as it is then, and what is to be done.
+
+    Raises `IllegalMoveError` for an event that has no place in its state.
+    """
+    move = MOVES[lease.state].get(type(event))
+    if move is None:
+        raise IllegalMoveError(lease.state, event)
+    state, effect = move
+    return replace(_told(lease, event), state=state), effect
+
+
+def _told(lease: Lease, event: Event) -> Lease:
+    match event:
+        case Approved(award, held):
+            return replace(lease, award=award, held=held)
+        case Placed(placement):
+            return replace(lease, placement=placement)
+        case Saved(handle) | Launched(handle):
+            return replace(lease, handle=dict(handle))
+        case Seen(at):
+            return replace(lease, started_at=at, beat_at=at)
+        case Beaten(at, idle_seconds):
+            return replace(lease, beat_at=at, idle_seconds=idle_seconds)
+        case Extended(seconds, units):
+            return replace(lease, seconds=lease.seconds + seconds, held=lease.held + units)
+        case End(reason, at, note):
+            return replace(lease, end_reason=reason, ended_at=at, note=note)
+        case Gone(charged, refunded):
+            # What the agent needed to start is a secret that nobody needs any more.
+            return replace(lease, charged=charged, refunded=refunded, mailbox=None, handle={})
+        case Denied():
+            return lease
+        case _:
+            assert_never(event)

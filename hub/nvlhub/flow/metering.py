@@ -1,0 +1,69 @@
+"""A lease and the time -> seconds run, and whether it must end or its holder must be warned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvlhub.flow.lease import Lease
+from nvlhub.wire import EndReason, State
+
+WARN_BEFORE = (15 * 60, 5 * 60)
+"""Seconds before the deadline at which the holder is told."""
+
+IDLE_WARNING = 5 * 60
+"""Seconds before an idle end at which the holder is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the holder should know: `slug` names the sentence, `seconds` are left."""
+
+    slug: str
+    seconds: int
+
+
+def seconds_run(lease: Lease, grace: int) -> int:
+    """Return the whole seconds that `lease` ran and pays for.
+
+    From when the engine saw it running to its end, never beyond the deadline, never negative whatever the clock
+    did. A lease that went silent pays for `grace` seconds after its last sign of life at most.
+    """
+    if lease.started_at is None or lease.ended_at is None:
+        return 0
+    end = lease.ended_at
+    if lease.end_reason is EndReason.LOST:
+        end = min(end, (lease.beat_at or lease.started_at) + grace)
+    return min(max(0, end - lease.started_at), lease.seconds)
+
+
+def charge(lease: Lease, grace: int) -> int:
+    """Return the charge in milli-GPU-seconds: GPUs x seconds run x factor. Never above what is held."""
+    return lease.gpus * seconds_run(lease, grace) * lease.factor_milli
+
+
+def due(lease: Lease, now: int, grace: int, listening_since: int) -> EndReason | None:
+    """Tell whether a lease must end now, and why.
+
+    `listening_since` is when the portal began to hear heartbeats: its own downtime is nobody's silence.
+    """
+    if lease.state not in {State.HELD, State.PLACED, State.STARTING, State.RUNNING}:
+        return None
+    if lease.deadline is not None and now >= lease.deadline:
+        return EndReason.DEADLINE
+    if now - max(lease.beat_at or lease.asked_at, listening_since) > grace:
+        return EndReason.LOST
+    if lease.state is State.RUNNING and lease.idle is not None and lease.idle_seconds >= lease.idle:
+        return EndReason.IDLE
+    return None
+
+
+def warning(lease: Lease, now: int) -> Notice | None:
+    """Return what the holder of a running lease should be told now, the most urgent first."""
+    if lease.state is not State.RUNNING or lease.deadline is None:
+        return None
+    left = lease.deadline - now
+    if left <= max(WARN_BEFORE):
+        return Notice("deadline-near", max(0, left))
+    if lease.idle is not None and lease.idle - lease.idle_seconds <= min(IDLE_WARNING, lease.idle // 2):
+        return Notice("idle-near", max(0, lease.idle - lease.idle_seconds))
+    return None

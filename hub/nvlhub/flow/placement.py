@@ -1,0 +1,198 @@
+"""Domains and a request for GPUs -> a placement, or none.
+
+    domain   the GPUs that reach each other by NVLink
+    tray     one compute node in it: 4 GPUs, two halves (superchips) of 2
+    segment  16 trays taken together when a request reaches across domains
+
+The rules, each comparison ending in a total order (domain order as given, tray index, GPU index), so that equal
+inputs place equally:
+
+- 1 to 4 GPUs share one tray: the tray with the fewest free GPUs that fits, then the domain with the fewest free
+  GPUs, then order. Two GPUs prefer a whole superchip, one GPU prefers a superchip that is already broken.
+- More than 4: whole trays. One domain, unless the span is ``fabric``: the domain with the fewest free whole trays
+  that fits. Least-free tray first keeps the most whole trays; domain-first packing breaks them.
+- ``fabric`` above one domain: segments of 16 trays, each inside one domain; 16 of 18 is what stays schedulable
+  when trays fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nvlhub.wire import Share, Span
+
+GPUS_PER_TRAY = 4
+SEGMENT_TRAYS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tray:
+    """One compute node: which of its GPUs are free, by index from 0. `index` counts from 1."""
+
+    index: int
+    free: frozenset[int]
+    size: int = GPUS_PER_TRAY
+    in_service: bool = True
+
+    @property
+    def usable(self) -> frozenset[int]:
+        """The GPUs that may be handed out now."""
+        return self.free if self.in_service else frozenset()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all GPUs of the tray are free and in service."""
+        return self.in_service and len(self.free) == self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One NVLink domain; `trays` in order of index."""
+
+    name: str
+    trays: tuple[Tray, ...]
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs that may be handed out now."""
+        return sum(len(tray.usable) for tray in self.trays)
+
+    @property
+    def size(self) -> int:
+        """All GPUs, whatever their state."""
+        return sum(tray.size for tray in self.trays)
+
+    @property
+    def whole_trays(self) -> tuple[Tray, ...]:
+        """Trays that are free as a whole."""
+        return tuple(tray for tray in self.trays if tray.whole)
+
+
+Placement = tuple[Share, ...]
+"""GPUs by tray, in order of domain and tray."""
+
+
+def place(gpus: int, span: Span, domains: Sequence[Domain]) -> Placement | None:
+    """Choose GPUs for a request, or return None when there is no room now."""
+    if gpus <= GPUS_PER_TRAY:
+        return _in_tray(gpus, domains)
+    trays = -(-gpus // GPUS_PER_TRAY)
+    found = _in_domain(trays, domains)
+    if found is None and span is Span.FABRIC:
+        found = _segments(trays, domains)
+    return found
+
+
+def fits_ever(gpus: int, span: Span, domains: Sequence[Domain]) -> bool:
+    """Tell whether a request could be placed if everything in service were free."""
+    return place(gpus, span, [_emptied(domain) for domain in domains]) is not None
+
+
+def count_free(gpus: int, span: Span, domains: Sequence[Domain]) -> int:
+    """Return how many such requests could be placed now, one after the other."""
+    if gpus <= GPUS_PER_TRAY:
+        return sum(len(tray.usable) // gpus for domain in domains for tray in domain.trays)
+    trays = -(-gpus // GPUS_PER_TRAY)
+    whole = [len(domain.whole_trays) for domain in domains]
+    if span is Span.FABRIC and trays > SEGMENT_TRAYS:
+        return sum(count // SEGMENT_TRAYS for count in whole) // -(-trays // SEGMENT_TRAYS)
+    return sum(count // trays for count in whole)
+
+
+def without(domains: Iterable[Domain], placements: Iterable[Placement]) -> tuple[Domain, ...]:
+    """Return the domains with the GPUs of `placements` taken."""
+    return _changed(domains, placements, lambda free, gpus: free - gpus)
+
+
+def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tuple[Domain, ...]:
+    """Return the domains with the GPUs of `placements` free again."""
+    return _changed(domains, placements, lambda free, gpus: free | gpus)
+
+
+def _changed(domains, placements, change) -> tuple[Domain, ...]:  # type: ignore[no-untyped-def]
+    touched: dict[str, dict[int, frozenset[int]]] = {}
+    for placement in placements:
+        for share in placement:
+            trays = touched.setdefault(share.domain, {})
+            trays[share.tray] = trays.get(share.tray, frozenset()) | frozenset(share.gpus)
+    return tuple(_with_trays(domain, touched.get(domain.name), change) for domain in domains)
+
+
+def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, change) -> Domain:  # type: ignore[no-untyped-def]
+    if not touched:
+        return domain
+    return replace(
+        domain,
+        trays=tuple(
+            replace(tray, free=change(tray.free, touched[tray.index])) if tray.index in touched else tray
+            for tray in domain.trays
+        ),
+    )
+
+
+def _emptied(domain: Domain) -> Domain:
+    return replace(
+        domain, trays=tuple(replace(tray, free=frozenset(range(tray.size))) for tray in domain.trays)
+    )
+
+
+def _in_tray(gpus: int, domains: Sequence[Domain]) -> Placement | None:
+    best: tuple[int, bool, int] | None = None
+    chosen: tuple[Domain, Tray] | None = None
+    for domain in domains:
+        fullness = domain.free_gpus
+        if fullness < gpus:
+            continue
+        for tray in domain.trays:
+            if len(tray.usable) < gpus:
+                continue
+            rank = (len(tray.usable), gpus == 2 and not _whole_halves(tray.usable), fullness)
+            if best is None or rank < best:
+                best, chosen = rank, (domain, tray)
+    if chosen is None:
+        return None
+    domain, tray = chosen
+    return (Share(domain=domain.name, tray=tray.index, gpus=_pick(gpus, tray.usable)),)
+
+
+def _whole_halves(free: frozenset[int]) -> list[int]:
+    """First GPUs of the superchips that are free as a whole."""
+    return [gpu for gpu in sorted(free) if gpu % 2 == 0 and gpu + 1 in free]
+
+
+def _pick(gpus: int, free: frozenset[int]) -> tuple[int, ...]:
+    whole = _whole_halves(free)
+    if gpus == 2 and whole:
+        return (whole[0], whole[0] + 1)
+    paired = {gpu for first in whole for gpu in (first, first + 1)}
+    # GPUs whose neighbour is taken go first, so that superchips stay whole.
+    return tuple(sorted(sorted(free, key=lambda gpu: (gpu in paired, gpu))[:gpus]))
+
+
+def _in_domain(trays: int, domains: Sequence[Domain]) -> Placement | None:
+    fitting = [domain for domain in domains if len(domain.whole_trays) >= trays]
+    if not fitting:
+        return None
+    domain = min(fitting, key=lambda domain: len(domain.whole_trays))
+    return _take(domain, trays)
+
+
+def _segments(trays: int, domains: Sequence[Domain]) -> Placement | None:
+    found: list[Share] = []
+    by_room = sorted(domains, key=lambda domain: len(domain.whole_trays))
+    for domain in by_room:
+        segments = len(domain.whole_trays) // SEGMENT_TRAYS
+        taken = min(segments * SEGMENT_TRAYS, trays)
+        found.extend(_take(domain, taken))
+        trays -= taken
+        if not trays:
+            return tuple(found)
+    return None
+
+
+def _take(domain: Domain, trays: int) -> Placement:
+    return tuple(
+        Share(domain=domain.name, tray=tray.index, gpus=tuple(sorted(tray.free)))
+        for tray in domain.whole_trays[:trays]
+    )

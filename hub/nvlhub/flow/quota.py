@@ -1,0 +1,153 @@
+"""Balance and caps x request -> a hold, or a refusal that says what would be allowed.
+
+Which award pays is fixed: the one that ends first, then the oldest, among those that last until the deadline and
+have enough left. One lease is paid by one award.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nvlhub.flow.placement import GPUS_PER_TRAY
+from nvlhub.flow.request import SHORTEST, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Award:
+    """GPU-hours given to a project in one pool; amounts in milli-GPU-seconds, times in Unix seconds."""
+
+    id: int
+    awarded: int
+    charged: int
+    held: int
+    starts: int
+    ends: int
+    cap: int | None = None
+    """GPUs held at once; None = no cap."""
+
+    @property
+    def left(self) -> int:
+        """What can still be set aside."""
+        return self.awarded - self.charged - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """GPUs held now, waiting starts included: they will be held as soon as there is room."""
+
+    user: int = 0
+    """By this user in this project."""
+    project: int = 0
+    programme: int = 0
+    awards: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is set aside, and from which award."""
+
+    request: Request
+    award: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a start may not be, in numbers; `slug` names the sentence."""
+
+    slug: str
+    members: Mapping[str, int | str | None]
+
+
+def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) -> Hold | Refusal:
+    """Decide on a request; `awards` are those of its project in its pool, oldest first."""
+    paying = [award for award in awards if award.starts <= now < award.ends]
+    if not paying:
+        return Refusal("no-award", _facts(request, 0, None, now, ends=max((a.ends for a in awards), default=None)))
+    capped = _over_cap(request, in_use)
+    if capped is not None:
+        slug, cap, used = capped
+        left = max(award.left for award in paying)
+        return Refusal(slug, _facts(request, left, cap - used, now, cap=cap, in_use=used))
+    for award in sorted(paying, key=lambda award: award.ends):
+        room = _award_room(award, in_use)
+        if (
+            award.left >= request.hold
+            and now + request.seconds <= award.ends
+            and (room is None or room >= request.gpus)
+        ):
+            return Hold(request=request, award=award.id, units=request.hold)
+    return _why_none_pays(request, paying, in_use, now)
+
+
+def _why_none_pays(request: Request, paying: Sequence[Award], in_use: InUse, now: int) -> Refusal:
+    best = max(paying, key=lambda award: award.left)
+    if best.left < request.hold:
+        return Refusal("balance-too-low", _facts(request, best.left, _cap_room(request, in_use), now))
+    lasting = [award for award in paying if now + request.seconds <= award.ends and award.left >= request.hold]
+    if not lasting:
+        longest = max(award.ends for award in paying if award.left >= request.hold) - now
+        return Refusal(
+            "award-ends-first", _facts(request, best.left, _cap_room(request, in_use), now, ends_in=longest)
+        )
+    award = lasting[0]
+    used = in_use.awards.get(award.id, 0)
+    room = _award_room(award, in_use)
+    return Refusal("cap-award", _facts(request, award.left, room, now, cap=award.cap, in_use=used))
+
+
+def _award_room(award: Award, in_use: InUse) -> int | None:
+    return None if award.cap is None else award.cap - in_use.awards.get(award.id, 0)
+
+
+def _caps(request: Request, in_use: InUse) -> list[tuple[str, int, int]]:
+    project = request.project
+    caps = (
+        ("cap-member", project.member_cap, in_use.user),
+        ("cap-project", project.cap, in_use.project),
+        ("cap-programme", project.programme_cap, in_use.programme),
+    )
+    return [(slug, cap, used) for slug, cap, used in caps if cap is not None]
+
+
+def _over_cap(request: Request, in_use: InUse) -> tuple[str, int, int] | None:
+    """Return the tightest cap that the request would break."""
+    broken = [cap for cap in _caps(request, in_use) if cap[2] + request.gpus > cap[1]]
+    return min(broken, key=lambda cap: cap[1] - cap[2], default=None)
+
+
+def _cap_room(request: Request, in_use: InUse) -> int | None:
+    return min((cap - used for _, cap, used in _caps(request, in_use)), default=None)
+
+
+def _facts(
+    request: Request, left: int, room: int | None, now: int, **more: int | str | None
+) -> Mapping[str, int | str | None]:
+    """Return what was asked, what it would hold, what is left, and the largest starts that would be allowed.
+
+    `room` is how many more GPUs the caps allow; None = as many as one likes.
+    """
+    room = request.profile.gpus if room is None else max(0, min(room, request.profile.gpus))
+    per_gpu = request.seconds * request.factor_milli
+    gpus = _shape(min(room, left // per_gpu))
+    at_asked = min(request.gpus, _shape(room)) or 0
+    seconds = min(request.seconds, left // (at_asked * request.factor_milli)) if at_asked else 0
+    return {
+        "project": request.project.name,
+        "profile": request.profile.display_name,
+        "gpus": request.gpus,
+        "seconds": request.seconds,
+        "hold": request.hold,
+        "left": left,
+        "largest_gpus": gpus,
+        "longest_gpus": at_asked if seconds >= SHORTEST else 0,
+        "longest_seconds": seconds if seconds >= SHORTEST else 0,
+        "now": now,
+        **more,
+    }
+
+
+def _shape(gpus: int) -> int:
+    """Return the largest number of GPUs up to `gpus` that can be placed: up to a tray, or whole trays."""
+    return gpus if gpus <= GPUS_PER_TRAY else gpus - gpus % GPUS_PER_TRAY

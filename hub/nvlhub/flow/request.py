@@ -1,0 +1,111 @@
+"""Who asks for how many GPUs, how long, for which project: an ask and a profile -> a request that can be meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvlhub.errors import BadInputError
+from nvlhub.flow.placement import GPUS_PER_TRAY
+from nvlhub.wire import Kind, LeaseAsk, Span
+
+SHORTEST = 60
+"""Seconds; nothing shorter is leased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Capacity run by one engine."""
+
+    name: str
+    gpu_model: str
+    factor_milli: int
+    """Charge factor in thousandths."""
+    domain_gpus: int = 72
+    """GPUs of its largest NVLink domain."""
+    gpus: int = 10_008
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A shape that can be started, one version of it. `longest` and `idle` in seconds."""
+
+    name: str
+    version: int
+    display_name: str
+    pool: str
+    gpus: int
+    span: Span
+    longest: int
+    idle: int | None = None
+    """Reclaimed after so long without kernel and GPU activity; None = never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Who pays. Caps are GPUs held at once; None = no cap."""
+
+    slug: str
+    name: str
+    programme: str
+    cap: int | None = None
+    programme_cap: int | None = None
+    member_cap: int | None = None
+    """The asking member's own cap in this project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that can be meant; whether it may be is for :mod:`nvlhub.flow.quota`."""
+
+    user: str
+    project: Project
+    profile: Profile
+    kind: Kind
+    gpus: int
+    seconds: int
+    factor_milli: int
+    label: str = ""
+    server: str = ""
+
+    @property
+    def hold(self) -> int:
+        """What the start sets aside, in milli-GPU-seconds."""
+        return self.gpus * self.seconds * self.factor_milli
+
+
+def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
+    """Check a number of GPUs against the shapes that a pool has.
+
+    Raises `BadInputError` naming ``gpus`` and what is allowed.
+    """
+    most = pool.domain_gpus if span is Span.DOMAIN else pool.gpus
+    if not 1 <= gpus <= most:
+        raise BadInputError("gpus-out-of-range", field="gpus", given=gpus, least=1, most=most, span=span.value)
+    if gpus > GPUS_PER_TRAY and gpus % GPUS_PER_TRAY:
+        raise BadInputError(
+            "gpus-not-whole-trays", field="gpus", given=gpus, below=gpus - gpus % GPUS_PER_TRAY,
+            above=gpus + GPUS_PER_TRAY - gpus % GPUS_PER_TRAY,
+        )  # fmt: skip
+
+
+def make_request(ask: LeaseAsk, user: str, server: str, project: Project, profile: Profile, pool: Pool) -> Request:
+    """Return the request that `ask` means.
+
+    Raises `BadInputError` when GPUs or seconds are outside what the profile gives.
+    """
+    gpus = profile.gpus if ask.gpus is None else ask.gpus
+    if gpus > profile.gpus:
+        raise BadInputError(
+            "gpus-above-profile", field="gpus", given=gpus, most=profile.gpus, profile=profile.display_name
+        )
+    check_gpus(gpus, profile.span, pool)
+    seconds = profile.longest if ask.seconds is None else ask.seconds
+    if not SHORTEST <= seconds <= profile.longest:
+        raise BadInputError(
+            "seconds-out-of-range", field="seconds", given=seconds, least=SHORTEST, most=profile.longest,
+            profile=profile.display_name,
+        )  # fmt: skip
+    return Request(
+        user=user, project=project, profile=profile, kind=ask.kind, gpus=gpus, seconds=seconds,
+        factor_milli=pool.factor_milli, label=ask.label, server=server,
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""What happened to an award or a lease -> postings that sum to zero.
+
+Accounts are named by what they hold: ``programme:<slug>`` (what it gave away, negative), ``award:<id>`` (what can
+be set aside), ``held:<id>`` (set aside by the award's running leases), ``charged:<pool>`` (what was used).
+Amounts are milli-GPU-seconds, positive into the account. Nothing is ever changed or removed: what was wrong is
+put right by a transaction that names the one it corrects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nvlhub.flow.lease import Lease
+from nvlhub.flow.metering import charge
+from nvlhub.wire import EndReason
+
+
+class Entry(StrEnum):
+    """Why a transaction was written."""
+
+    AWARD = "award"
+    HOLD = "hold"
+    EXTEND = "extend"
+    SETTLE = "settle"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An amount into an account (negative: out of it)."""
+
+    account: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Postings that belong together. `key` is unique: writing the same thing twice is impossible."""
+
+    key: str
+    entry: Entry
+    award: int
+    postings: tuple[Posting, ...]
+    lease: str = ""
+    corrects: str = ""
+    """Key of the transaction that this one puts right."""
+
+    def __post_init__(self) -> None:
+        if sum(posting.amount for posting in self.postings):
+            raise ValueError(f"postings of {self.key} do not sum to zero")
+
+
+def award_postings(award: int, programme: str, amount: int) -> Transaction:
+    """Give `amount` from a programme to an award."""
+    return Transaction(
+        key=f"award:{award}",
+        entry=Entry.AWARD,
+        award=award,
+        postings=(Posting(f"programme:{programme}", -amount), Posting(f"award:{award}", amount)),
+    )
+
+
+def hold_postings(lease: Lease) -> Transaction:
+    """Set aside what `lease` may use at most."""
+    return _set_aside(f"hold:{lease.id}", Entry.HOLD, lease, lease.held)
+
+
+def extend_postings(lease: Lease, units: int) -> Transaction:
+    """Set aside `units` more; `lease` is as it is after the extension, which makes the key unique."""
+    return _set_aside(f"extend:{lease.id}:{lease.seconds}", Entry.EXTEND, lease, units)
+
+
+def _set_aside(key: str, entry: Entry, lease: Lease, units: int) -> Transaction:
+    return Transaction(
+        key=key,
+        entry=entry,
+        award=lease.award,
+        lease=lease.id,
+        postings=(Posting(f"award:{lease.award}", -units), Posting(f"held:{lease.award}", units)),
+    )
+
+
+def settle_postings(lease: Lease, grace: int) -> tuple[Transaction, ...]:
+    """Charge what an ended lease used, give back the rest, and refund it when the machine failed."""
+    used = charge(lease, grace)
+    postings = [Posting(f"held:{lease.award}", -lease.held)]
+    if used:
+        postings.append(Posting(f"charged:{lease.pool}", used))
+    if lease.held - used:
+        postings.append(Posting(f"award:{lease.award}", lease.held - used))
+    settle = Transaction(f"settle:{lease.id}", Entry.SETTLE, lease.award, tuple(postings), lease.id)
+    if not used or lease.end_reason is not EndReason.ENGINE:
+        return (settle,)
+    refund = Transaction(
+        key=f"refund:{lease.id}",
+        entry=Entry.REFUND,
+        award=lease.award,
+        lease=lease.id,
+        corrects=settle.key,
+        postings=(Posting(f"charged:{lease.pool}", -used), Posting(f"award:{lease.award}", used)),
+    )
+    return (settle, refund)

@@ -1,0 +1,255 @@
+"""JSON shapes that the portal and its clients share.
+
+Times are Unix times in whole seconds, UTC. Durations are whole seconds. Amounts are integers in
+*milli-GPU-seconds*: GPUs x seconds x charge factor, the factor in thousandths (1000 = 1.0); people see GPU-hours
+(:func:`gpu_hours`). The portal answers every failure with a :class:`Problem` (RFC 9457).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+API_PATH = "/services/portal/api/v1"
+"""Where the REST API lies under the hub's public address."""
+
+MILLI_PER_GPU_HOUR = 3600 * 1000
+"""Milli-GPU-seconds in one GPU-hour at charge factor 1.0."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+"""A name that appears in paths and kernel names: 1 to 40 of a-z, 0-9 and inner hyphens."""
+
+Amount = Annotated[int, Field(ge=0, le=2**62)]
+"""An amount in milli-GPU-seconds."""
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Larger request bodies are refused with 413."""
+
+
+class Kind(StrEnum):
+    """What a lease is held by."""
+
+    KERNEL = "kernel"
+    WORKER = "worker"
+    SERVER = "server"
+
+
+class State(StrEnum):
+    """Where a lease stands; the moves between them are in ``nvlhub.flow.lease``."""
+
+    ASKED = "asked"
+    REFUSED = "refused"
+    HELD = "held"
+    PLACED = "placed"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    SETTLED = "settled"
+
+
+class EndReason(StrEnum):
+    """Why a lease ended."""
+
+    USER = "user"
+    DEADLINE = "deadline"
+    IDLE = "idle"
+    PREEMPTED = "preempted"
+    ENGINE = "engine"
+    ADMIN = "admin"
+    LOST = "lost"
+
+
+class Span(StrEnum):
+    """How far a profile may reach: inside one NVLink domain, or across domains over the fabric."""
+
+    DOMAIN = "domain"
+    FABRIC = "fabric"
+
+
+class Strict(BaseModel):
+    """A request body: an unknown field is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, frozen=True)
+
+
+class View(BaseModel):
+    """An answer: clients ignore fields they do not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Mailbox(Strict):
+    """Where the node agent dials back to: a ZeroMQ ROUTER socket with CurveZMQ at the provisioner."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^tcp://[A-Za-z0-9_.:\[\]-]{1,255}:[0-9]{1,5}$")]
+    public_key: Annotated[str, StringConstraints(min_length=40, max_length=40, pattern=r"^[!-~]{40}$")]
+    """The mailbox's CurveZMQ public key, Z85."""
+    token: Annotated[str, StringConstraints(min_length=32, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    """What the agent proves itself with, inside the encrypted channel."""
+
+
+class LeaseAsk(Strict):
+    """Body of ``POST /leases``. Whose lease it is comes from the token, never from the body."""
+
+    project: Slug
+    profile: Slug
+    kind: Kind = Kind.KERNEL
+    gpus: Annotated[int, Field(ge=1, le=10_008)] | None = None
+    """Fewer GPUs than the profile has; left out: the profile's number."""
+    seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] | None = None
+    """A shorter time than the profile's longest; left out: the profile's longest."""
+    label: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
+    """What the holder calls it, e.g. the kernel's id."""
+    mailbox: Mailbox | None = None
+
+
+class Share(View):
+    """GPUs of one tray that belong to a placement."""
+
+    domain: str
+    tray: int
+    """From 1."""
+    gpus: tuple[int, ...]
+    """Indices in the tray, from 0."""
+
+
+class LeaseView(View):
+    """A lease as its holder sees it."""
+
+    id: str
+    state: State
+    user: str
+    project: str
+    profile: str
+    kind: Kind
+    label: str = ""
+    server: str = ""
+    """``user/servername`` of the Jupyter server that holds it; empty if asked for from elsewhere."""
+    gpus: int
+    pool: str
+    placement: tuple[Share, ...] = ()
+    devices: tuple[str, ...] = ()
+    """GPU UUIDs, or names starting with ``SIM-`` when simulated."""
+    simulated: bool = False
+    factor_milli: int
+    seconds: int
+    """Longest time paid for by the hold."""
+    held: int
+    charged: int = 0
+    refunded: int = 0
+    asked_at: int
+    started_at: int | None = None
+    deadline: int | None = None
+    ended_at: int | None = None
+    end_reason: EndReason | None = None
+    detail: str = ""
+    """What happened, in the reader's language."""
+    position: int | None = None
+    """Place in the queue from 1, while held and waiting for room."""
+    expected_start: int | None = None
+    now: int
+    """The portal's clock, so that a client computes time left without trusting its own."""
+
+
+class Offer(View):
+    """A profile in a pool as one user sees it now, paid by one project."""
+
+    project: str
+    project_name: str
+    profile: str
+    version: int
+    display_name: str
+    gpus: int
+    span: Span
+    pool: str
+    gpu_model: str
+    simulated: bool
+    factor_milli: int
+    price_milli: int
+    """Milli-GPU-seconds charged per second: GPUs x factor."""
+    longest: int
+    idle: int | None = None
+    hold: int
+    """What a start sets aside at most."""
+    left: int
+    """What is left of the project's awards in this pool."""
+    free_now: int
+    """How many could start at once for lack of nothing but room."""
+    expected_wait: int | None = None
+    """Seconds until one can start; 0 = now; None = not foreseeable."""
+    why_not: Problem | None = None
+    """Set when a start would be refused now."""
+
+
+class Beat(Strict):
+    """Body of ``POST /leases/{id}/heartbeat``."""
+
+    phase: Literal["starting", "running", "ended"] = "running"
+    """``ended``: the holder is done; the lease ends with reason user."""
+    idle_seconds: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Since the task last did anything; 0 while busy."""
+    gpu_busy: bool | None = None
+    """Whether a GPU of the lease computed since the last beat; None where it cannot be measured."""
+
+
+class BeatAnswer(View):
+    """What the portal says to a heartbeat."""
+
+    state: State
+    deadline: int | None = None
+    end_reason: EndReason | None = None
+    warn: str = ""
+    """A sentence for the user, in the language of the request: deadline or idle end is near."""
+    now: int
+
+
+class Extend(Strict):
+    """Body of ``POST /leases/{id}/extend``."""
+
+    seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)]
+
+
+class AwardView(View):
+    """An award and what stands of it."""
+
+    id: str
+    project: str
+    pool: str
+    awarded: int
+    charged: int
+    held: int
+    left: int
+    starts: int
+    ends: int
+    cap: int | None = None
+    """GPUs held at once; None = no cap."""
+
+
+class Problem(View):
+    """RFC 9457 problem document; further members carry the arithmetic."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    """``urn:nvlhub:problem:<slug>``; stable."""
+    title: str
+    status: int
+    detail: str = ""
+    """What happened, why, and what to do next, in the reader's language."""
+    instance: str = ""
+
+    def member(self, name: str) -> Any:
+        """Return the extension member `name`, or None."""
+        return (self.model_extra or {}).get(name)
+
+
+Offer.model_rebuild()
+
+
+def gpu_hours(amount: int) -> str:
+    """Return `amount` milli-GPU-seconds as GPU-hours for people, e.g. ``"12.50"``; truncated, never rounded up."""
+    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
+    hundredths = amount * 100 // MILLI_PER_GPU_HOUR
+    return f"{sign}{hundredths // 100}.{hundredths % 100:02d}"

@@ -1,0 +1,1 @@
+"""Views of allocation and usage for notebooks."""
