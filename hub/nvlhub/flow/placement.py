@@ -132,9 +132,7 @@ def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, ch
 
 
 def _emptied(domain: Domain) -> Domain:
-    return replace(
-        domain, trays=tuple(replace(tray, free=frozenset(range(tray.size))) for tray in domain.trays)
-    )
+    return replace(domain, trays=tuple(replace(tray, free=frozenset(range(tray.size))) for tray in domain.trays))
 
 
 def _in_tray(gpus: int, domains: Sequence[Domain]) -> Placement | None:
@@ -193,6 +191,5 @@ def _segments(trays: int, domains: Sequence[Domain]) -> Placement | None:
 
 def _take(domain: Domain, trays: int) -> Placement:
     return tuple(
-        Share(domain=domain.name, tray=tray.index, gpus=tuple(sorted(tray.free)))
-        for tray in domain.whole_trays[:trays]
+        Share(domain=domain.name, tray=tray.index, gpus=tuple(sorted(tray.free))) for tray in domain.whole_trays[:trays]
     )

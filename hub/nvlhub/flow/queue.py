@@ -137,3 +137,12 @@ def _outlook(
         floor = without(fit.floor, [fit.placement])
         now = fit.start
     return outlook
+
+
+def expected_start(
+    domains: Sequence[Domain], running: Sequence[Running], waiting: Sequence[Waiting], asked: Waiting, now: int
+) -> int | None:
+    """Return when `asked` would start if it joined the end of the queue now, or None where it cannot be foreseen."""
+    decided = plan(domains, running, [*waiting, asked], now)
+    outlook = decided.outlook.get(asked.id)
+    return now if outlook is None else outlook.start

@@ -88,9 +88,7 @@ def _why_none_pays(request: Request, paying: Sequence[Award], in_use: InUse, now
     lasting = [award for award in paying if now + request.seconds <= award.ends and award.left >= request.hold]
     if not lasting:
         longest = max(award.ends for award in paying if award.left >= request.hold) - now
-        return Refusal(
-            "award-ends-first", _facts(request, best.left, _cap_room(request, in_use), now, ends_in=longest)
-        )
+        return Refusal("award-ends-first", _facts(request, best.left, _cap_room(request, in_use), now, ends_in=longest))
     award = lasting[0]
     used = in_use.awards.get(award.id, 0)
     room = _award_room(award, in_use)

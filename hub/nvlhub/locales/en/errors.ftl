@@ -1,0 +1,85 @@
+# Sentences of refusals and bad input. Each says what happened, why, and what to do next.
+duration-hours = { $n } h
+duration-minutes = { $n } min
+duration-seconds = { $n } s
+
+allowed-start = { $gpus } × GPU for { $time }
+allowed-or = { "" } or { "" }
+allowed-nothing = nothing until more is awarded or something is given back
+
+refusal-asked = Asked: { $gpus } × GPU for { $seconds }, which would hold { $hold } GPU-hours.
+
+balance-too-low = “{ $profile }” was not started: project “{ $project }” has too few GPU-hours left.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours.
+    Left: { $left } GPU-hours.
+    Allowed now: { $allowed }.
+    Ask for more: { $more }
+balance-changed = The GPU-hours were taken by another start at the same moment, so nothing was started. Try again; what is left is on your portal page.
+no-award = “{ $profile }” was not started: project “{ $project }” has no award that is valid now, so nobody would pay.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours.
+    Ask for an award: { $more }
+award-ends-first = “{ $profile }” was not started: the award of project “{ $project }” ends in { $ends_in }, before the { $seconds } that were asked for.
+    It would hold { $hold } GPU-hours; { $left } are left.
+    Ask for a shorter time, or for an extension of the award: { $more }
+cap-member = “{ $profile }” was not started: you may hold { $cap } GPUs at once in project “{ $project }”, and hold { $in_use } now.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
+    Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
+cap-project = “{ $profile }” was not started: project “{ $project }” may hold { $cap } GPUs at once, and holds { $in_use } now.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
+    Allowed now: { $allowed }. Wait until one of the project's kernels ends, or ask for a higher cap: { $more }
+cap-programme = “{ $profile }” was not started: the programme of project “{ $project }” may hold { $cap } GPUs at once, and { $in_use } are held now.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
+    Allowed now: { $allowed }. Try again later, or ask: { $more }
+cap-award = “{ $profile }” was not started: the award of project “{ $project }” allows { $cap } GPUs at once, and { $in_use } are held now.
+    Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
+    Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
+never-fits = “{ $profile }” was not started: { $gpus } GPUs can never be placed together on what is in service now.
+    Choose a smaller profile, or ask when the capacity returns: { $more }
+
+gpus-out-of-range = gpus: { $given } is not possible; between { $least } and { $most } GPUs can be asked for here.
+gpus-not-whole-trays = gpus: { $given } is not possible; above 4 GPUs only whole trays are leased: ask for { $below } or { $above }.
+gpus-above-profile = gpus: { $given } is more than “{ $profile }” has; ask for 1 to { $most }, or choose a larger profile.
+seconds-out-of-range = seconds: { $given } is not possible for “{ $profile }”; between { $least } and { $most } seconds can be asked for.
+invalid-input = { $field }: { $allowed_text }
+key-missing = Header Idempotency-Key: it is missing or not 1 to 80 printable characters. Send one, made afresh for each start; then a repeated request starts nothing twice.
+key-reused = Header Idempotency-Key: it was used before for a different request. Nothing was started; use a new key.
+body-too-large = The request is larger than { $most } bytes and was not read. Send less.
+page-out-of-range = { $field }: { $given } is not possible; between { $least } and { $most }.
+
+project-unknown = project: there is no project “{ $project }” that you are a member of. Your projects are on your portal page.
+project-exists = project: there is already a project “{ $project }”. Choose another short name.
+programme-unknown = programme: there is no programme “{ $programme }”.
+programme-exists = programme: there is already a programme “{ $programme }”.
+profile-unknown = profile: there is no published profile “{ $profile }”. GET /offers lists what can be started.
+pool-unknown = pool: there is no pool “{ $pool }”.
+domain-unknown = domain: there is no domain or tray “{ $domain }” in this pool.
+award-unknown = award: there is no award “{ $award }”.
+lease-unknown = There is no lease “{ $lease }” of yours. Your leases are on your portal page.
+lease-over = The lease “{ $lease }” has ended already; nothing was changed.
+lease-cannot = The lease “{ $lease }” is { $state } and cannot do that now; nothing was changed.
+dates-reversed = ends: it must lie after starts.
+award-amount = gpu_hours: between 1 and 10,000,000,000 can be awarded at once.
+
+login-needed = You are not logged in, or your token has expired. Log in again, or make a new token on the hub's token page.
+not-allowed = Your account may not do this. An administrator of the portal can.
+foreign-origin = The request came from another site's page and was refused. Open the portal's own page and try again.
+method-not-allowed = This address does not take { $method } requests.
+not-found = There is nothing at this address.
+portal-failed = The portal could not do that just now; nothing was charged. Try again in a minute; if it goes on, tell an administrator.
+portal-busy = The portal did not answer in time; nothing was charged. Try again.
+
+deadline-near = This lease ends in { $seconds }. Save your work, or extend it: nvlkernels.lease().extend(minutes=60).
+idle-near = Nothing has run for a while: this lease is given back in { $seconds } unless you use it.
+
+end-user = given back
+end-deadline = its time was over
+end-idle = nothing had run for the profile's idle time
+end-preempted = a reservation needed the GPUs
+end-engine = the machine failed; the time was refunded { $note }
+end-admin = an administrator ended it
+end-lost = it was silent for longer than the grace time
+waiting-for-room = Waiting for room.
+
+extend-too-long = seconds: { $given } is too much; this lease can be extended by { $most_seconds } more. Start a new one after it.
+extend-balance = Not extended: it would hold { $hold } more GPU-hours, and the award of project “{ $project }” has { $left } left. The lease goes on until its deadline. Ask for more: { $more }
+extend-award-ends = Not extended: the award of project “{ $project }” ends in { $ends_in }. The lease goes on until its deadline. Ask for an extension of the award: { $more }

@@ -1,0 +1,85 @@
+# 拒絕與輸入錯誤的句子。每一句都說明發生了什麼、原因，以及接下來可以怎麼做。
+duration-hours = { $n } 小時
+duration-minutes = { $n } 分
+duration-seconds = { $n } 秒
+
+allowed-start = { $gpus } 個 GPU、{ $time }
+allowed-or = { "" } 或 { "" }
+allowed-nothing = 在獲得更多核配或有資源歸還之前，無法啟動
+
+refusal-asked = 申請：{ $gpus } 個 GPU、{ $seconds }，將保留 { $hold } GPU 小時。
+
+balance-too-low = 「{ $profile }」未啟動：專案「{ $project }」剩餘的 GPU 小時不足。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時。
+    剩餘：{ $left } GPU 小時。
+    目前可啟動：{ $allowed }。
+    申請更多：{ $more }
+balance-changed = 同一時間有另一個啟動用掉了這些 GPU 小時，因此沒有啟動任何東西。請再試一次；剩餘時數請見入口網頁。
+no-award = 「{ $profile }」未啟動：專案「{ $project }」目前沒有有效的核配，因此無人付費。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時。
+    申請核配：{ $more }
+award-ends-first = 「{ $profile }」未啟動：專案「{ $project }」的核配將在 { $ends_in } 後到期，早於所申請的 { $seconds }。
+    需保留 { $hold } GPU 小時；剩餘 { $left }。
+    請申請較短的時間，或申請延長核配：{ $more }
+cap-member = 「{ $profile }」未啟動：您在專案「{ $project }」中最多可同時持有 { $cap } 個 GPU，目前已持有 { $in_use } 個。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時；剩餘 { $left }。
+    目前可啟動：{ $allowed }。請關閉不需要的 GPU 核心，或申請提高上限：{ $more }
+cap-project = 「{ $profile }」未啟動：專案「{ $project }」最多可同時持有 { $cap } 個 GPU，目前已持有 { $in_use } 個。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時；剩餘 { $left }。
+    目前可啟動：{ $allowed }。請等待專案的其他核心結束，或申請提高上限：{ $more }
+cap-programme = 「{ $profile }」未啟動：專案「{ $project }」所屬計畫最多可同時持有 { $cap } 個 GPU，目前已持有 { $in_use } 個。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時；剩餘 { $left }。
+    目前可啟動：{ $allowed }。請稍後再試，或洽詢：{ $more }
+cap-award = 「{ $profile }」未啟動：專案「{ $project }」的核配最多允許同時使用 { $cap } 個 GPU，目前已使用 { $in_use } 個。
+    申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時；剩餘 { $left }。
+    目前可啟動：{ $allowed }。請關閉不需要的 GPU 核心，或申請提高上限：{ $more }
+never-fits = 「{ $profile }」未啟動：以目前提供服務的設備，{ $gpus } 個 GPU 無法配置在一起。
+    請選擇較小的設定檔，或洽詢容量何時恢復：{ $more }
+
+gpus-out-of-range = gpus：無法使用 { $given }；此處可申請 { $least } 到 { $most } 個 GPU。
+gpus-not-whole-trays = gpus：無法使用 { $given }；超過 4 個 GPU 時只能租用整個托盤：請申請 { $below } 或 { $above } 個。
+gpus-above-profile = gpus：{ $given } 超過「{ $profile }」的數量；請申請 1 到 { $most } 個，或選擇較大的設定檔。
+seconds-out-of-range = seconds：「{ $profile }」無法使用 { $given }；可申請 { $least } 到 { $most } 秒。
+invalid-input = { $field }：{ $allowed_text }
+key-missing = 標頭 Idempotency-Key：缺少，或不是 1 到 80 個可列印字元。請為每次啟動產生一個新的值；這樣重複的請求就不會啟動兩次。
+key-reused = 標頭 Idempotency-Key：先前已用於不同的請求。沒有啟動任何東西；請使用新的值。
+body-too-large = 請求超過 { $most } 位元組，未被讀取。請縮小內容。
+page-out-of-range = { $field }：無法使用 { $given }；可用範圍為 { $least } 到 { $most }。
+
+project-unknown = project：沒有您所屬的專案「{ $project }」。您的專案列在入口網頁上。
+project-exists = project：專案「{ $project }」已存在。請選擇其他簡稱。
+programme-unknown = programme：沒有計畫「{ $programme }」。
+programme-exists = programme：計畫「{ $programme }」已存在。
+profile-unknown = profile：沒有已發布的設定檔「{ $profile }」。GET /offers 會列出可啟動的項目。
+pool-unknown = pool：沒有資源池「{ $pool }」。
+domain-unknown = domain：此資源池中沒有網域或托盤「{ $domain }」。
+award-unknown = award：沒有核配「{ $award }」。
+lease-unknown = 您沒有租約「{ $lease }」。您的租約列在入口網頁上。
+lease-over = 租約「{ $lease }」已經結束；未做任何變更。
+lease-cannot = 租約「{ $lease }」目前狀態為 { $state }，無法執行此操作；未做任何變更。
+dates-reversed = ends：必須晚於 starts。
+award-amount = gpu_hours：一次可核配 1 到 10,000,000,000。
+
+login-needed = 您尚未登入，或權杖已過期。請重新登入，或在 Hub 的權杖頁面建立新的權杖。
+not-allowed = 您的帳號不能執行此操作。請洽入口網站管理員。
+foreign-origin = 此請求來自其他網站的頁面，已被拒絕。請開啟入口網站自己的頁面再試一次。
+method-not-allowed = 此位址不接受 { $method } 請求。
+not-found = 此位址沒有任何內容。
+portal-failed = 入口網站目前無法完成此操作；沒有收取任何費用。請在一分鐘後再試；若持續發生，請通知管理員。
+portal-busy = 入口網站未能及時回應；沒有收取任何費用。請再試一次。
+
+deadline-near = 此租約將在 { $seconds } 後結束。請儲存您的工作，或延長租約：nvlkernels.lease().extend(minutes=60)。
+idle-near = 已有一段時間沒有執行任何工作：若不使用，此租約將在 { $seconds } 後收回。
+
+end-user = 已歸還
+end-deadline = 時間已到
+end-idle = 超過設定檔的閒置時間沒有執行任何工作
+end-preempted = 預約需要這些 GPU
+end-engine = 機器故障；時間已退還 { $note }
+end-admin = 由管理員結束
+end-lost = 超過寬限時間沒有回應
+waiting-for-room = 正在等待空位。
+
+extend-too-long = seconds：{ $given } 太長；此租約最多還能延長 { $most_seconds }。請在結束後重新啟動。
+extend-balance = 未延長：還需保留 { $hold } GPU 小時，而專案「{ $project }」的核配只剩 { $left }。租約會持續到期限。申請更多：{ $more }
+extend-award-ends = 未延長：專案「{ $project }」的核配將在 { $ends_in } 後到期。租約會持續到期限。申請延長核配：{ $more }

@@ -1,0 +1,426 @@
+"""The one loop: event -> ``lease.advance`` -> effect -> engine -> event.
+
+    inbox   what people and heartbeats say, from any thread
+    look    what the engine sees of all tasks, in one call
+    board   what everybody may read: the floor, the queue, who holds what (a frozen snapshot)
+
+Every move is saved before its effect is carried out, so a restart loads the rows and takes the next step. One
+thread drives all leases; nothing else changes a lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+from nvlhub.clock import SteadyClock
+from nvlhub.engines.base import Engine, EngineError, Sight, Sighting, Task
+from nvlhub.errors import ConflictError, FailedError, NvlhubError
+from nvlhub.flow import lease as states
+from nvlhub.flow.lease import Effect, End, Event, Extended, Gone, Launched, Lease, Placed, Saved, Seen, advance
+from nvlhub.flow.metering import charge, due
+from nvlhub.flow.placement import Domain, given_back, without
+from nvlhub.flow.queue import Outlook, Running, Waiting, plan
+from nvlhub.flow.settlement import extend_postings, settle_postings
+from nvlhub.store import Store, Unit
+from nvlhub.wire import EndReason, State
+
+logger = logging.getLogger(__name__)
+
+FLUSH_EVERY = 10
+"""Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
+harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What can be read of the floor at one moment."""
+
+    at: int = 0
+    capacity: tuple[Domain, ...] = ()
+    """All domains as if nothing were leased; drained trays are out of service."""
+    domains: tuple[Domain, ...] = ()
+    """The same with what is leased taken."""
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    outlook: Mapping[str, Outlook] = field(default_factory=dict)
+
+    @property
+    def running(self) -> list[Running]:
+        """Who has GPUs, and until when at the latest."""
+        return [_running(lease, self.at) for lease in self.leases.values() if lease.placement]
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        """Who waits for room, in order of asking."""
+        return [
+            Waiting(lease.id, lease.gpus, lease.span, lease.seconds)
+            for lease in self.leases.values()
+            if lease.state is State.HELD
+        ]
+
+
+def _running(lease: Lease, now: int) -> Running:
+    return Running(lease.placement, lease.deadline or now + lease.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Something said to the loop: a lease that the desk has just saved as held, or an event of one."""
+
+    lease: Lease | str
+    event: Event | None
+    actor: str
+    answer: Future[Lease]
+
+
+class Runner:
+    """Drives leases from where they stand to where they should be.
+
+    :meth:`step` is one turn and can be called by hand in tests; :meth:`start` calls it from a thread of its own,
+    whenever something was said, and every `tick` seconds.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, clock: SteadyClock, pool: str, *, grace: int, tick: float, sweep: int
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._pool = pool
+        self._grace = grace
+        self._tick = tick
+        self._sweep = sweep
+        self._inbox: queue.SimpleQueue[_Said | None] = queue.SimpleQueue()
+        self._beats: dict[str, tuple[int, int]] = {}
+        self._unsaved: dict[str, tuple[int, int]] = {}
+        self._flushed = 0
+        self._looked = float("-inf")
+        self._swept = float("-inf")
+        self._crowded = True
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self.listening_since = clock.now()
+        with store.reading() as unit:
+            self._leases = {lease.id: lease for lease in unit.active_leases()}
+        self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
+        self._running = {lease.id: _running(lease, clock.now()) for lease in self._leases.values() if lease.placement}
+        self._capacity: tuple[Domain, ...] = ()
+        self._domains: tuple[Domain, ...] = ()
+        self._outlook: Mapping[str, Outlook] = {}
+        self._changed = True
+        self._recount()
+        self.board = self._snapshot(clock.now())
+
+    # --- from other threads -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._thread = threading.Thread(target=self._loop, name="run", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop's thread; tasks go on, as they do when the portal dies."""
+        self._stopping = True
+        self._inbox.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None
+        self._flush(self._clock.now())
+
+    def admitted(self, lease: Lease) -> Future[Lease]:
+        """Hand over a lease that was saved as held; the answer is the lease after the first turn."""
+        answer: Future[Lease] = Future()
+        self._inbox.put(_Said(lease, None, lease.user, answer))
+        return answer
+
+    def tell(self, lease_id: str, event: Event, actor: str) -> Future[Lease]:
+        """Say that `event` happened to a lease; the answer is the lease as it is then, or why it cannot be."""
+        answer: Future[Lease] = Future()
+        self._inbox.put(_Said(lease_id, event, actor, answer))
+        return answer
+
+    def beat(self, lease_id: str, idle_seconds: int) -> Lease | None:
+        """Take a sign of life; return the lease, or None when nothing active has that id."""
+        lease = self.board.leases.get(lease_id)
+        if lease is not None:
+            self._beats[lease_id] = (self._clock.now(), idle_seconds)
+        return lease
+
+    def capacity_changed(self) -> None:
+        """Have the capacity counted again at the next turn."""
+        self._swept = float("-inf")
+        self._inbox.put(None)
+
+    # --- the loop ---------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            said = self._wait()
+            if self._stopping:
+                break
+            try:
+                self.step(said)
+            except Exception:
+                # Whatever it was (the database away, an engine that raises): the rows still say what to do next.
+                logger.exception("a turn of the run loop failed; trying again")
+                time.sleep(min(1.0, self._tick))
+
+    def _wait(self) -> list[_Said]:
+        said: list[_Said] = []
+        try:
+            first = self._inbox.get(timeout=max(0.0, self._looked + self._tick - time.monotonic()))
+            while True:
+                if first is not None:
+                    said.append(first)
+                first = self._inbox.get_nowait()
+        except queue.Empty:
+            return said
+
+    def step(self, said: Iterable[_Said] | None = None) -> None:
+        """Take one turn: hear, look, end what is due, place, start."""
+        said = self._wait() if said is None else list(said)
+        now = self._clock.now()
+        answers: list[tuple[Future[Lease], Lease]] = []
+        try:
+            answers = [(entry.answer, lease) for entry in said if (lease := self._hear(entry)) is not None]
+            if time.monotonic() - self._swept >= self._sweep:
+                self._recount()
+                self._stop_strays()
+                self._swept = time.monotonic()
+            if time.monotonic() - self._looked >= self._tick:
+                self._take_beats(now)
+                self._end_due(now)
+                self._look(now)
+                self._looked = time.monotonic()
+            self._place(now)
+            if now - self._flushed >= FLUSH_EVERY:
+                self._flush(now)
+        finally:
+            if self._changed:
+                self.board = self._snapshot(now)
+            # Only now: whoever gets an answer finds the board in step with it.
+            for answer, lease in answers:
+                answer.set_result(self._leases.get(lease.id, lease))
+
+    def _snapshot(self, now: int) -> Board:
+        self._changed = False
+        return Board(now, self._capacity, self._domains, dict(self._leases), self._outlook)
+
+    def _hear(self, entry: _Said) -> Lease | None:
+        """Take what was said; return the lease, or None when the refusal was answered at once."""
+        if isinstance(entry.lease, Lease):
+            self._keep(entry.lease)
+            return entry.lease
+        lease = self._leases.get(entry.lease)
+        if lease is None or entry.event is None:
+            entry.answer.set_exception(ConflictError("lease-over", lease=entry.lease))
+            return None
+        try:
+            return self._move(lease, entry.event, entry.actor)
+        except states.IllegalMoveError:
+            entry.answer.set_exception(ConflictError("lease-cannot", lease=lease.id, state=lease.state.value))
+        except NvlhubError as error:
+            entry.answer.set_exception(error)
+        except Exception as error:
+            entry.answer.set_exception(FailedError("portal-failed"))
+            logger.exception("lease %s could not take %s", lease.id, type(entry.event).__name__, exc_info=error)
+        return None
+
+    def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
+        """Advance a lease, save it, then do what follows from it."""
+        moved, effect = advance(lease, event)
+        with self._store.writing() as unit:
+            self._save(unit, moved, event, actor)
+        self._keep(moved)
+        logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
+        if effect is not None:
+            moved = self._do(moved, effect)
+        return moved
+
+    def _save(self, unit: Unit, moved: Lease, event: Event, actor: str) -> None:
+        now = self._clock.now()
+        if isinstance(event, Gone):
+            unit.settle(moved, settle_postings(moved, self._grace), at=now, actor=actor)
+        elif isinstance(event, Extended):
+            unit.extend(moved, extend_postings(moved, event.units), event.units, at=now, actor=actor)
+        else:
+            unit.save(moved)
+
+    def _do(self, lease: Lease, effect: Effect) -> Lease:
+        match effect:
+            case Effect.PLACE | Effect.SETTLE:
+                # Placing is for the whole queue at once (_place); settling was part of the saving.
+                return lease
+            case Effect.START:
+                return self._start(lease)
+            case Effect.STOP:
+                return self._stop(lease)
+
+    def _start(self, lease: Lease) -> Lease:
+        if lease.mailbox is None:
+            return self._move(lease, End(EndReason.ENGINE, self._clock.now(), "no mailbox to report to"))
+        task = Task(
+            lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
+            seconds=lease.seconds,
+        )  # fmt: skip
+        try:
+            for handle in self._engine.start(task):
+                lease = self._move(lease, Saved(handle))
+        except EngineError as error:
+            logger.warning("lease %s could not be started: %s", lease.id, error)
+            return self._move(lease, End(EndReason.ENGINE, self._clock.now(), str(error)))
+        lease = self._move(lease, Launched(lease.handle))
+        sighting = self._engine.look({lease.id: lease.handle}).get(lease.id)
+        return self._seen(lease, sighting, self._clock.now())
+
+    def _stop(self, lease: Lease) -> Lease:
+        if not lease.placement:
+            return self._gone(lease)
+        self._engine.stop(lease.id, lease.handle)
+        # The next look sees it gone; have that soon.
+        self._looked = min(self._looked, time.monotonic() - self._tick + 0.1)
+        return lease
+
+    def _gone(self, lease: Lease) -> Lease:
+        used = charge(lease, self._grace)
+        return self._move(lease, Gone(used, used if lease.end_reason is EndReason.ENGINE else 0))
+
+    # --- seeing -----------------------------------------------------------------------------------------------
+
+    def _look(self, now: int) -> None:
+        tasks = {
+            lease.id: lease.handle
+            for lease in self._leases.values()
+            if lease.state in {State.PLACED, State.STARTING, State.RUNNING, State.ENDING}
+        }
+        sightings = self._engine.look(tasks) if tasks else {}
+        for lease_id in tasks:
+            lease = self._leases.get(lease_id)
+            if lease is not None:
+                self._guarded(self._seen, lease, sightings.get(lease_id), now)
+
+    def _guarded(self, step: Callable[..., object], lease: Lease, *args: object) -> None:
+        """Take a step for one lease; its failure must not keep the others waiting."""
+        try:
+            step(lease, *args)
+        except Exception:
+            logger.exception("lease %s could not go on; trying again", lease.id)
+
+    def _seen(self, lease: Lease, sighting: Sighting | None, now: int) -> Lease:
+        if sighting is None or sighting.sight is Sight.UNKNOWN:
+            return lease
+        match lease.state, sighting.sight:
+            case State.PLACED, Sight.PENDING | Sight.RUNNING:
+                lease = self._move(lease, Launched(sighting.handle or lease.handle))
+                return self._seen(lease, sighting, now)
+            case State.PLACED, _:
+                # Saved as placed, and nothing was started: a portal died in between. The holder still waits.
+                return self._start(lease)
+            case State.STARTING, Sight.RUNNING:
+                return self._move(lease, Seen(now))
+            case ((State.STARTING | State.RUNNING), Sight.GONE):
+                return self._move(lease, End(EndReason.LOST, now))
+            case ((State.STARTING | State.RUNNING), Sight.BROKEN):
+                return self._move(lease, End(EndReason.ENGINE, now))
+            case State.ENDING, Sight.GONE | Sight.BROKEN:
+                return self._gone(lease)
+            case State.ENDING, _:
+                self._engine.stop(lease.id, sighting.handle or lease.handle)
+        return lease
+
+    def _take_beats(self, now: int) -> None:
+        beats, self._beats = self._beats, {}
+        for lease_id, (at, idle_seconds) in beats.items():
+            lease = self._leases.get(lease_id)
+            if lease is not None and states.Beaten in states.MOVES[lease.state]:
+                moved, _ = advance(lease, states.Beaten(min(at, now), idle_seconds))
+                self._keep(moved)
+                self._unsaved[lease_id] = (at, idle_seconds)
+
+    def _end_due(self, now: int) -> None:
+        for lease in list(self._leases.values()):
+            reason = due(lease, now, self._grace, self.listening_since)
+            if reason is not None:
+                self._guarded(self._move, lease, End(reason, now))
+            elif lease.state is State.ENDING and not lease.placement:
+                self._guarded(self._gone, lease)
+
+    # --- placing ----------------------------------------------------------------------------------------------
+
+    def _place(self, now: int) -> None:
+        if self._crowded or not self._waiting:
+            return
+        waiting = [
+            Waiting(lease.id, lease.gpus, lease.span, lease.seconds)
+            for lease in self._leases.values()
+            if lease.id in self._waiting
+        ]
+        decided = plan(self._domains, list(self._running.values()), waiting, now)
+        # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
+        # these clears it again.
+        self._crowded = True
+        self._outlook = decided.outlook
+        self._changed = True
+        for lease_id, placement in decided.starts:
+            self._guarded(self._move, self._leases[lease_id], Placed(placement))
+
+    def _keep(self, lease: Lease) -> None:
+        """Put a lease where it belongs now, and its GPUs too."""
+        before = self._leases.get(lease.id)
+        had = before.placement if before else ()
+        has = lease.placement if lease.active else ()
+        if has != had:
+            self._domains = without(given_back(self._domains, [had]), [has])
+        if lease.active:
+            self._leases[lease.id] = lease
+        else:
+            self._leases.pop(lease.id, None)
+        if has:
+            self._running[lease.id] = _running(lease, self._clock.now())
+        else:
+            self._running.pop(lease.id, None)
+        if lease.state is State.HELD:
+            self._waiting.add(lease.id)
+        else:
+            self._waiting.discard(lease.id)
+        if before is None or not lease.active or before.seconds != lease.seconds or lease.state is State.ENDING:
+            self._crowded = False
+        if not self._waiting and self._outlook:
+            self._outlook = {}
+        self._changed = True
+
+    def _recount(self) -> None:
+        """Count the capacity afresh; what is leased is derived from the leases."""
+        with self._store.reading() as unit:
+            drained = unit.out_of_service(self._pool)
+        self._capacity = tuple(
+            replace(
+                domain,
+                trays=tuple(
+                    replace(tray, in_service=tray.in_service and (domain.name, tray.index) not in drained)
+                    for tray in domain.trays
+                ),
+            )
+            for domain in self._engine.capacity()
+        )
+        placements = [lease.placement for lease in self._leases.values() if lease.placement]
+        self._domains = without(self._capacity, placements)
+        self._crowded = False
+        self._changed = True
+
+    def _stop_strays(self) -> None:
+        for lease_id in sorted(self._engine.strays(frozenset(self._leases))):
+            logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
+            self._engine.stop(lease_id, {})
+
+    def _flush(self, now: int) -> None:
+        if self._unsaved:
+            beats, self._unsaved = self._unsaved, {}
+            with self._store.writing() as unit:
+                unit.beat_many([(lease_id, at, idle) for lease_id, (at, idle) in beats.items()])
+        self._flushed = now

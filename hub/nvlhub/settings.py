@@ -1,0 +1,92 @@
+"""One frozen set of settings: ``portal.toml`` in the data directory, overridden by ``NVLHUB_…`` in the environment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text names it and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """What the portal is told. Durations are whole seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="NVLHUB_", frozen=True, extra="forbid")
+
+    data: Path
+    """Directory of the database, of secrets and of running tasks; readable by its owner alone."""
+    database: str = ""
+    """SQLAlchemy URL; empty: SQLite in the data directory."""
+    public_url: str = ""
+    """The hub's address as users see it, for links in sentences."""
+    contact: str = ""
+    """Whom users ask for more GPU-hours, in words."""
+
+    engine: str = "local"
+    """Name of the engine that runs tasks."""
+    simulate: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Simulated domains; 0: the GPUs of this machine."""
+    trays: Annotated[int, Field(ge=1, le=18)] = 18
+    """Trays of each simulated domain, 4 GPUs each."""
+    pool: str = "main"
+    gpu_model: str = "GB300"
+    """Shown for simulated GPUs; real ones say their own."""
+    factor_milli: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Charge factor of the pool in thousandths."""
+
+    kernel_python: str = sys.executable
+    """Interpreter that runs the node agent."""
+    bind: str = "127.0.0.1"
+    """Address that tasks listen on."""
+    grace: Annotated[int, Field(ge=5, le=3600)] = 15
+    """A lease silent for longer ends as lost."""
+    tick: Annotated[float, Field(ge=0.05, le=60)] = 1.0
+    """Seconds between two looks at the engine."""
+    sweep: Annotated[int, Field(ge=5, le=3600)] = 60
+    """Seconds between two looks for tasks that nobody leases, and at the capacity."""
+    demo: bool = False
+    """Make a demo project, award and profiles in an empty database."""
+
+    @property
+    def database_url(self) -> str:
+        """The database that is used."""
+        return self.database or f"sqlite:///{self.data / 'portal.sqlite'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let arguments win over the environment, and the environment over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(data: Path) -> Settings:
+    """Read the settings of a data directory.
+
+    Raises `SettingsError` naming the setting, where it stands and what is allowed.
+    """
+    file = data / "portal.toml"
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        # The directory is where the file was found, whatever the file or the environment say.
+        return FromFile(data=data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting `{name}` ({file} or NVLHUB_{name.upper()}): {first['msg']}") from None
+    except ValueError as error:
+        raise SettingsError(f"{file} cannot be read: {error}") from None

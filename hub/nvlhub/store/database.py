@@ -1,0 +1,76 @@
+"""The database itself: connections, transactions, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from nvlhub.store.unit import Unit
+
+WRITES = "nvlhub_writes"
+"""Execution option of a connection that is going to write."""
+
+
+class Store:
+    """One database. :meth:`writing` and :meth:`reading` give a unit of work: one transaction each.
+
+    SQLite: write-ahead log, every write flushed, and writing units begin at once as writers (``BEGIN IMMEDIATE``), so
+    that a read followed by a write cannot fail half-way. PostgreSQL: READ COMMITTED, with row locks where a
+    decision rests on what was read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = sa.create_engine(url, pool_size=20, max_overflow=40)
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to `revision`; a new database gets them all."""
+        config = Config()
+        config.set_main_option("script_location", "nvlhub.store:migrations")
+        with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+            config.attributes["connection"] = connection
+            if revision == "base":
+                command.downgrade(config, revision)
+            else:
+                command.upgrade(config, revision)
+
+    @contextmanager
+    def writing(self) -> Iterator[Unit]:
+        """Return a unit that may write; saved when the block ends well, gone without trace when it raises."""
+        with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+            yield Unit(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Unit]:
+        """Return a unit that reads one consistent state."""
+        connection = self._engine.connect()
+        if self._engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection, connection.begin():
+            yield Unit(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # Transactions are begun by _begin_sqlite, not by the driver (which would begin them as readers).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
