@@ -49,7 +49,7 @@ class RefusedError(NvlhubError):
 
 
 class NotAllowedError(RefusedError):
-    """This user may not."""
+    """Not for this user."""
 
     status = 403
 

@@ -160,11 +160,8 @@ class Runner:
 
     def _loop(self) -> None:
         while not self._stopping:
-            said = self._wait()
-            if self._stopping:
-                break
             try:
-                self.step(said)
+                self.step()
             except Exception:
                 # Whatever it was (the database away, an engine that raises): the rows still say what to do next.
                 logger.exception("a turn of the run loop failed; trying again")
@@ -331,6 +328,8 @@ class Runner:
                 return self._gone(lease)
             case State.ENDING, _:
                 self._engine.stop(lease.id, sighting.handle or lease.handle)
+            case _:
+                pass
         return lease
 
     def _take_beats(self, now: int) -> None:

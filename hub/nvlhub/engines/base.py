@@ -63,9 +63,16 @@ class Engine(Protocol):
     """What the run loop asks of an engine."""
 
     name: str
-    simulated: bool
-    """Whether the GPUs are simulated: shown wherever devices are shown."""
-    gpu_model: str
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the GPUs are simulated: shown wherever devices are shown."""
+        ...
+
+    @property
+    def gpu_model(self) -> str:
+        """What the GPUs are."""
+        ...
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains with their trays and GPUs, all free; GPUs out of service are marked so.

@@ -17,12 +17,13 @@ inputs place equally:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nvlhub.wire import Share, Span
 
 GPUS_PER_TRAY = 4
+SUPERCHIP_GPUS = 2
 SEGMENT_TRAYS = 16
 
 
@@ -110,7 +111,12 @@ def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tu
     return _changed(domains, placements, lambda free, gpus: free | gpus)
 
 
-def _changed(domains, placements, change) -> tuple[Domain, ...]:  # type: ignore[no-untyped-def]
+_Change = Callable[[frozenset[int], frozenset[int]], frozenset[int]]
+
+
+def _changed(
+    domains: Iterable[Domain], placements: Iterable[Placement], change: _Change
+) -> tuple[Domain, ...]:
     touched: dict[str, dict[int, frozenset[int]]] = {}
     for placement in placements:
         for share in placement:
@@ -119,7 +125,7 @@ def _changed(domains, placements, change) -> tuple[Domain, ...]:  # type: ignore
     return tuple(_with_trays(domain, touched.get(domain.name), change) for domain in domains)
 
 
-def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, change) -> Domain:  # type: ignore[no-untyped-def]
+def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, change: _Change) -> Domain:
     if not touched:
         return domain
     return replace(

@@ -1,0 +1,1 @@
+"""What stands between JupyterHub and the portal."""

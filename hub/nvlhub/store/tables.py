@@ -181,7 +181,7 @@ transactions = sa.Table(
 postings = sa.Table(
     "postings",
     metadata,
-    sa.Column("transaction", sa.ForeignKey("transactions.id"), primary_key=True),
+    sa.Column("transaction_id", sa.ForeignKey("transactions.id"), primary_key=True),
     sa.Column("account", sa.String(80), primary_key=True),
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.CheckConstraint("amount <> 0", name="amount_not_zero"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -103,12 +103,12 @@ class Unit:
             .where(t.members.c.user == user)
             .order_by(t.projects.c.slug)
         )
-        return [ProjectRow(*row) for row in self._all(query)]
+        return [ProjectRow(**row._mapping) for row in self._all(query)]  # noqa: SLF001  # SQLAlchemy's public name
 
     def all_projects(self) -> list[ProjectRow]:
         """Return all projects, by name."""
         query = sa.select(t.projects.c.slug, t.projects.c.name, t.projects.c.programme).order_by(t.projects.c.slug)
-        return [ProjectRow(*row) for row in self._all(query)]
+        return [ProjectRow(**row._mapping) for row in self._all(query)]  # noqa: SLF001  # SQLAlchemy's public name
 
     def project_for(self, slug: str, user: str) -> Project:
         """Return a project with the caps that bind `user` in it.
@@ -390,7 +390,7 @@ class Unit:
             .returning(t.transactions.c.id)
         )  # fmt: skip
         rows = [
-            {"transaction": number, "account": posting.account, "amount": posting.amount}
+            {"transaction_id": number, "account": posting.account, "amount": posting.amount}
             for posting in written.postings
         ]
         self.connection.execute(t.postings.insert(), rows)
@@ -412,9 +412,9 @@ class Unit:
         rows = self._all(query)
         total = self.connection.scalar(sa.select(sa.func.count()).select_from(t.transactions).where(*where))
         found: dict[int, list[Posting]] = {row.id: [] for row in rows}
-        posted = sa.select(t.postings).where(t.postings.c.transaction.in_(found)).order_by(t.postings.c.amount)
+        posted = sa.select(t.postings).where(t.postings.c.transaction_id.in_(found)).order_by(t.postings.c.amount)
         for posting in self._all(posted):
-            found[posting.transaction].append(Posting(posting.account, posting.amount))
+            found[posting.transaction_id].append(Posting(posting.account, posting.amount))
         return [
             JournalRow(
                 row.id, row.key, row.entry, row.at, row.actor, row.award, row.lease, row.corrects,
@@ -438,7 +438,7 @@ class Unit:
         )  # fmt: skip
         return [
             UsageRow(
-                datetime.datetime.fromtimestamp(row.day, datetime.UTC).date().isoformat(), row.user, row.leases,
+                datetime.fromtimestamp(row.day, UTC).date().isoformat(), row.user, row.leases,
                 int(row.gpu_seconds), int(row.charged),
             )
             for row in self._all(query)

@@ -25,7 +25,7 @@ class Broken:
 _INVARIANTS = {
     "transactions-sum-to-zero": """
         SELECT tx.key, COALESCE(SUM(p.amount), 0) FROM transactions tx
-        LEFT JOIN postings p ON p.transaction = tx.id
+        LEFT JOIN postings p ON p.transaction_id = tx.id
         GROUP BY tx.id, tx.key HAVING COUNT(p.amount) = 0 OR SUM(p.amount) <> 0""",
     "award-columns-equal-journal": """
         SELECT a.id,
@@ -78,7 +78,7 @@ def verify(unit: Unit) -> list[Broken]:
     Memory stays bounded: the database aggregates, a few rows come back. The GPUs of active leases are compared here.
     """
     active = "state NOT IN ('settled', 'refused')"
-    broken = []
+    broken: list[Broken] = []
     for invariant, query in _INVARIANTS.items():
         rows = unit.connection.execute(sa.text(query.format(active=active) + f" LIMIT {SHOWN}")).all()
         broken.extend(Broken(invariant, f"{row[0]}: {row[1]}") for row in rows)
@@ -96,7 +96,7 @@ def _holdings(unit: Unit) -> list[Broken]:
         for row in unit.connection.execute(sa.select(t.holdings)).all()
     }
     placed: dict[tuple[str, str, int, int], str] = {}
-    broken = []
+    broken: list[Broken] = []
     for lease in unit.active_leases():
         for share in lease.placement:
             for gpu in share.gpus:

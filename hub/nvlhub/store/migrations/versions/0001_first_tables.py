@@ -248,15 +248,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "postings",
-        sa.Column("transaction", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("transaction_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("amount <> 0", name="amount_not_zero"),
         sa.ForeignKeyConstraint(
-            ["transaction"],
+            ["transaction_id"],
             ["transactions.id"],
         ),
-        sa.PrimaryKeyConstraint("transaction", "account"),
+        sa.PrimaryKeyConstraint("transaction_id", "account"),
     )
     with op.batch_alter_table("postings", schema=None) as batch_op:
         batch_op.create_index("postings_by_account", ["account", "amount"], unique=False)

@@ -1,0 +1,168 @@
+"""Runs tasks as processes of this machine.
+
+Which GPUs a task may use is told to it by ``CUDA_VISIBLE_DEVICES``. That is cooperative: a process of the same user can
+ignore it. Engines that own the devices (cgroups, device plugins) enforce it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.floor import Floor, devices
+from nvlhub.engines.processes import LEASE, alive, kill_all, of_lease
+from nvlhub.flow.placement import Domain, Placement
+
+logger = logging.getLogger(__name__)
+
+AGENT = "nvlkernels.agent"
+POLITE = 3.0
+"""Seconds that an agent has to end its task before all of it is killed."""
+
+
+class LocalEngine:
+    """Starts a node agent per lease; each has a private directory under `tasks`."""
+
+    name = "local"
+
+    def __init__(self, floor: Floor, tasks: Path, *, python: str, bind: str, grace: int) -> None:
+        self.simulated = floor.simulated
+        self.gpu_model = floor.gpu_model
+        self._floor = floor
+        self._tasks = tasks
+        self._python = python
+        self._bind = bind
+        self._grace = grace
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked: dict[str, float] = {}
+        tasks.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def capacity(self) -> tuple[Domain, ...]:
+        """Return the domains of the floor."""
+        return self._floor.domains()
+
+    def devices(self, placement: Placement) -> tuple[str, ...]:
+        """Return device names."""
+        return devices(self._floor, placement)
+
+    def start(self, task: Task) -> Iterator[Handle]:
+        """Start the node agent of a lease."""
+        directory = self._tasks / task.lease_id
+        yield {"directory": str(directory)}
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            with (directory / "agent.log").open("ab") as log:
+                child = subprocess.Popen(
+                    [self._python, "-m", AGENT, task.lease_id],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=directory, start_new_session=True,
+                    env={**_inherited(), LEASE: task.lease_id},
+                )  # fmt: skip
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise EngineError(f"the agent could not be started: {error.strerror}") from error
+        self._children[task.lease_id] = child
+        yield {"directory": str(directory), "pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        # Only now may it begin: before, nothing could find it. Without this line it ends by itself.
+        try:
+            with child.stdin or contextlib.nullcontext() as stdin:
+                if stdin is not None:
+                    stdin.write(self._letter(task, directory))
+        except OSError as error:
+            self.stop(task.lease_id, {})
+            raise EngineError("the agent ended before it began; its log is in the portal's data directory") from error
+
+    def _letter(self, task: Task, directory: Path) -> bytes:
+        """Return what the agent must know; nothing of it is in its arguments or its environment."""
+        letter = {
+            **task.mailbox.model_dump(),
+            "grace": self._grace,
+            "bind": self._bind,
+            "directory": str(directory),
+            "environment": self._environment(task),
+        }
+        return json.dumps(letter).encode() + b"\n"
+
+    def _environment(self, task: Task) -> dict[str, str]:
+        names = self.devices(task.placement)
+        return {
+            LEASE: task.lease_id,
+            "NVLHUB_DEVICES": ",".join(names),
+            "NVLHUB_SIMULATED": str(int(self.simulated)),
+            "NVLHUB_DOMAIN": ",".join(dict.fromkeys(share.domain for share in task.placement)),
+            "NVLHUB_TRAYS": ",".join(str(share.tray) for share in task.placement),
+            "CUDA_VISIBLE_DEVICES": "" if self.simulated else ",".join(names),
+        }
+
+    def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
+        """Look at the agents' processes."""
+        for lease_id, child in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[lease_id]
+        return {lease_id: self._sight(lease_id, handle) for lease_id, handle in tasks.items()}
+
+    def _sight(self, lease_id: str, handle: Handle) -> Sighting:
+        pid, created = handle.get("pid"), handle.get("created")
+        if isinstance(pid, int) and isinstance(created, float) and alive(pid, created):
+            return Sighting(Sight.RUNNING)
+        left = of_lease(lease_id)
+        agent = next((process for process in left if _is_agent(process)), None)
+        if agent is not None:
+            handle = {**handle, "pid": agent.pid, "created": agent.create_time()}
+            return Sighting(Sight.RUNNING, handle)
+        if left:
+            # The agent is gone and cannot end what it started.
+            kill_all(left)
+            return Sighting(Sight.UNKNOWN)
+        self._forget(lease_id)
+        return Sighting(Sight.GONE)
+
+    def stop(self, lease_id: str, handle: Handle) -> None:
+        """Ask the agent to end its task; after a while, kill all of it."""
+        asked = self._asked.setdefault(lease_id, time.monotonic())
+        left = of_lease(lease_id)
+        agents = [process for process in left if _is_agent(process)]
+        if not agents or time.monotonic() - asked > POLITE:
+            kill_all(left)
+            return
+        for agent in agents:
+            with contextlib.suppress(psutil.Error):
+                agent.send_signal(signal.SIGTERM)
+
+    def strays(self, known: frozenset[str]) -> frozenset[str]:
+        """Return leases that have a directory here, are not known, and still run; clear away what runs no more."""
+        found = set()
+        for directory in self._tasks.iterdir():
+            if directory.name not in known:
+                if of_lease(directory.name):
+                    found.add(directory.name)
+                else:
+                    self._forget(directory.name)
+        return frozenset(found)
+
+    def _forget(self, lease_id: str) -> None:
+        self._asked.pop(lease_id, None)
+        shutil.rmtree(self._tasks / lease_id, ignore_errors=True)
+
+
+def _is_agent(process: psutil.Process) -> bool:
+    try:
+        return AGENT in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def _inherited() -> dict[str, str]:
+    """Return what an agent may have of the portal's environment: none of its secrets."""
+    kept = ("PATH", "LANG", "LC_ALL", "HOME", "USER", "LOGNAME", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ")
+    return {name: value for name in kept if (value := os.environ.get(name)) is not None}
