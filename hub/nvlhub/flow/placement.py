@@ -114,9 +114,7 @@ def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tu
 _Change = Callable[[frozenset[int], frozenset[int]], frozenset[int]]
 
 
-def _changed(
-    domains: Iterable[Domain], placements: Iterable[Placement], change: _Change
-) -> tuple[Domain, ...]:
+def _changed(domains: Iterable[Domain], placements: Iterable[Placement], change: _Change) -> tuple[Domain, ...]:
     touched: dict[str, dict[int, frozenset[int]]] = {}
     for placement in placements:
         for share in placement:

@@ -1,0 +1,85 @@
+"""The portal as seen from a notebook server or a kernel: one HTTP client, with errors in plain words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from nvlhub.text import language, say
+from nvlhub.wire import API_PATH, Beat, BeatAnswer, LeaseAsk, LeaseView, Offer, Problem
+
+TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+
+
+class PortalError(RuntimeError):
+    """The portal said no; the text is for the user."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.problem = problem
+
+
+class PortalDownError(RuntimeError):
+    """The portal cannot be reached; the text is for the user."""
+
+
+def settings(environment: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
+    """Return the address of the API and the headers of a call, from what the hub gave this process."""
+    base = environment.get("NVLHUB_PORTAL_URL", "http://127.0.0.1:8000").rstrip("/") + API_PATH
+    lang = language(environment.get("NVLHUB_LANGUAGE") or environment.get("LC_ALL") or environment.get("LANG"))
+    token = environment.get("JUPYTERHUB_API_TOKEN", "")
+    return base, {"Authorization": f"token {token}", "Accept-Language": lang}
+
+
+def answer(response: httpx.Response) -> Any:
+    """Return the JSON of a good answer. Raises `PortalError`, or `PortalDownError` for what is no answer of the portal."""
+    if response.is_success:
+        return response.json()
+    try:
+        raise PortalError(Problem.model_validate_json(response.content))
+    except ValidationError:
+        raise PortalDownError(say("portal-down", response.request.headers.get("accept-language", "en"))) from None
+
+
+class Portal:
+    """Asynchronous calls, for the notebook server."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        base, headers = settings(environment)
+        self.lang = headers["Accept-Language"]
+        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT)
+
+    async def _call(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            return answer(await self._http.request(method, path, **more))
+        except httpx.HTTPError:
+            raise PortalDownError(say("portal-down", self.lang)) from None
+
+    async def offers(self) -> list[Offer]:
+        """Return what the holder of the token can start."""
+        return [Offer(**item) for item in (await self._call("GET", "/offers"))["items"]]
+
+    async def ask(self, ask: LeaseAsk, key: str) -> LeaseView:
+        """Ask for a lease; `key` makes repeating it safe."""
+        body = ask.model_dump(mode="json")
+        return LeaseView(**await self._call("POST", "/leases", json=body, headers={"Idempotency-Key": key}))
+
+    async def lease(self, lease_id: str) -> LeaseView:
+        """Return a lease as it is now."""
+        return LeaseView(**await self._call("GET", f"/leases/{lease_id}"))
+
+    async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
+        """Give a sign of life."""
+        return BeatAnswer(**await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump()))
+
+    async def end(self, lease_id: str) -> LeaseView:
+        """Give a lease back."""
+        return LeaseView(**await self._call("DELETE", f"/leases/{lease_id}"))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()

@@ -1,0 +1,88 @@
+"""Jupyter Server extension: what this server's kernels hold or wait for, and a clean end.
+
+``GET /nvlhub/leases`` lists them; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that waits.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from typing import Any
+
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from nvlhub.text import say
+from nvlkernels.client import settings
+from nvlkernels.provisioner import HELD, WAITING
+
+
+class LeasesHandler(APIHandler):  # type: ignore[misc]  # jupyter_server's class is untyped
+    """The leases of this server."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """List kernels with their leases."""
+        lang = settings()[1]["Accept-Language"]
+        items = []
+        for kernel_id, provisioner in HELD.items():
+            lease = provisioner.lease
+            if lease is None:
+                continue
+            waiting = kernel_id in WAITING
+            item = {
+                "kernel": kernel_id,
+                "waiting": waiting,
+                "warning": provisioner.warning,
+                **lease.model_dump(mode="json"),
+            }
+            if waiting and lease.position is not None:
+                wait = None if lease.expected_start is None else max(0, lease.expected_start - lease.now)
+                start = (
+                    say("queued-unknown", lang) if wait is None else say("queued-in", lang, minutes=str(-(-wait // 60)))
+                )
+                item["text"] = say(
+                    "queued",
+                    lang,
+                    gpus=str(lease.gpus),
+                    project=lease.project,
+                    position=str(lease.position),
+                    start=start,
+                )
+                item["cancel"] = say("queued-cancel", lang)
+            items.append(item)
+        self.finish(json.dumps({"items": items}))
+
+
+class LeaseHandler(APIHandler):  # type: ignore[misc]  # jupyter_server's class is untyped
+    """One start that waits."""
+
+    @web.authenticated
+    def delete(self, kernel_id: str) -> None:
+        """Cancel it."""
+        waiting = WAITING.get(kernel_id)
+        if waiting is None:
+            raise web.HTTPError(404)
+        waiting.cancel()
+        self.set_status(204)
+        self.finish()
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "nvlkernels.extension"}]
+
+
+def _load_jupyter_server_extension(serverapp: Any) -> None:
+    base = url_path_join(serverapp.web_app.settings["base_url"], "nvlhub", "leases")
+    serverapp.web_app.add_handlers(
+        ".*$", [(base, LeasesHandler), (url_path_join(base, "([0-9a-f-]{36})"), LeaseHandler)]
+    )
+    if threading.current_thread() is threading.main_thread():
+        # The hub stops a server with SIGINT. Without a terminal Jupyter Server would leave at once and its kernels'
+        # leases with it; this way they are given back first.
+        signal.signal(signal.SIGINT, serverapp._signal_stop)  # noqa: SLF001
+
+
+load_jupyter_server_extension = _load_jupyter_server_extension

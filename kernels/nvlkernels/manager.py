@@ -1,0 +1,50 @@
+"""The kernels of one notebook server: starts that may wait, can be cancelled, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Any
+
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from traitlets import Bool, Float
+
+from nvlkernels.provisioner import HELD, WAITING, LeaseProvisioner
+
+
+class LeaseKernelManager(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_server's class is untyped
+    """Keeps a queued start pending: JupyterLab keeps the cells that are run meanwhile."""
+
+    use_pending_kernels = Bool(True, config=True, help="Answer at once; the kernel connects when it has its lease.")
+    remembered = Float(
+        20.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why."
+    )
+
+    async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Awaitable[Any]) -> None:
+        await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        if km.ready.done() and not km.ready.cancelled() and km.ready.exception() is not None:
+            asyncio.get_running_loop().call_later(self.remembered, self._forget, kernel_id)
+
+    def _forget(self, kernel_id: str) -> None:
+        """Remove a kernel that never started: nothing else would."""
+        self._pending_kernels.pop(kernel_id, None)
+        if kernel_id in self._kernels:
+            self.remove_kernel(kernel_id)
+
+    async def _async_shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:
+        waiting = WAITING.get(kernel_id)
+        if waiting is not None:
+            waiting.cancel()
+        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+
+    shutdown_kernel = _async_shutdown_kernel
+
+    def remove_kernel(self, kernel_id: str) -> Any:
+        """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease."""
+        removed = super().remove_kernel(kernel_id)
+        provisioner = HELD.get(kernel_id)
+        if isinstance(provisioner, LeaseProvisioner):
+            with contextlib.suppress(RuntimeError):
+                self._giving_back = asyncio.get_running_loop().create_task(provisioner.abandon())
+        return removed

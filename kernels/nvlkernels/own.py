@@ -1,0 +1,129 @@
+"""What a kernel knows of its own lease.
+
+import nvlkernels
+nvlkernels.lease()                      # shown as a table in a notebook
+nvlkernels.lease().extend(minutes=60)
+nvlkernels.devices()                    # ("GPU-…",) or ("SIM-…",)
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from nvlhub.text import say
+from nvlhub.wire import LeaseView, gpu_hours
+from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease as this kernel sees it; a frozen moment: call :func:`lease` again for a new one."""
+
+    view: LeaseView | None
+    lang: str = "en"
+
+    @property
+    def id(self) -> str:
+        """The lease's id; empty without one."""
+        return self.view.id if self.view else ""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs held; 0 on a CPU kernel."""
+        return self.view.gpus if self.view else 0
+
+    @property
+    def seconds_left(self) -> int:
+        """Seconds until the deadline, by the portal's clock."""
+        return max(0, self.view.deadline - self.view.now) if self.view and self.view.deadline else 0
+
+    @property
+    def price(self) -> float:
+        """GPU-hours charged per hour."""
+        return self.view.gpus * self.view.factor_milli / 1000 if self.view else 0.0
+
+    def extend(self, *, minutes: int) -> Held:
+        """Pay for more time. Raises `PortalError` with the reason when balance, award or profile do not allow it."""
+        if self.view is None:
+            return self
+        return Held(LeaseView(**_call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})))
+
+    def facts(self) -> dict[str, str]:
+        """Return what a reader wants to know, as words."""
+        if self.view is None:
+            return {}
+        view = self.view
+        trays = ", ".join(
+            f"{share.domain}/tray {share.tray} (GPU {', '.join(map(str, share.gpus))})" for share in view.placement
+        )
+        hours, rest = divmod(self.seconds_left, 3600)
+        names = ("lease", "state", "gpus", "placement", "devices", "project", "profile", "left", "price", "hold")
+        values = (
+            view.id, view.state.value, str(view.gpus), trays, ", ".join(view.devices), view.project, view.profile,
+            f"{hours} h {rest // 60:02} min" + (f" ({datetime.fromtimestamp(view.deadline):%H:%M})" if view.deadline else ""),
+            f"{self.price:g} GPU-h/h", f"{gpu_hours(view.held)} GPU-h",
+        )  # fmt: skip
+        return dict(zip((say(f"lease-row-{name}", self.lang) for name in names), values, strict=True))
+
+    def _notes(self) -> list[str]:
+        if self.view is None:
+            return [say("lease-none", self.lang)]
+        return [say("lease-simulated", self.lang)] if self.view.simulated else []
+
+    def __repr__(self) -> str:
+        lines = [f"{name:12} {value}" for name, value in self.facts().items()]
+        return "\n".join([*lines, *(f"({note})" for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        cell = '<td style="text-align:left">{}</td>'
+        rows = "".join(
+            f'<tr><th style="text-align:left">{html.escape(name)}</th>{cell.format(html.escape(value))}</tr>'
+            for name, value in self.facts().items()
+        )
+        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in self._notes())
+        return f"<table>{rows}</table>{notes}"
+
+
+def _call(method: str, path: str, **more: Any) -> Any:
+    base, headers = settings()
+    try:
+        return answer(httpx.request(method, base + path, headers=headers, timeout=TIMEOUT, **more))
+    except httpx.HTTPError:
+        raise PortalDownError(say("portal-down", headers["Accept-Language"])) from None
+
+
+def lease() -> Held:
+    """Return the lease of this kernel; on a CPU kernel one that says so.
+
+    Raises `PortalDownError` or `PortalError` with words for the user.
+    """
+    lang = settings()[1]["Accept-Language"]
+    lease_id = os.environ.get("NVLHUB_LEASE")
+    return Held(LeaseView(**_call("GET", f"/leases/{lease_id}")) if lease_id else None, lang)
+
+
+def devices() -> tuple[str, ...]:
+    """Return the GPUs of this kernel: UUIDs, or names starting with ``SIM-``; empty on a CPU kernel."""
+    return tuple(name for name in os.environ.get("NVLHUB_DEVICES", "").split(",") if name)
+
+
+def simulated() -> bool:
+    """Tell whether the GPUs of this kernel exist in name only."""
+    return os.environ.get("NVLHUB_SIMULATED") == "1"
+
+
+def frames() -> Any:
+    """Return the dataframe library of this kernel: cuDF on real GPUs where it is installed, else pandas."""
+    if os.environ.get("DASK_DATAFRAME__BACKEND") == "cudf":
+        import cudf  # noqa: PLC0415  # only where there is a GPU
+
+        return cudf
+    import pandas as pd  # noqa: PLC0415  # slow to import, and not needed by everyone
+
+    return pd

@@ -1,0 +1,301 @@
+"""A kernel provisioner that takes a lease before the kernel starts, and gives it back when the kernel is gone.
+
+    pre_launch                 the first time: mailbox, lease, wait for the agent; at a restart nothing: the lease is kept
+    launch_kernel              the agent starts the kernel and reports its ports
+    cleanup(restart=False)     the lease is given back; so it is when a start fails, and when the kernel is given up
+
+Named in a kernelspec as ``nvlhub-lease``, with ``project`` and ``profile`` in its config.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import zmq
+from jupyter_client.provisioning import KernelProvisionerBase
+from traitlets import Unicode
+
+from nvlhub.text import say
+from nvlhub.wire import Beat, EndReason, LeaseAsk, LeaseView, State
+from nvlkernels.client import Portal, PortalDownError, PortalError
+from nvlkernels.mailbox import Mailbox
+
+BEAT = 5.0
+"""Seconds between two signs of life to the portal."""
+SILENT = 15.0
+"""Seconds without a frame of the agent after which the kernel counts as dead."""
+QUEUE_POLL = 1.0
+"""Seconds between two looks at a lease that waits."""
+LAUNCH = 60.0
+"""Seconds that a kernel has to report its ports."""
+LOST_RC = 137
+
+WAITING: dict[str, LeaseProvisioner] = {}
+"""Kernels whose start waits for a lease, by kernel id: what can be cancelled."""
+HELD: dict[str, LeaseProvisioner] = {}
+"""All provisioners of this server that hold a lease or wait for one, by kernel id."""
+
+
+class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_client's base is untyped
+    """Holds one lease for one kernel."""
+
+    project = Unicode(config=True, help="Short name of the project that pays.")
+    profile = Unicode(config=True, help="Name of the profile to start.")
+    bind = Unicode(
+        os.environ.get("NVLHUB_MAILBOX_BIND", "127.0.0.1"), config=True,
+        help="Address that node agents dial; it must be reachable from where kernels run.",
+    )  # fmt: skip
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._portal = Portal()
+        self.lease: LeaseView | None = None
+        self._mailbox: Mailbox | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self._alive = False
+        self._generation = 0
+        self.warning = ""
+        """What the portal last said the user should know."""
+
+    # --- before the kernel ------------------------------------------------------------------------------------
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Take a lease, unless one is held since the last start. Raises `RuntimeError` with words for the user."""
+        kwargs.pop("transport_encryption", None)
+        extra = kwargs.pop("extra_arguments", [])
+        environment = kwargs.pop("env", None) or dict(os.environ)
+        if self.lease is None:
+            await self._take()
+        argv = [part.replace("{resource_dir}", self.kernel_spec.resource_dir) for part in self.kernel_spec.argv]
+        if argv[0] in {"python", "python3"}:
+            argv[0] = sys.executable
+        return await super().pre_launch(cmd=[*argv, *extra], env=environment, **kwargs)
+
+    async def _take(self) -> None:
+        self._cancelled = False
+        HELD[self.kernel_id] = WAITING[self.kernel_id] = self
+        self._asking = asyncio.create_task(self._ask())
+        try:
+            await asyncio.shield(self._asking)
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                self._asking.cancel()
+                await self._give_back()
+                raise
+            await self._give_back()
+            raise RuntimeError(say("kernel-cancelled", self._portal.lang)) from None
+        except (PortalError, PortalDownError) as error:
+            await self._give_back()
+            raise RuntimeError(str(error)) from None
+        except BaseException:
+            await self._give_back()
+            raise
+        finally:
+            WAITING.pop(self.kernel_id, None)
+
+    async def _ask(self) -> None:
+        """Ask for the lease, and wait until its agent has dialled in."""
+        self._mailbox = Mailbox(self.bind)
+        self._generation += 1
+        ask = LeaseAsk(
+            project=self.project, profile=self.profile, label=str(self.kernel_id)[:80], mailbox=self._mailbox.address
+        )
+        self.lease = await self._portal.ask(ask, f"{self.kernel_id}-{self._generation}")
+        self._beating = asyncio.create_task(self._beat())
+        while not self._mailbox.hello.done():
+            await asyncio.wait([self._mailbox.hello], timeout=QUEUE_POLL)
+            if not self._mailbox.hello.done():
+                with contextlib.suppress(PortalDownError):
+                    self.lease = await self._portal.lease(self.lease.id)
+                self._check(self.lease)
+
+    def _check(self, lease: LeaseView) -> None:
+        if lease.end_reason is not None:
+            raise RuntimeError(say("kernel-ended", self._portal.lang, detail=lease.detail))
+
+    def cancel(self) -> None:
+        """End the wait for a lease; the place in the queue is given back."""
+        if self._asking is not None and not self._asking.done():
+            self._cancelled = True
+            self._asking.cancel()
+
+    # --- the kernel -------------------------------------------------------------------------------------------
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+        """Have the agent start the kernel; return where it listens."""
+        try:
+            return await self._launch(cmd, kwargs)
+        except BaseException:
+            await self._give_back()
+            raise
+
+    async def _launch(self, cmd: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self._mailbox is None:
+            raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
+        # Ports 0 the first time, so that they are chosen where the kernel runs; at a restart the known ones, so that
+        # open websockets stay valid.
+        answer = self._mailbox.start(
+            argv=cmd, env=kwargs.get("env", {}), cwd=kwargs.get("cwd"), conn=self._connection()
+        )  # fmt: skip
+        try:
+            said = await asyncio.wait_for(answer, LAUNCH)
+        except TimeoutError:
+            raise RuntimeError(say("kernel-silent", self._portal.lang, seconds=str(int(LAUNCH)))) from None
+        if said["kind"] != "started":
+            tail = said.get("tail", "")
+            raise RuntimeError(say("kernel-failed", self._portal.lang, rc=str(said.get("rc")), tail=tail))
+        self._alive = True
+        connection = said["conn"]
+        connection["key"] = connection["key"].encode()
+        self.connection_info = connection
+        return connection
+
+    def _connection(self) -> dict[str, Any]:
+        if self.connection_info:
+            known: dict[str, Any] = dict(self.connection_info)
+            return {**known, "key": known["key"].decode()}
+        manager: Any = self.parent
+        if manager.curve_publickey is None:
+            manager.curve_publickey, manager.curve_secretkey = zmq.curve_keypair()
+        return {
+            **dict.fromkeys(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), 0),
+            "transport": "tcp",
+            "signature_scheme": manager.session.signature_scheme,
+            "key": manager.session.key.decode(),
+            "kernel_name": manager.kernel_name,
+            "curve_publickey": manager.curve_publickey.decode(),
+            "curve_secretkey": manager.curve_secretkey.decode(),
+        }
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a kernel was started and not yet cleaned up."""
+        return self._alive
+
+    async def poll(self) -> int | None:
+        """Return None while the kernel runs, else how it ended."""
+        mailbox = self._mailbox
+        if mailbox is None or not self._alive:
+            return LOST_RC
+        if mailbox.exited is not None:
+            return int(mailbox.exited.get("rc") or 0)
+        if mailbox.heard_at is not None and time.monotonic() - mailbox.heard_at > SILENT:
+            return LOST_RC
+        return None
+
+    async def wait(self) -> int | None:
+        """Wait for the kernel's end."""
+        while self._mailbox is not None and await self.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._mailbox.ended.wait(), 1.0)
+        return await self.poll() or 0
+
+    async def send_signal(self, signum: int) -> None:
+        """Pass a signal on to the kernel's process group; 0 asks whether there is one."""
+        if self._mailbox is not None and signum:
+            self._mailbox.say("signal", sig=int(signum))
+
+    async def kill(self, restart: bool = False) -> None:
+        """Kill the kernel; the lease is kept for a restart."""
+        if self._mailbox is not None:
+            self._mailbox.say("kill")
+
+    async def terminate(self, restart: bool = False) -> None:
+        """Ask the kernel to end; the lease is kept for a restart."""
+        await self.send_signal(signal.SIGTERM)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Give the lease back, unless the kernel is about to start again."""
+        self._alive = False
+        if not restart:
+            await self._give_back()
+
+    # --- the lease --------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
+        while self.lease is not None:
+            if self._speaks():
+                phase = "running" if self._mailbox is not None and self._mailbox.hello.done() else "starting"
+                with contextlib.suppress(PortalDownError, PortalError):
+                    answer = await self._portal.beat(self.lease.id, Beat(phase=phase, idle_seconds=self._idle()))
+                    self.warning = answer.warn
+                    if answer.state in {State.ENDING, State.SETTLED} and self._alive:
+                        await self._over(answer.end_reason)
+                        return
+            await asyncio.sleep(BEAT)
+
+    def _speaks(self) -> bool:
+        if self._mailbox is None:
+            return False
+        heard = self._mailbox.heard_at
+        return heard is None or time.monotonic() - heard < SILENT
+
+    def _idle(self) -> int:
+        """Return for how many seconds the kernel has done nothing; 0 where nobody watches."""
+        manager = self.parent
+        last = getattr(manager, "last_activity", None)
+        if getattr(manager, "execution_state", "busy") != "idle" or last is None:
+            return 0
+        return max(0, int((datetime.datetime.now(datetime.UTC) - last).total_seconds()))
+
+    async def _over(self, reason: EndReason | None) -> None:
+        """The portal ended the lease: no restart can bring this kernel back."""
+        restarter = getattr(self.parent, "_restarter", None)
+        if restarter is not None:
+            restarter.restart_limit = 0
+        with contextlib.suppress(PortalDownError, PortalError):
+            self.lease = await self._portal.lease(self.lease.id) if self.lease else None
+        self.log.warning("lease of kernel %s is over: %s", self.kernel_id, reason)
+        self._hang_up()
+
+    def _why(self) -> str:
+        return self.lease.detail if self.lease else ""
+
+    async def _give_back(self) -> None:
+        """End what there is of the lease. Does no harm when repeated."""
+        lease, self.lease = self.lease, None
+        if self._asking is not None and not self._asking.done():
+            self._asking.cancel()
+        if self._beating is not None and self._beating is not asyncio.current_task():
+            self._beating.cancel()
+        self._alive = False
+        self.connection_info = {}
+        if self._mailbox is not None:
+            self._mailbox.say("exit")
+        if lease is not None:
+            # A portal that is down hears the silence of the lease instead.
+            with contextlib.suppress(PortalDownError, PortalError):
+                await self._portal.end(lease.id)
+        self._hang_up()
+        HELD.pop(str(self.kernel_id), None)
+
+    def _hang_up(self) -> None:
+        if self._mailbox is not None:
+            self._mailbox.close()
+            self._mailbox = None
+
+    async def abandon(self) -> None:
+        """Give the lease back although nobody cleaned up: the kernel was given up after too many deaths."""
+        await self._give_back()
+
+    # --- for a server that comes back -------------------------------------------------------------------------
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        """Return what identifies this kernel's lease."""
+        info: dict[str, Any] = await super().get_provisioner_info()
+        return json.loads(json.dumps({**info, "lease": self.lease.id if self.lease else ""}, default=str))  # type: ignore[no-any-return]
+
+    def get_shutdown_wait_time(self, recommended: float = 5.0) -> float:
+        """Return seconds that a kernel has to end."""
+        return recommended

@@ -1,0 +1,114 @@
+"""Kernelspecs from offers: one per project and published profile, so that a notebook remembers who pays.
+
+Never waits for the portal: what is known is shown, and asking again happens on a thread of its own. When nothing is known
+the CPU kernel remains, and a notebook that names one of our kernels still gets the reason in words.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager, NoSuchKernel
+from traitlets import Float, default
+
+from nvlhub.text import say
+from nvlhub.wire import Offer
+from nvlkernels.client import PortalDownError, PortalError, answer, settings
+
+PREFIX = "nvlhub-"
+RESOURCES = str(Path(__file__).parent / "resources")
+
+
+def spec_name(project: str, profile: str) -> str:
+    """Return the kernel's name; slugs have no dot, so it can be taken apart again."""
+    return f"{PREFIX}{project}.{profile}"
+
+
+def parts_of(name: str) -> tuple[str, str] | None:
+    """Return project and profile of a kernel's name, or None for other kernels."""
+    project, dot, profile = name.removeprefix(PREFIX).partition(".")
+    return (project, profile) if name.startswith(PREFIX) and dot and project and profile else None
+
+
+class OfferKernelSpecManager(KernelSpecManager):  # type: ignore[misc]  # jupyter_client's class is untyped
+    """Shows the CPU kernel and what the portal offers."""
+
+    fresh = Float(10.0, config=True, help="Seconds for which offers are shown without asking again.")
+
+    @default("allowed_kernelspecs")
+    def _allowed(self) -> set[str]:
+        return set()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._offers: dict[str, Offer] = {}
+        self._asked = float("-inf")
+        self._lock = threading.Lock()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Ask again on a thread, if what is known is no longer fresh and nobody asks already."""
+        if time.monotonic() - self._asked > self.fresh and self._lock.acquire(blocking=False):
+            self._asked = time.monotonic()
+            threading.Thread(target=self._fetch, name="offers", daemon=True).start()
+
+    def _fetch(self) -> None:
+        try:
+            base, headers = settings()
+            response = httpx.get(f"{base}/offers", headers=headers, timeout=10)
+            items = answer(response)["items"]
+            self._offers = {spec_name(item["project"], item["profile"]): Offer(**item) for item in items}
+        except (httpx.HTTPError, PortalError, PortalDownError) as error:
+            self.log.warning("offers could not be read: %s", error)
+        finally:
+            self._lock.release()
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Return kernel names and their resource directories."""
+        self._refresh()
+        specs: dict[str, str] = super().find_kernel_specs()
+        return {**specs, **dict.fromkeys(self._offers, RESOURCES)}
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return a spec. Raises `NoSuchKernel`."""
+        named = parts_of(kernel_name)
+        if named is None:
+            spec = super().get_kernel_spec(kernel_name)
+            if kernel_name == NATIVE_KERNEL_NAME:
+                spec.display_name = say("cpu-kernel", settings()[1]["Accept-Language"])
+            return spec
+        if len(kernel_name) > 90:  # noqa: PLR2004  # two slugs of 40 and our own
+            raise NoSuchKernel(kernel_name)
+        return self._spec(*named, self._offers.get(kernel_name))
+
+    def get_all_specs(self) -> dict[str, Any]:
+        """Return everything that the launcher shows."""
+        return {
+            name: {"resource_dir": where, "spec": self.get_kernel_spec(name).to_dict()}
+            for name, where in self.find_kernel_specs().items()
+        }
+
+    def _spec(self, project: str, profile: str, offer: Offer | None) -> KernelSpec:
+        title = f"{offer.display_name} · {offer.project_name}" if offer else f"{profile} · {project}"
+        python = os.environ.get("NVLHUB_KERNEL_PYTHON") or sys.executable
+        return KernelSpec(
+            resource_dir=RESOURCES,
+            argv=[python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            display_name=title,
+            language="python",
+            interrupt_mode="signal",
+            metadata={
+                "debugger": True,
+                "supported_encryption": ["curve"],
+                "kernel_provisioner": {
+                    "provisioner_name": "nvlhub-lease",
+                    "config": {"project": project, "profile": profile},
+                },
+            },
+        )
