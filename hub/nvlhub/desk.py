@@ -294,4 +294,9 @@ class Desk:
     def _end(self, lease: Lease, reason: EndReason, visitor: Visitor) -> Lease:
         if not lease.active or lease.state is State.ENDING:
             return lease
-        return self._answer(self._runner.tell(lease.id, End(reason, self.clock.now()), visitor.name))
+        try:
+            return self._answer(self._runner.tell(lease.id, End(reason, self.clock.now()), visitor.name))
+        except ConflictError:
+            # Somebody else was quicker; the end that was asked for has come about.
+            with self.store.reading() as unit:
+                return unit.lease(lease.id) or lease

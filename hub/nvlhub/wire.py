@@ -227,6 +227,73 @@ class AwardView(View):
     """GPUs held at once; None = no cap."""
 
 
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f<>&]*$")]
+"""A name for people: 1 to 100 characters without control characters and markup."""
+
+UserName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f<>&/]*$")]
+
+
+class NewProgramme(Strict):
+    """Body of ``POST /programmes``. `cap`: GPUs held at once by all its projects."""
+
+    slug: Slug
+    name: Name
+    cap: Annotated[int, Field(ge=1, le=10_008)] | None = None
+
+
+class NewProject(Strict):
+    """Body of ``POST /projects``. `cap`: GPUs held at once by all its members."""
+
+    slug: Slug
+    name: Name
+    programme: Slug
+    institution: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
+    cap: Annotated[int, Field(ge=1, le=10_008)] | None = None
+
+
+class Membership(Strict):
+    """Body of ``PUT /projects/{slug}/members/{user}``. `cap`: GPUs this member may hold at once in the project."""
+
+    role: Literal["pi", "manager", "member"] = "member"
+    cap: Annotated[int, Field(ge=1, le=10_008)] | None = None
+
+
+class NewAward(Strict):
+    """Body of ``POST /awards``. Times in Unix seconds; `gpu_hours` at charge factor 1.0."""
+
+    project: Slug
+    pool: Slug
+    gpu_hours: Annotated[int, Field(ge=1, le=10**10)]
+    starts: Annotated[int, Field(ge=0, le=2**40)]
+    ends: Annotated[int, Field(ge=0, le=2**40)]
+    cap: Annotated[int, Field(ge=1, le=10_008)] | None = None
+
+
+class NewProfile(Strict):
+    """Body of ``POST /profiles``: the next version of a profile, a draft until it is published. Seconds."""
+
+    name: Slug
+    display_name: Name
+    pool: Slug
+    gpus: Annotated[int, Field(ge=1, le=10_008)]
+    span: Span = Span.DOMAIN
+    longest: Annotated[int, Field(ge=60, le=30 * 24 * 3600)]
+    idle: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] | None = None
+
+
+class Publish(Strict):
+    """Body of ``POST /profiles/{name}/publish``."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class Service(Strict):
+    """Body of ``PUT /domains/{pool}/{domain}``: take trays out of service, or back in. Without `tray`: all of them."""
+
+    in_service: bool
+    tray: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
 class Problem(View):
     """RFC 9457 problem document; further members carry the arithmetic."""
 

@@ -1,0 +1,39 @@
+"""A demo project, marked as such, for a portal that was just made."""
+
+from __future__ import annotations
+
+from nvlhub.flow.request import Pool, Profile
+from nvlhub.store import Store
+from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
+
+HOUR = 3600
+USERS = ("researcher", "instructor", "admin")
+PROJECTS = (("demo", "Demo project", 200), ("demo-small", "Demo project, nearly spent", 2))
+PROFILES = (
+    ("gpu1", "1 GPU", 1, 4 * HOUR),
+    ("gpu2", "2 GPUs (superchip)", 2, 4 * HOUR),
+    ("gpu4", "4 GPUs (tray)", 4, 4 * HOUR),
+    ("gpu8", "8 GPUs (two trays)", 8, 2 * HOUR),
+)
+
+
+def seed(store: Store, pool: Pool, now: int) -> None:
+    """Fill an empty directory with the demo; do nothing in one that has projects."""
+    with store.writing() as unit:
+        if unit.all_projects():
+            return
+        unit.add_programme("demo", "Demo programme")
+        for slug, name, hours in PROJECTS:
+            unit.add_project(slug, name, "demo", institution="Demo institution")
+            for user in USERS:
+                unit.set_member(slug, user, "pi" if user == "researcher" else "member")
+            year = 365 * 24 * HOUR
+            unit.add_award(
+                slug, pool.name, hours * MILLI_PER_GPU_HOUR, now - HOUR, now + year, cap=None, at=now, actor="demo"
+            )
+        for name, title, gpus, longest in PROFILES:
+            if gpus <= pool.domain_gpus:
+                version = unit.add_profile(
+                    Profile(name, 0, title, pool.name, gpus, Span.DOMAIN, longest, idle=HOUR)
+                )  # fmt: skip
+                unit.publish(name, version)

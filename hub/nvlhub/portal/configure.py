@@ -1,0 +1,133 @@
+"""``configure(c)``: everything that an existing ``jupyterhub_config.py`` needs to become a portal."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from traitlets import import_item
+
+from nvlhub.portal.spawner import LeaseSpawnerMixin
+from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
+
+ACCESS = "access:services!service=portal"
+
+
+def configure(  # noqa: PLR0913
+    c: Any,
+    *,
+    data: str | Path = "nvlhub-data",
+    portal_url: str = "http://127.0.0.1:8090",
+    managed: bool = True,
+    portal_token: str = "",
+    hub_token: str = "",
+    admins: tuple[str, ...] = (),
+    cull_after: int = 0,
+) -> None:
+    """Add the portal to a hub's configuration `c`; call it after the rest of the file.
+
+    Args:
+        data: Directory with ``portal.toml``; made if it is missing. Used by a managed portal only.
+        portal_url: Where the hub and the user servers reach the portal's process.
+        managed: The hub starts the portal itself. False: the portal runs on its own, with `portal_token`.
+        portal_token: Token of the portal's service; needed when it is not managed.
+        hub_token: Token by which the hub calls the portal; left out: made afresh at each start.
+        admins: Users who run the portal. Their own tokens carry the right; their servers' tokens do not.
+        cull_after: Seconds after which idle servers are stopped; 0: never.
+
+    Raises:
+        ValueError: An unmanaged portal without `portal_token`.
+    """
+    if not managed and not portal_token:
+        raise ValueError("portal_token is needed when managed=False: the portal and the hub must know the same one")
+    hub_token = hub_token or secrets.token_hex(32)
+    hub = c.JupyterHub
+    hub.custom_scopes = {
+        **_old(hub, "custom_scopes", {}),
+        ADMIN_SCOPE: {"description": "Run the portal: projects, awards, profiles, domains, everybody's leases"},
+        HUB_SCOPE: {"description": "The hub's own calls to the portal"},
+    }
+    hub.services = [
+        *_old(hub, "services", []),
+        _portal_service(Path(data), portal_url, portal_token, managed=managed),
+        {"name": "nvlhub-hub", "api_token": hub_token},
+    ]
+    hub.load_roles = [
+        *_old(hub, "load_roles", []),
+        {"name": "server", "scopes": ["users:activity!user", "access:servers!server", ACCESS]},
+        {"name": "user", "scopes": ["self", ACCESS]},
+        {"name": "nvlhub-hub", "scopes": [HUB_SCOPE], "services": ["nvlhub-hub"]},
+        {"name": "nvlhub-admin", "scopes": [ADMIN_SCOPE, ACCESS], "users": list(admins)},
+    ]
+    # Servers and kernels outlive the hub; leases outlive both.
+    hub.cleanup_servers = False
+    _spawner(c, portal_url, hub_token)
+    if cull_after:
+        _culler(c, cull_after)
+
+
+def _old(section: Any, name: str, default: Any) -> Any:
+    return section[name] if name in section else default
+
+
+def _portal_service(data: Path, url: str, token: str, *, managed: bool) -> dict[str, Any]:
+    service: dict[str, Any] = {"name": "portal", "url": url, "oauth_no_confirm": True, "display": True}
+    if token:
+        service["api_token"] = token
+    if managed:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
+        kept = {name: value for name in ("PATH", "LANG", "LC_ALL", "HOME") if (value := os.environ.get(name))}
+        service["command"] = [sys.executable, "-m", "nvlhub.portal.service"]
+        service["environment"] = {**kept, **told, "NVLHUB_DATA": str(data.resolve())}
+    return service
+
+
+def _spawner(c: Any, portal_url: str, hub_token: str) -> None:
+    base = _spawner_class(_old(c.JupyterHub, "spawner_class", "localprocess"))
+
+    class LeaseSpawner(LeaseSpawnerMixin, base):  # type: ignore[misc,valid-type]
+        """The configured spawner, with leases."""
+
+    LeaseSpawner.__name__ = f"Lease{base.__name__}"
+    c.JupyterHub.spawner_class = LeaseSpawner
+    c.LeaseSpawnerMixin.portal_url = portal_url
+    c[LeaseSpawner.__name__].portal_url = portal_url
+    c[LeaseSpawner.__name__].portal_token = hub_token
+    c.Spawner.options_form = lambda spawner: spawner.offers_form()
+    c.Spawner.options_from_form = lambda form, spawner: spawner.read_form(form)
+    c.Spawner.apply_user_options = lambda spawner, options: spawner.check_options(spawner, options)
+    c.Spawner.post_stop_hook = lambda spawner: spawner.release_leases()
+    if "default_url" not in c.Spawner:
+        c.Spawner.default_url = "/lab"
+
+
+def _spawner_class(named: Any) -> type:
+    if isinstance(named, type):
+        return named
+    for entry in entry_points(group="jupyterhub.spawners"):
+        if entry.name == named:
+            found: type = entry.load()
+            return found
+    found = import_item(named)
+    return found
+
+
+def _culler(c: Any, after: int) -> None:
+    c.JupyterHub.services.append(
+        {
+            "name": "idle-culler",
+            "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={after}"],
+        }
+    )
+    c.JupyterHub.load_roles.append(
+        {
+            "name": "idle-culler",
+            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+            "services": ["idle-culler"],
+        }
+    )

@@ -1,0 +1,61 @@
+"""The hub's configuration under ``nvlhub up``: one machine, one user account, three demo users, loopback only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from nvlhub.demo_data import USERS
+from nvlhub.portal.configure import configure
+
+
+def embed(c: Any) -> None:
+    """Configure `c` from what ``nvlhub up`` wrote into the data directory (``NVLHUB_DATA``)."""
+    data = Path(os.environ["NVLHUB_DATA"])
+    up = json.loads((data / "up.json").read_text(encoding="utf-8"))
+    hub = c.JupyterHub
+    hub.bind_url = f"http://127.0.0.1:{up['port']}"
+    hub.hub_bind_url = f"http://127.0.0.1:{up['hub_port']}"
+    hub.db_url = f"sqlite:///{data / 'hub.sqlite'}"
+    hub.cookie_secret_file = str(data / "cookie_secret")
+    hub.pid_file = str(data / "hub.pid")
+    hub.log_level = "WARN"
+    # The proxy is a process of its own: a hub that restarts cuts no connection.
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.auth_token = up["proxy_token"]
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{up['proxy_port']}"
+    hub.cleanup_proxy = False
+    hub.authenticator_class = "shared-password"
+    c.SharedPasswordAuthenticator.user_password = up["password"]
+    c.Authenticator.allowed_users = set(USERS)
+    hub.spawner_class = "simple"
+    home = data / "home"
+    c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
+    c.Spawner.notebook_dir = ""
+    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}
+    c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
+    c.Spawner.poll_interval = 10
+    c.Spawner.start_timeout = 120
+    c.Spawner.http_timeout = 90
+    hub.services = [{"name": "operator", "api_token": up["operator_token"]}]
+    hub.load_roles = [
+        {"name": "admin", "users": ["admin"]},
+        {
+            "name": "operator",
+            "scopes": ["admin:users", "admin:servers", "access:servers", "tokens", "shutdown",
+                       "custom:nvlhub:admin", "access:services!service=portal"],
+            "services": ["operator"],
+        },
+    ]  # fmt: skip
+    configure(
+        c,
+        data=data,
+        portal_url=f"http://127.0.0.1:{up['portal_port']}",
+        hub_token=up["hub_token"],
+        admins=("admin",),
+        cull_after=up["cull_after"],
+    )

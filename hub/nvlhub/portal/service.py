@@ -1,0 +1,154 @@
+"""The portal's process: ``python -m nvlhub.portal.service``, started by the hub or by a service manager.
+
+Told by the hub's environment (``JUPYTERHUB_…``) where the hub is, and by ``NVLHUB_DATA`` where its own data are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+from nvlhub.api import Doors, make_app
+from nvlhub.clock import SteadyClock
+from nvlhub.demo_data import seed
+from nvlhub.desk import Desk
+from nvlhub.engines.base import Engine
+from nvlhub.engines.registry import make_engine
+from nvlhub.flow.request import Pool
+from nvlhub.portal import pages
+from nvlhub.portal.identity import Hub
+from nvlhub.portal.login import Login
+from nvlhub.portal.metrics import Metrics
+from nvlhub.registry import Registry
+from nvlhub.run import Runner
+from nvlhub.settings import Settings, SettingsError, load
+from nvlhub.store import Store
+from nvlhub.visitor import Visitor
+
+logger = logging.getLogger("nvlhub")
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Portal:
+    """Everything of one portal, put together; `open` and `close` are its life."""
+
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.store = Store(settings.database_url)
+        self.store.migrate()
+        with self.store.reading() as unit:
+            floor = unit.latest_time()
+        self.clock = SteadyClock(floor)
+        self.engine = engine or make_engine(settings)
+        domains = self.engine.capacity()
+        pool = Pool(
+            settings.pool, self.engine.gpu_model, settings.factor_milli,
+            domain_gpus=max((domain.size for domain in domains), default=0),
+            gpus=sum(domain.size for domain in domains),
+        )  # fmt: skip
+        with self.store.writing() as unit:
+            unit.set_pool(pool)
+        if settings.demo:
+            seed(self.store, pool, self.clock.now())
+        self.runner = Runner(
+            self.store, self.engine, self.clock, settings.pool, grace=settings.grace, tick=settings.tick,
+            sweep=settings.sweep,
+        )  # fmt: skip
+        more_url = f"{settings.public_url.rstrip('/')}/services/portal/more"
+        self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url)
+        self.registry = Registry(self.desk)
+
+    def open(self) -> None:
+        """Begin to drive leases."""
+        self.runner.start()
+
+    def close(self) -> None:
+        """Stop; what runs goes on, and the next portal takes it up."""
+        self.runner.stop()
+        self.store.close()
+
+
+def token_of(request: Request) -> str:
+    """Return the token of a request's header, or nothing."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() in {"token", "bearer"} else ""
+
+
+def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
+    """Return the whole application: API, pages, login and metrics."""
+    prefix = environment.get("JUPYTERHUB_SERVICE_PREFIX", "/services/portal/")
+    api_url = environment["JUPYTERHUB_API_URL"]
+    hub = Hub(api_url)
+    login = Login(
+        hub,
+        api_url=api_url,
+        hub_prefix=environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/") + "/hub",
+        client_id=environment.get("JUPYTERHUB_CLIENT_ID", "service-portal"),
+        secret=environment["JUPYTERHUB_API_TOKEN"],
+        prefix=prefix,
+    )
+
+    def identify(request: Request) -> Visitor:
+        # The API knows tokens only: a cookie that a browser sends by itself opens nothing here.
+        return hub.visitor(token_of(request))
+
+    app = make_app(Doors(portal.desk, portal.registry, identify), prefix)
+    app.include_router(login.routes())
+    app.include_router(pages.routes(portal.desk, portal.registry, login, prefix, portal.settings.contact))
+    app.include_router(Metrics(portal.desk).routes(prefix))
+
+    @contextlib.asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        portal.open()
+        yield
+        portal.close()
+
+    app.router.lifespan_context = life
+    return app
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the hub dies, so that the next hub finds the port free."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main() -> None:
+    """Serve until told to end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s portal %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    data = Path(os.environ.get("NVLHUB_DATA", "."))
+    if os.environ.get("JUPYTERHUB_SERVICE_NAME"):
+        _end_with_parent()
+    with (data / "portal.lock").open("w") as lock:
+        # One writer: a second portal on the same data would hand GPUs out twice.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"another portal is using {data}")
+        try:
+            portal = Portal(load(data))
+        except SettingsError as error:
+            sys.exit(str(error))
+        address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8090"))
+        uvicorn.run(
+            make_portal_app(portal, os.environ), host=address.hostname or "127.0.0.1", port=address.port or 8090,
+            log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""``nvlhub up``: proxy, hub and portal on this machine, until it is told to end.
+
+    up ─┬─ configurable-http-proxy   survives the hub
+        └─ jupyterhub ── portal      started again when it dies
+
+What must be the same after a restart (ports, tokens, the demo password) stands in ``up.json`` in the data directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nvlhub.demo_data import USERS
+
+READY = 120.0
+"""Seconds that hub and portal have to answer."""
+STOP = 15.0
+_PR_SET_PDEATHSIG = 1
+
+
+class UpError(Exception):
+    """It cannot start; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    data: Path
+    port: int = 8000
+    simulate: int = 2
+    engine: str = "local"
+    cull_after: int = 3600
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def remembered(options: Options) -> dict[str, Any]:
+    """Return what stands in ``up.json``, made where it is missing, with `options` laid over it."""
+    file = options.data / "up.json"
+    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for name in ("hub_port", "proxy_port", "portal_port"):
+        if name not in known or _taken(known[name]):
+            known[name] = free_port()
+    for name in ("proxy_token", "hub_token", "operator_token"):
+        known.setdefault(name, secrets.token_hex(32))
+    known.setdefault("password", secrets.token_urlsafe(9))
+    known.update(port=options.port, cull_after=options.cull_after)
+    _private(file, json.dumps(known, indent=1))
+    _private(options.data / "admin-token", known["operator_token"])
+    return known
+
+
+def _private(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+
+
+def proxy_command() -> list[str]:
+    """Return how the proxy is started. Raises `UpError` naming what is missing."""
+    file = Path(sys.prefix) / "share" / "nvlhub" / "proxy" / "command.json"
+    if file.exists():
+        command: list[str] = json.loads(file.read_text(encoding="utf-8"))
+        return command
+    found = shutil.which("configurable-http-proxy")
+    if found:
+        return [found]
+    raise UpError("configurable-http-proxy is missing: run `make up`, or install it with npm or conda")
+
+
+def _follow_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Up:
+    """The processes, from the first start to the last stop."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._say = say
+        self._known = remembered(options)
+        self._log = (options.data / "up.log").open("ab")
+        self._ended = False
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self._hub: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        return f"http://127.0.0.1:{self._options.port}"
+
+    @property
+    def password(self) -> str:
+        """What the demo users log in with."""
+        return str(self._known["password"])
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            "NVLHUB_DATA": str(self._options.data), "NVLHUB_ENGINE": self._options.engine,
+            "NVLHUB_SIMULATE": str(self._options.simulate), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.url,
+            "CONFIGPROXY_AUTH_TOKEN": self._known["proxy_token"],
+        }  # fmt: skip
+        # The stop of one server is not to be seen as that of another hub's: nothing of an outer hub is passed on.
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTERHUB_")}
+        return {**outer, **own, **dict(self._options.environment)}
+
+    def start(self) -> None:
+        """Start everything and wait until it answers. Raises `UpError`."""
+        if _taken(self._options.port):
+            raise UpError(
+                f"port {self._options.port} is in use: stop what listens there, or choose another with --port"
+            )
+        for user in USERS:
+            (self._options.data / "home" / user).mkdir(parents=True, exist_ok=True)
+        self._start_proxy()
+        self._start_hub()
+        self._wait()
+
+    def _start_proxy(self) -> None:
+        self._proxy = self._popen(
+            [*proxy_command(), "--ip", "127.0.0.1", "--port", str(self._options.port), "--api-ip", "127.0.0.1",
+             "--api-port", str(self._known["proxy_port"]), "--error-target",
+             f"http://127.0.0.1:{self._known['hub_port']}/hub/error"]
+        )  # fmt: skip
+
+    def _start_hub(self) -> None:
+        config = Path(__file__).parent / "portal" / "embedded_config.py"
+        self._hub = self._popen([sys.executable, "-m", "jupyterhub", "-f", str(config)])
+
+    def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, env=self._environment(), cwd=self._options.data, stdin=subprocess.DEVNULL, stdout=self._log,
+            stderr=self._log, start_new_session=True, preexec_fn=_follow_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )  # fmt: skip
+
+    def _wait(self) -> None:
+        until = time.monotonic() + READY
+        waiting = [f"{self.url}/hub/api/", f"{self.url}/services/portal/api/v1/health"]
+        while waiting and not self._ended:
+            if self._hub is not None and self._hub.poll() is not None:
+                raise UpError(f"the hub ended while it started; why stands in {self._options.data / 'up.log'}")
+            if time.monotonic() > until:
+                raise UpError(f"no answer within {READY:.0f} s; why stands in {self._options.data / 'up.log'}")
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(waiting[0], timeout=2).is_success:
+                    waiting.pop(0)
+                    continue
+            time.sleep(0.2)
+
+    def run(self) -> None:
+        """Watch until :meth:`end` is called; start again what dies."""
+        while not self._ended:
+            time.sleep(0.5)
+            if self._proxy is not None and self._proxy.poll() is not None and not self._ended:
+                self._say("the proxy ended; starting it again")
+                self._start_proxy()
+            if self._hub is not None and self._hub.poll() is not None and not self._ended:
+                self._say("the hub ended; starting it again (servers, kernels and leases go on)")
+                time.sleep(1)
+                self._start_hub()
+
+    def end(self) -> None:
+        """Have :meth:`run` return."""
+        self._ended = True
+
+    def stop(self) -> None:
+        """Stop the users' servers, so that leases are given back, then hub and proxy."""
+        if self._hub is not None and self._hub.poll() is None:
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                self._stop_servers()
+        for process in (self._hub, self._proxy):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        self._log.close()
+
+    def _stop_servers(self) -> None:
+        headers = {"Authorization": f"token {self._known['operator_token']}"}
+        api = f"http://127.0.0.1:{self._known['hub_port']}/hub/api"
+        with httpx.Client(headers=headers, timeout=30) as http:
+            users = http.get(f"{api}/users", params={"state": "active"}).json()
+            for user in users:
+                for name in user.get("servers", {}):
+                    http.delete(
+                        f"{api}/users/{user['name']}/servers/{name}" if name else f"{api}/users/{user['name']}/server"
+                    )
+            until = time.monotonic() + STOP
+            while time.monotonic() < until and http.get(f"{api}/users", params={"state": "active"}).json():
+                time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def running(options: Options, say: Callable[[str], None]) -> Iterator[Up]:
+    """Return a portal that runs for the length of the block. Raises `UpError`."""
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (options.data / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UpError(f"another `nvlhub up` uses {options.data}: stop it, or choose another with --data") from None
+        up = Up(options, say)
+        _private(options.data / "url", up.url)
+        try:
+            up.start()
+            yield up
+        finally:
+            up.stop()
