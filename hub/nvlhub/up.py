@@ -103,6 +103,12 @@ def proxy_command() -> list[str]:
     raise UpError("configurable-http-proxy is missing: run `make up`, or install it with npm or conda")
 
 
+def examples() -> Path:
+    """Return the directory of the example notebooks."""
+    own = Path(__file__).parents[2] / "examples"
+    return own if own.is_dir() else Path(sys.prefix) / "share" / "nvlhub" / "examples"
+
+
 def _follow_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -146,14 +152,17 @@ class Up:
                 f"port {self._options.port} is in use: stop what listens there, or choose another with --port"
             )
         for user in USERS:
-            (self._options.data / "home" / user).mkdir(parents=True, exist_ok=True)
+            home = self._options.data / "home" / user
+            home.mkdir(parents=True, exist_ok=True)
+            if examples().is_dir():
+                shutil.copytree(examples(), home / "examples", dirs_exist_ok=True)
         self._start_proxy()
         self._start_hub()
         self._wait()
 
     def _start_proxy(self) -> None:
         self._proxy = self._popen(
-            [*proxy_command(), "--ip", "127.0.0.1", "--port", str(self._options.port), "--api-ip", "127.0.0.1",
+            [*proxy_command(), "--log-level", "warn", "--ip", "127.0.0.1", "--port", str(self._options.port), "--api-ip", "127.0.0.1",
              "--api-port", str(self._known["proxy_port"]), "--error-target",
              f"http://127.0.0.1:{self._known['hub_port']}/hub/error"]
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -11,6 +12,16 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets import Bool, Float
 
 from nvlkernels.provisioner import HELD, WAITING, LeaseProvisioner
+from nvlkernels.specs import parts_of
+
+
+DECIDED = 20.0
+"""Seconds to wait for the portal's word on a start before it is left pending."""
+
+
+def _admitted(kernel_id: str) -> bool:
+    provisioner = HELD.get(kernel_id)
+    return provisioner is not None and provisioner.lease is not None
 
 
 class LeaseKernelManager(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_server's class is untyped
@@ -20,6 +31,25 @@ class LeaseKernelManager(AsyncMappingKernelManager):  # type: ignore[misc]  # ju
     remembered = Float(
         20.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why."
     )
+
+    async def _async_start_kernel(self, **kwargs: Any) -> str:
+        """Start a kernel; return once it is known whether it may, waits for room, or was refused.
+
+        A refusal is raised here, so that whoever asked reads it, and leaves no kernel behind.
+        """
+        kernel_id: str = await super()._async_start_kernel(**kwargs)
+        km: Any = self._kernels.get(kernel_id)
+        if km is None or parts_of(km.kernel_name) is None:
+            return kernel_id
+        until = time.monotonic() + DECIDED
+        while time.monotonic() < until and not km.ready.done() and not _admitted(kernel_id):
+            await asyncio.sleep(0.01)
+        if km.ready.done() and km.ready.exception() is not None:
+            self._forget(kernel_id)
+            raise km.ready.exception()
+        return kernel_id
+
+    start_kernel = _async_start_kernel
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Awaitable[Any]) -> None:
         await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)

@@ -96,8 +96,7 @@ def _spawner(c: Any, portal_url: str, hub_token: str) -> None:
     LeaseSpawner.__name__ = f"Lease{base.__name__}"
     c.JupyterHub.spawner_class = LeaseSpawner
     c.LeaseSpawnerMixin.portal_url = portal_url
-    c[LeaseSpawner.__name__].portal_url = portal_url
-    c[LeaseSpawner.__name__].portal_token = hub_token
+    c.LeaseSpawnerMixin.portal_token = hub_token
     c.Spawner.options_form = lambda spawner: spawner.offers_form()
     c.Spawner.options_from_form = lambda form, spawner: spawner.read_form(form)
     c.Spawner.apply_user_options = lambda spawner, options: spawner.check_options(spawner, options)

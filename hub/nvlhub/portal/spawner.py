@@ -11,6 +11,7 @@ import httpx
 import jinja2
 from tornado import web
 from traitlets import Unicode
+from traitlets.config import Configurable
 
 from nvlhub.text import language, say
 from nvlhub.wire import API_PATH, Offer, gpu_hours
@@ -23,7 +24,7 @@ _FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 )
 
 
-class LeaseSpawnerMixin:
+class LeaseSpawnerMixin(Configurable):
     """Put it before a spawner's class; :func:`nvlhub.portal.configure` does so."""
 
     portal_url = Unicode("http://127.0.0.1:8090", config=True, help="Where the hub and user servers reach the portal.")
