@@ -330,9 +330,9 @@ class HttpError(NvlhubError):
 
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:  # noqa: PLR2004
+    if status == 405:
         wrong: NvlhubError = HttpError("method-not-allowed", method=request.method)
-    elif status == 404:  # noqa: PLR2004
+    elif status == 404:
         wrong = HttpError("not-found")
     else:
         wrong = HttpError("invalid-input", field="body", allowed_text="JSON")

@@ -67,7 +67,7 @@ class Desk:
         `key` makes it safe to repeat: the same key and body give the same lease. Raises `BadInputError` for what
         cannot be meant, `RefusedError` with the arithmetic for what may not be.
         """
-        if not (1 <= len(key) <= 80 and key.isprintable()):  # noqa: PLR2004
+        if not (1 <= len(key) <= 80 and key.isprintable()):
             raise BadInputError("key-missing", field="Idempotency-Key")
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
@@ -159,7 +159,7 @@ class Desk:
         start = expected_start(board.domains, board.running, waiting, asked, board.at)
         return 0, None if start is None else max(0, start - board.at)
 
-    def _offer(  # noqa: PLR0913
+    def _offer(
         self,
         user: str,
         paying: Project,

@@ -16,7 +16,7 @@ def duration(seconds: int, lang: str) -> str:
     """Return a time span for people, e.g. ``2 h 30 min``."""
     hours, rest = divmod(max(0, seconds), 3600)
     minutes, rest = divmod(rest, 60)
-    parts = [("hours", hours), ("minutes", minutes), ("seconds", rest if not hours and minutes < 5 else 0)]  # noqa: PLR2004
+    parts = [("hours", hours), ("minutes", minutes), ("seconds", rest if not hours and minutes < 5 else 0)]
     said = [say(f"duration-{unit}", lang, n=str(count)) for unit, count in parts if count]
     return " ".join(said) or say("duration-seconds", lang, n="0")
 

@@ -84,7 +84,7 @@ class Session:
         response = await self.hub("POST", path, json={"user_options": options} if options else None)
         if response.status_code not in {201, 202, 400} or (
             response.status_code == 400 and "already" not in response.text
-        ):  # noqa: PLR2004
+        ):
             raise NotebookError(response.text)
         until = time.monotonic() + 120
         while time.monotonic() < until:
@@ -112,7 +112,7 @@ class Session:
         """Start a kernel for a notebook. Raises `NotebookError` with the text of JupyterLab's dialog."""
         body = {"name": path, "path": path, "type": "notebook", "kernel": {"name": name}}
         response = await self.jupyter("POST", "/api/sessions", json=body)
-        if response.status_code != 201:  # noqa: PLR2004
+        if response.status_code != 201:
             raise NotebookError(str(response.json().get("message")))
         return Kernel(self, response.json()["kernel"]["id"], response.json()["id"])
 
@@ -190,6 +190,8 @@ class Kernel:
                 ran.error = f"{content['ename']}: {content['evalue']}"
             case "status":
                 return bool(content["execution_state"] == "idle")
+            case _:
+                pass
         return False
 
     async def shut_down(self) -> None:

@@ -141,7 +141,7 @@ class Registry:
         return [self._domain(domain, holder) for domain in board.capacity]
 
     def _domain(self, domain: Domain, holder: dict[tuple[str, int, int], str]) -> dict[str, Any]:
-        trays = [
+        trays: list[dict[str, Any]] = [
             {
                 "index": tray.index,
                 "in_service": tray.in_service,
@@ -150,7 +150,7 @@ class Registry:
             for tray in domain.trays
         ]
         leased = sum(1 for where in holder if where[0] == domain.name)
-        free = sum(1 for tray in trays if tray["in_service"] for held in tray["gpus"] if not held)  # type: ignore[attr-defined]
+        free = sum(1 for tray in trays if tray["in_service"] for held in tray["gpus"] if not held)
         return {
             "name": domain.name, "pool": self._desk.pool, "gpus": domain.size, "free": free, "leased": leased,
             "in_service": any(tray.in_service for tray in domain.trays), "trays": trays,

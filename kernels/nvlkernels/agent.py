@@ -71,7 +71,7 @@ class Agent:
         while self._over is None:
             starting = self._task is not None and not self._reported
             wait = 0.01 if starting else max(0.0, next_beat - time.monotonic())
-            ready = dict(self._poller.poll(wait * 1000))
+            ready = dict(self._poller.poll(int(wait * 1000)))
             if wakeup.fileno() in ready:
                 self._over = 0
             while self._over is None and self._socket.poll(0):
@@ -103,6 +103,9 @@ class Agent:
                 self._signal(signal.SIGKILL)
             case "exit":
                 self._over = 0
+            case _:
+                # An ack, or what a later version says.
+                pass
 
     # --- the task ---------------------------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class Agent:
         cwd = message.get("cwd")
         try:
             with (self._directory / "task.log").open("wb") as log:
-                self._task = subprocess.Popen(  # noqa: S603  # the holder's own command, run as the holder
+                self._task = subprocess.Popen(
                     argv, env=environment, cwd=cwd if cwd and Path(cwd).is_dir() else None,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
@@ -134,8 +137,8 @@ class Agent:
 
     def _write(self, connection: dict[str, Any]) -> None:
         fresh = self._file.with_suffix(".new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(connection, file)
+        # The umask of the agent keeps it from everybody else: the keys of the kernel are in it.
+        fresh.write_text(json.dumps(connection), encoding="utf-8")
         fresh.replace(self._file)
 
     def _watch(self) -> None:
@@ -171,10 +174,8 @@ class Agent:
         if self._task is None:
             return
         self._signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._task.wait(TERM_WAIT)
-        except subprocess.TimeoutExpired:
-            pass
         # Also when the leader is gone: what it started may be in its group still.
         self._signal(signal.SIGKILL)
         self._task.wait()

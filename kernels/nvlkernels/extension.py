@@ -19,7 +19,7 @@ from nvlkernels.client import settings
 from nvlkernels.provisioner import HELD, WAITING
 
 
-class LeasesHandler(APIHandler):  # type: ignore[misc]  # jupyter_server's class is untyped
+class LeasesHandler(APIHandler):
     """The leases of this server."""
 
     @web.authenticated
@@ -56,7 +56,7 @@ class LeasesHandler(APIHandler):  # type: ignore[misc]  # jupyter_server's class
         self.finish(json.dumps({"items": items}))
 
 
-class LeaseHandler(APIHandler):  # type: ignore[misc]  # jupyter_server's class is untyped
+class LeaseHandler(APIHandler):
     """One start that waits."""
 
     @web.authenticated

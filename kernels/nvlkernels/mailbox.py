@@ -67,6 +67,9 @@ class Mailbox:
                 self._ended(message)
             case "bye":
                 self._ended({"rc": 0, "phase": "bye"})
+            case _:
+                # The end of a run before this one, or what a later version says.
+                pass
 
     def _ended(self, message: dict[str, Any]) -> None:
         if self.exited is None:

@@ -14,7 +14,6 @@ from traitlets import Bool, Float
 from nvlkernels.provisioner import HELD, WAITING, LeaseProvisioner
 from nvlkernels.specs import parts_of
 
-
 DECIDED = 20.0
 """Seconds to wait for the portal's word on a start before it is left pending."""
 
@@ -24,7 +23,7 @@ def _admitted(kernel_id: str) -> bool:
     return provisioner is not None and provisioner.lease is not None
 
 
-class LeaseKernelManager(AsyncMappingKernelManager):  # type: ignore[misc]  # jupyter_server's class is untyped
+class LeaseKernelManager(AsyncMappingKernelManager):
     """Keeps a queued start pending: JupyterLab keeps the cells that are run meanwhile."""
 
     use_pending_kernels = Bool(True, config=True, help="Answer at once; the kernel connects when it has its lease.")

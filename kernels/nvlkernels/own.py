@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -66,7 +66,7 @@ class Held:
         names = ("lease", "state", "gpus", "placement", "devices", "project", "profile", "left", "price", "hold")
         values = (
             view.id, view.state.value, str(view.gpus), trays, ", ".join(view.devices), view.project, view.profile,
-            f"{hours} h {rest // 60:02} min" + (f" ({datetime.fromtimestamp(view.deadline):%H:%M})" if view.deadline else ""),
+            f"{hours} h {rest // 60:02} min" + (f" ({datetime.fromtimestamp(view.deadline, UTC).astimezone():%H:%M})" if view.deadline else ""),
             f"{self.price:g} GPU-h/h", f"{gpu_hours(view.held)} GPU-h",
         )  # fmt: skip
         return dict(zip((say(f"lease-row-{name}", self.lang) for name in names), values, strict=True))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import json
 import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import zmq
@@ -44,7 +44,7 @@ HELD: dict[str, LeaseProvisioner] = {}
 """All provisioners of this server that hold a lease or wait for one, by kernel id."""
 
 
-class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_client's base is untyped
+class LeaseProvisioner(KernelProvisionerBase):
     """Holds one lease for one kernel."""
 
     project = Unicode(config=True, help="Short name of the project that pays.")
@@ -79,7 +79,8 @@ class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_
         argv = [part.replace("{resource_dir}", self.kernel_spec.resource_dir) for part in self.kernel_spec.argv]
         if argv[0] in {"python", "python3"}:
             argv[0] = sys.executable
-        return await super().pre_launch(cmd=[*argv, *extra], env=environment, **kwargs)
+        told: dict[str, Any] = await super().pre_launch(cmd=[*argv, *extra], env=environment, **kwargs)
+        return told
 
     async def _take(self) -> None:
         self._cancelled = False
@@ -155,7 +156,7 @@ class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_
             tail = said.get("tail", "")
             raise RuntimeError(say("kernel-failed", self._portal.lang, rc=str(said.get("rc")), tail=tail))
         self._alive = True
-        connection = said["conn"]
+        connection: dict[str, Any] = said["conn"]
         connection["key"] = connection["key"].encode()
         self.connection_info = connection
         return connection
@@ -247,10 +248,10 @@ class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_
         last = getattr(manager, "last_activity", None)
         if getattr(manager, "execution_state", "busy") != "idle" or last is None:
             return 0
-        return max(0, int((datetime.datetime.now(datetime.UTC) - last).total_seconds()))
+        return max(0, int((datetime.now(UTC) - last).total_seconds()))
 
     async def _over(self, reason: EndReason | None) -> None:
-        """The portal ended the lease: no restart can bring this kernel back."""
+        """Take the portal's word that the lease is over: no restart can bring this kernel back."""
         restarter = getattr(self.parent, "_restarter", None)
         if restarter is not None:
             restarter.restart_limit = 0
@@ -294,7 +295,10 @@ class LeaseProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_
     async def get_provisioner_info(self) -> dict[str, Any]:
         """Return what identifies this kernel's lease."""
         info: dict[str, Any] = await super().get_provisioner_info()
-        return json.loads(json.dumps({**info, "lease": self.lease.id if self.lease else ""}, default=str))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(
+            json.dumps({**info, "lease": self.lease.id if self.lease else ""}, default=str)
+        )
+        return plain
 
     def get_shutdown_wait_time(self, recommended: float = 5.0) -> float:
         """Return seconds that a kernel has to end."""

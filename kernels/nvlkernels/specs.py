@@ -36,7 +36,7 @@ def parts_of(name: str) -> tuple[str, str] | None:
     return (project, profile) if name.startswith(PREFIX) and dot and project and profile else None
 
 
-class OfferKernelSpecManager(KernelSpecManager):  # type: ignore[misc]  # jupyter_client's class is untyped
+class OfferKernelSpecManager(KernelSpecManager):
     """Shows the CPU kernel and what the portal offers."""
 
     fresh = Float(10.0, config=True, help="Seconds for which offers are shown without asking again.")
@@ -83,7 +83,7 @@ class OfferKernelSpecManager(KernelSpecManager):  # type: ignore[misc]  # jupyte
             if kernel_name == NATIVE_KERNEL_NAME:
                 spec.display_name = say("cpu-kernel", settings()[1]["Accept-Language"])
             return spec
-        if len(kernel_name) > 90:  # noqa: PLR2004  # two slugs of 40 and our own
+        if len(kernel_name) > 90:  # two slugs of 40 and our own
             raise NoSuchKernel(kernel_name)
         return self._spec(*named, self._offers.get(kernel_name))
 

@@ -45,7 +45,7 @@ class SimulatedFloor:
     simulated: bool = True
 
     def domains(self) -> tuple[Domain, ...]:
-        """Return domains ``nvl001``, ``nvl002``, …"""
+        """Return domains ``nvl001``, ``nvl002`` and so on."""
         full = frozenset(range(GPUS_PER_TRAY))
         trays = tuple(Tray(index, full) for index in range(1, self.trays + 1))
         return tuple(Domain(f"nvl{number:03}", trays) for number in range(1, self.count + 1))

@@ -149,7 +149,7 @@ def _in_tray(gpus: int, domains: Sequence[Domain]) -> Placement | None:
         for tray in domain.trays:
             if len(tray.usable) < gpus:
                 continue
-            rank = (len(tray.usable), gpus == 2 and not _whole_halves(tray.usable), fullness)
+            rank = (len(tray.usable), gpus == SUPERCHIP_GPUS and not _whole_halves(tray.usable), fullness)
             if best is None or rank < best:
                 best, chosen = rank, (domain, tray)
     if chosen is None:
@@ -165,7 +165,7 @@ def _whole_halves(free: frozenset[int]) -> list[int]:
 
 def _pick(gpus: int, free: frozenset[int]) -> tuple[int, ...]:
     whole = _whole_halves(free)
-    if gpus == 2 and whole:
+    if gpus == SUPERCHIP_GPUS and whole:
         return (whole[0], whole[0] + 1)
     paired = {gpu for first in whole for gpu in (first, first + 1)}
     # GPUs whose neighbour is taken go first, so that superchips stay whole.

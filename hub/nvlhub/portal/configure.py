@@ -17,7 +17,7 @@ from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 ACCESS = "access:services!service=portal"
 
 
-def configure(  # noqa: PLR0913
+def configure(
     c: Any,
     *,
     data: str | Path = "nvlhub-data",
@@ -31,6 +31,7 @@ def configure(  # noqa: PLR0913
     """Add the portal to a hub's configuration `c`; call it after the rest of the file.
 
     Args:
+        c: The configuration object of ``jupyterhub_config.py``.
         data: Directory with ``portal.toml``; made if it is missing. Used by a managed portal only.
         portal_url: Where the hub and the user servers reach the portal's process.
         managed: The hub starts the portal itself. False: the portal runs on its own, with `portal_token`.
@@ -112,8 +113,8 @@ def _spawner_class(named: Any) -> type:
         if entry.name == named:
             found: type = entry.load()
             return found
-    found = import_item(named)
-    return found
+    imported: type = import_item(named)
+    return imported
 
 
 def _culler(c: Any, after: int) -> None:
