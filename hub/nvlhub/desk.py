@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine
@@ -239,7 +240,8 @@ class Desk:
         if beat.phase == "ended":
             lease = self._end(lease, EndReason.USER, visitor)
         else:
-            lease = self._runner.beat(lease_id, beat.idle_seconds if not beat.gpu_busy else 0) or lease
+            idle = 0 if beat.gpu_busy else beat.idle_seconds
+            lease = replace(self._runner.beat(lease_id, idle) or lease, idle_seconds=idle)
         now = self.clock.now()
         notice = warning(lease, now)
         return BeatAnswer(

@@ -106,9 +106,8 @@ class LocalEngine:
 
     def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
         """Look at the agents' processes."""
-        for lease_id, child in list(self._children.items()):
-            if child.poll() is not None:
-                del self._children[lease_id]
+        for child in self._children.values():
+            child.poll()
         return {lease_id: self._sight(lease_id, handle) for lease_id, handle in tasks.items()}
 
     def _sight(self, lease_id: str, handle: Handle) -> Sighting:
@@ -152,6 +151,9 @@ class LocalEngine:
 
     def _forget(self, lease_id: str) -> None:
         self._asked.pop(lease_id, None)
+        child = self._children.pop(lease_id, None)
+        if child is not None:
+            child.wait()
         shutil.rmtree(self._tasks / lease_id, ignore_errors=True)
 
 

@@ -1,0 +1,124 @@
+"""What all tests share: databases, a clock to turn by hand, a portal without a hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from nvlhub.store import Store
+
+START = 1_800_000_000
+
+
+def missing(what: str) -> None:
+    """Skip with a reason; where everything must be there (CI), fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and under CI nothing may be")
+    pytest.skip(f"{what} is missing")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class HandClock:
+    """A clock that moves when told."""
+
+    def __init__(self, at: int = START) -> None:
+        self.at = at
+
+    def now(self) -> int:
+        return self.at
+
+    def forward(self, seconds: int) -> None:
+        self.at += seconds
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of our own, as an account that may run one; yields its URL without a database name."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").is_dir() else []
+    if not programs:
+        missing("PostgreSQL (package postgresql)")
+    bin_directory = programs[-1].parent
+    root = os.geteuid() == 0
+    if root and not shutil.which("setpriv"):
+        missing("setpriv, to run PostgreSQL as another user than root")
+    base = Path(tempfile.mkdtemp(prefix="nvlhub-pg-"))
+    as_user: list[str] = []
+    if root:
+        shutil.chown(base, "postgres", "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    data, port = base / "data", free_port()
+    try:
+        subprocess.run(
+            [*as_user, bin_directory / "initdb", "-D", data, "-A", "trust", "-U", "nvlhub", "-N"],
+            check=True, capture_output=True, cwd=base,
+        )  # fmt: skip
+        server = subprocess.Popen(
+            [*as_user, bin_directory / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", base,
+             "-c", "fsync=off", "-c", "max_connections=200"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=base,
+        )  # fmt: skip
+        try:
+            _until_ready(port)
+            yield f"postgresql+psycopg://nvlhub@127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _until_ready(port: int) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(f"host=127.0.0.1 port={port} user=nvlhub dbname=postgres", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'portal.sqlite'}"
+        return
+    server = request.getfixturevalue("postgres")
+    name = f"t{os.getpid()}_{time.monotonic_ns()}"
+    plain = server.replace("+psycopg", "")
+    with psycopg.connect(f"{plain}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    yield f"{server}/{name}"
+    with psycopg.connect(f"{plain}/postgres", autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A database with all tables."""
+    made = Store(database_url)
+    made.migrate()
+    yield made
+    made.close()

@@ -1,0 +1,168 @@
+"""What every engine keeps to: one suite over all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import zmq
+
+from nvlhub.engines.base import Engine, EngineError, Sight, Task
+from nvlhub.engines.floor import MachineFloor, SimulatedFloor
+from nvlhub.engines.local import LocalEngine
+from nvlhub.engines.processes import of_lease
+from nvlhub.engines.registry import make_engine
+from nvlhub.engines.scripted import Script, ScriptedEngine
+from nvlhub.settings import Settings, SettingsError
+from nvlhub.wire import Kind, Mailbox, Share
+
+FLOOR = SimulatedFloor(2)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """Something to dial; it never answers."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    public, secret = zmq.curve_keypair()
+    socket.curve_server, socket.curve_secretkey, socket.curve_publickey = True, secret, public
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    yield Mailbox(address=f"tcp://127.0.0.1:{port}", public_key=public.decode(), token="t" * 40)
+    socket.close(0)
+    context.term()
+
+
+@pytest.fixture(params=["local", "scripted"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "local":
+        return LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    return ScriptedEngine(FLOOR, {"*": Script()})
+
+
+def task(mailbox: Mailbox) -> Task:
+    where = (Share(domain="nvl001", tray=3, gpus=(2, 3)),)
+    return Task(str(uuid.uuid4()), Kind.KERNEL, "researcher", where, mailbox, 3600)
+
+
+def until(engine: Engine, lease: str, handle: object, sight: Sight, seconds: float = 15) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if engine.look({lease: handle})[lease].sight is sight:  # type: ignore[dict-item]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stopped(engine: Engine, lease: str, handle: object) -> bool:
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        engine.stop(lease, handle)  # type: ignore[arg-type]
+        if engine.look({lease: handle})[lease].sight is Sight.GONE:  # type: ignore[dict-item]
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_capacity_names_every_gpu_once(engine: Engine) -> None:
+    names = [
+        name
+        for domain in engine.capacity()
+        for tray in domain.trays
+        for name in engine.devices((Share(domain=domain.name, tray=tray.index, gpus=tuple(sorted(tray.free))),))
+    ]
+    assert len(names) == len(set(names)) == 144
+    assert all(name.startswith("SIM-") for name in names)
+
+
+def test_a_task_starts_runs_and_stops(engine: Engine, mailbox: Mailbox) -> None:
+    started = task(mailbox)
+    handles = list(engine.start(started))
+    assert until(engine, started.lease_id, handles[-1], Sight.RUNNING)
+    assert engine.strays(frozenset({started.lease_id})) == frozenset()
+    assert engine.strays(frozenset()) == {started.lease_id}
+    assert stopped(engine, started.lease_id, handles[-1])
+    assert of_lease(started.lease_id) == []
+    assert engine.strays(frozenset()) == frozenset()
+
+
+def test_a_task_whose_last_handle_was_not_saved_is_found(engine: Engine, mailbox: Mailbox) -> None:
+    started = task(mailbox)
+    handles = list(engine.start(started))
+    assert until(engine, started.lease_id, handles[0], Sight.RUNNING)
+    assert stopped(engine, started.lease_id, handles[0])
+
+
+def test_a_start_that_is_broken_off_leaves_nothing(engine: Engine, mailbox: Mailbox) -> None:
+    started = task(mailbox)
+    steps = engine.start(started)
+    first = next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert stopped(engine, started.lease_id, first)
+
+
+def test_stopping_twice_or_the_unknown_does_no_harm(engine: Engine, mailbox: Mailbox) -> None:
+    started = task(mailbox)
+    [*_, handle] = engine.start(started)
+    assert stopped(engine, started.lease_id, handle)
+    engine.stop(started.lease_id, handle)
+    engine.stop("unknown", {})
+    assert engine.look({"unknown": {}})["unknown"].sight is Sight.GONE
+
+
+def test_a_killed_agent_is_seen_as_gone(tmp_path: Path, mailbox: Mailbox) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    started = task(mailbox)
+    [*_, handle] = engine.start(started)
+    psutil.Process(int(str(handle["pid"]))).kill()
+    assert until(engine, started.lease_id, handle, Sight.GONE)
+
+
+def test_a_pid_that_is_used_again_is_not_the_task(tmp_path: Path) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    handle = {"pid": os.getpid(), "created": 1.0}
+    assert engine.look({"l": handle})["l"].sight is Sight.GONE
+
+
+def test_an_agent_that_cannot_be_started_says_why(tmp_path: Path, mailbox: Mailbox) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python="/nonexistent/python", bind="127.0.0.1", grace=15)
+    with pytest.raises(EngineError, match="No such file"):
+        list(engine.start(task(mailbox)))
+    assert list((tmp_path / "tasks").iterdir()) == []
+
+
+def test_nothing_secret_is_in_arguments_or_environment(
+    tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret-of-the-portal")
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    started = task(mailbox)
+    [*_, handle] = engine.start(started)
+    agent = psutil.Process(int(str(handle["pid"])))
+    seen = " ".join([*agent.cmdline(), *agent.environ().values()])
+    assert mailbox.token not in seen
+    assert "secret-of-the-portal" not in seen
+    assert stopped(engine, started.lease_id, handle)
+
+
+def test_a_machine_without_gpus_has_no_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nvlhub.engines.floor._by_nvml", lambda: ((), "no GPU"))
+    assert MachineFloor().domains() == ()
+
+
+def test_real_gpus_are_named_by_uuid_in_trays_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    uuids = tuple(f"GPU-{number}" for number in range(6))
+    monkeypatch.setattr("nvlhub.engines.floor._by_nvml", lambda: (uuids, "H100"))
+    floor = MachineFloor()
+    assert [tray.size for tray in floor.domains()[0].trays] == [4, 2]
+    assert floor.device("local", 2, 1) == "GPU-5"
+
+
+def test_an_unknown_engine_is_named_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="local, scripted"):
+        make_engine(Settings(data=tmp_path, engine="slrum", simulate=1))
