@@ -334,6 +334,8 @@ async def _http(request: Request, error: Exception) -> Response:
         wrong: NvlhubError = HttpError("method-not-allowed", method=request.method)
     elif status == 404:
         wrong = HttpError("not-found")
+    elif status == 413:
+        wrong = TooLargeError("body-too-large", most=MAX_BODY_BYTES)
     else:
         wrong = HttpError("invalid-input", field="body", allowed_text="JSON")
     wrong.status = status  # type: ignore[misc]  # the status came from outside, not from the class
@@ -364,10 +366,8 @@ class _Bounded:
             message = await receive()
             read += len(message.get("body", b""))
             if read > MAX_BODY_BYTES:
-                raise TooLargeError("body-too-large", most=MAX_BODY_BYTES)
+                # The one error that FastAPI lets through unchanged from where it reads bodies.
+                raise HTTPException(413)
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except TooLargeError as error:
-            await answer(Request(scope), error)(scope, receive, send)
+        await self._app(scope, counted, send)

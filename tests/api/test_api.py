@@ -1,0 +1,277 @@
+"""The REST API: who may what, and what bad input is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Request
+from starlette.testclient import TestClient
+
+from nvlhub.api import Doors, make_app
+from nvlhub.portal.identity import LoginNeededError
+from nvlhub.portal.service import token_of
+from nvlhub.store import Store
+from nvlhub.visitor import Visitor
+from tests.conftest import HandClock
+from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
+
+BASE = "/services/portal/api/v1"
+PEOPLE = {
+    "researcher": RESEARCHER,
+    "admin": ADMIN,
+    "outsider": Visitor("outsider"),
+    "hub": Visitor("nvlhub-hub", hub=True),
+}
+
+
+def identify(request: Request) -> Visitor:
+    token = token_of(request)
+    if token not in PEOPLE:
+        raise LoginNeededError("login-needed")
+    return PEOPLE[token]
+
+
+class Client:
+    def __init__(self, http: TestClient) -> None:
+        self.http = http
+
+    def __call__(self, method: str, path: str, who: str = "researcher", **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"token {who}"} | more.pop("headers", {})
+        return self.http.request(method, BASE + path, headers=headers, **more)  # type: ignore[return-value]
+
+    def ask(self, who: str = "researcher", key: str = "k1", **body: Any) -> httpx.Response:
+        full = {"project": "demo", "profile": "gpu1", "mailbox": MAILBOX.model_dump()} | body
+        return self("POST", "/leases", who, json=full, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
+    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    store.migrate()
+    yield kit(store, clock)
+    store.close()
+
+
+@pytest.fixture
+def api(portal: Kit) -> Iterator[Client]:
+    app = make_app(Doors(portal.desk, portal.registry, identify), "/services/portal/")
+    with TestClient(app, raise_server_exceptions=False) as http:
+        yield Client(http)
+
+
+def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["type"] == f"urn:nvlhub:problem:{slug}"
+    assert document["detail"]
+    return document
+
+
+def test_health_is_open_and_all_else_is_closed(api: Client) -> None:
+    assert api.http.get(f"{BASE}/health").json()["status"] == "ok"
+    for path in ("/me", "/offers", "/leases", "/projects", "/awards", "/pools", "/domains", "/profiles", "/ledger"):
+        problem(api.http.get(BASE + path), 401, "login-needed")  # type: ignore[arg-type]
+        problem(api("GET", path, "stolen-or-expired"), 401, "login-needed")
+
+
+def test_a_lease_is_asked_for_seen_beaten_extended_and_ended(api: Client, portal: Kit) -> None:
+    made = api.ask()
+    assert made.status_code == 201
+    lease = made.json()
+    assert (lease["state"], lease["devices"], lease["simulated"]) == ("running", ["SIM-nvl001-t01-g0"], True)
+    assert api.ask().status_code == 200
+    path = f"/leases/{lease['id']}"
+    portal.step(10)
+    assert api("POST", f"{path}/heartbeat", json={}).json()["state"] == "running"
+    assert api("POST", f"{path}/extend", json={"seconds": 600}).json()["seconds"] == 4 * 3600 + 600
+    assert api("DELETE", path).json()["end_reason"] == "user"
+    portal.step(1)
+    settled = api("GET", path).json()
+    assert (settled["state"], settled["charged"]) == ("settled", 10_000)
+    assert api("DELETE", path).json()["state"] == "settled"
+    rows = api("GET", f"/ledger?lease={lease['id']}").json()["items"]
+    assert [row["entry"] for row in rows] == ["hold", "extend", "settle"]
+
+
+BAD = [
+    ({"profile": "nope"}, 404, "profile-unknown"),
+    ({"project": "others"}, 404, "project-unknown"),
+    ({"gpus": 0}, 422, "invalid-input"),
+    ({"gpus": 2}, 422, "gpus-above-profile"),
+    ({"gpus": 73, "profile": "gpu8"}, 422, "gpus-above-profile"),
+    ({"gpus": 6, "profile": "gpu8"}, 422, "gpus-not-whole-trays"),
+    ({"seconds": -5}, 422, "invalid-input"),
+    ({"seconds": 10**12}, 422, "invalid-input"),
+    ({"seconds": 5 * 3600}, 422, "seconds-out-of-range"),
+    ({"label": "<script>alert(1)</script>"}, 422, "invalid-input"),
+    ({"project": "<b>"}, 422, "invalid-input"),
+    ({"user": "admin"}, 422, "invalid-input"),
+    ({"opt-gpus": 4}, 422, "invalid-input"),
+    ({"mailbox": {"address": "file:///etc/passwd", "public_key": "k" * 40, "token": "t" * 40}}, 422, "invalid-input"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "slug"), BAD)
+def test_bad_input_is_named_and_leaves_nothing(
+    api: Client, portal: Kit, body: dict[str, Any], status: int, slug: str
+) -> None:
+    document = problem(api.ask(**body), status, slug)
+    if status == 422:
+        [field] = [name for name in body if name != "profile"]
+        assert field.split("-")[0] in document["detail"]
+    assert api("GET", "/leases?state=all").json()["total"] == 0
+    assert portal.free() == 72
+    assert portal.broken() == []
+
+
+@pytest.mark.parametrize("key", ["", "x" * 81])
+def test_a_start_needs_an_idempotency_key(api: Client, key: str) -> None:
+    problem(api.ask(key=key), 422, "key-missing")
+
+
+def test_a_key_with_another_body_is_a_conflict(api: Client) -> None:
+    api.ask()
+    problem(api.ask(profile="gpu2"), 409, "key-reused")
+
+
+def test_a_refusal_carries_the_arithmetic_in_the_readers_language(api: Client) -> None:
+    document = problem(api.ask(project="demo-small", profile="gpu8"), 409, "balance-too-low")
+    assert (document["hold"], document["left"], document["largest_gpus"]) == (8 * 7200 * 1000, 2 * 3600 * 1000, 1)
+    assert "http://x/more" in document["detail"]
+    more = {"Idempotency-Key": "k9", "Accept-Language": "zh-TW,zh;q=0.9"}
+    body = {"project": "demo-small", "profile": "gpu8"}
+    chinese = api("POST", "/leases", json=body, headers=more).json()
+    assert "專案" in chinese["detail"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_above_a_mebibyte_is_not_read(api: Client, chunked: bool) -> None:
+    big = b"x" * (1024 * 1024 + 1)
+    content: Any = iter([big[: 2**19], big[2**19 :]]) if chunked else big
+    problem(
+        api("POST", "/leases", content=content, headers={"Content-Type": "application/json"}), 413, "body-too-large"
+    )
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b"null", b"[" * 5000])
+def test_what_is_no_json_object_is_refused(api: Client, content: bytes) -> None:
+    response = api(
+        "POST", "/leases", content=content, headers={"Content-Type": "application/json", "Idempotency-Key": "k"}
+    )
+    assert response.status_code in {400, 422}
+    assert response.json()["type"] == "urn:nvlhub:problem:invalid-input"
+
+
+def test_unknown_addresses_and_methods_are_problems_too(api: Client) -> None:
+    problem(api("GET", "/nothing"), 404, "not-found")
+    problem(api("PUT", "/leases"), 405, "method-not-allowed")
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "per_page=0", "per_page=100000", "state=dead"])
+def test_pages_out_of_range_are_refused(api: Client, query: str) -> None:
+    problem(api("GET", f"/leases?{query}"), 422, "invalid-input")
+
+
+ADMIN_ONLY = [
+    ("POST", "/programmes", {"slug": "x", "name": "X"}),
+    ("POST", "/projects", {"slug": "x", "name": "X", "programme": "demo"}),
+    ("PUT", "/projects/demo/members/eve", {"role": "pi"}),
+    ("POST", "/awards", {"project": "demo", "pool": "main", "gpu_hours": 5, "starts": 0, "ends": 10}),
+    ("PUT", "/domains/main/nvl001", {"in_service": False}),
+    ("POST", "/profiles", {"name": "x", "display_name": "X", "pool": "main", "gpus": 1, "longest": 60}),
+    ("POST", "/profiles/gpu1/publish", {"version": 1}),
+    ("GET", "/ledger/verify", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ADMIN_ONLY)
+def test_only_administrators_run_the_portal(api: Client, method: str, path: str, body: Any) -> None:
+    for who in ("researcher", "outsider", "hub"):
+        problem(api(method, path, who, json=body), 403, "not-allowed")
+    assert api(method, path, "admin", json=body).is_success
+
+
+def test_outsiders_see_nothing_of_others(api: Client) -> None:
+    lease = api.ask().json()["id"]
+    problem(api("GET", f"/leases/{lease}", "outsider"), 404, "lease-unknown")
+    problem(api("DELETE", f"/leases/{lease}", "outsider"), 404, "lease-unknown")
+    problem(api("POST", f"/leases/{lease}/heartbeat", "outsider", json={"phase": "ended"}), 404, "lease-unknown")
+    problem(api("POST", f"/leases/{lease}/extend", "outsider", json={"seconds": 60}), 404, "lease-unknown")
+    problem(api("GET", "/leases?user=researcher", "outsider"), 403, "not-allowed")
+    problem(api("GET", "/offers?user=researcher", "outsider"), 403, "not-allowed")
+    problem(api("GET", "/projects/demo/usage", "outsider"), 404, "project-unknown")
+    problem(api("POST", "/servers/researcher/-/stopped", "outsider"), 403, "not-allowed")
+    for path in ("/offers", "/projects", "/awards", "/ledger", "/leases"):
+        assert api("GET", path, "outsider").json()["items"] == []
+    assert lease not in json.dumps(api("GET", "/domains", "outsider").json())
+
+
+def test_an_admin_sees_and_ends_everybodys(api: Client) -> None:
+    lease = api.ask().json()["id"]
+    assert api("GET", "/leases", "admin").json()["total"] == 1
+    assert lease in json.dumps(api("GET", "/domains", "admin").json())
+    assert api("DELETE", f"/leases/{lease}", "admin").json()["end_reason"] == "admin"
+
+
+def test_the_hub_asks_for_a_users_offers_and_reports_stopped_servers(api: Client, portal: Kit) -> None:
+    assert len(api("GET", "/offers?user=researcher", "hub").json()["items"]) == 8
+    lease = api.ask().json()["id"]
+    assert api("POST", "/servers/researcher/-/stopped", "hub").json()["ended"] == [lease]
+    portal.step(1)
+    assert portal.free() == 72
+    problem(api.ask("hub", "k2"), 403, "not-allowed")
+
+
+def test_offers_tell_price_room_and_why_not(api: Client) -> None:
+    offers = {(row["project"], row["profile"]): row for row in api("GET", "/offers").json()["items"]}
+    row = offers["demo", "gpu2"]
+    assert (row["price_milli"], row["free_now"], row["expected_wait"], row["why_not"]) == (2000, 36, 0, None)
+    assert offers["demo-small", "gpu8"]["why_not"]["largest_gpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        ({"gpus": 73}, 422, "gpus-out-of-range"),
+        ({"gpus": 0}, 422, "invalid-input"),
+        ({"gpus": 5}, 422, "gpus-not-whole-trays"),
+        ({"pool": "moon"}, 404, "pool-unknown"),
+        ({"name": "Big One"}, 422, "invalid-input"),
+        ({"display_name": "<img src=x>"}, 422, "invalid-input"),
+        ({"longest": 0}, 422, "invalid-input"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused(api: Client, body: dict[str, Any], status: int, slug: str) -> None:
+    full = {"name": "x", "display_name": "X", "pool": "main", "gpus": 1, "longest": 3600} | body
+    problem(api("POST", "/profiles", "admin", json=full), status, slug)
+
+
+def test_profiles_are_versions_of_which_one_is_published(api: Client) -> None:
+    full = {"name": "gpu1", "display_name": "One", "pool": "main", "gpus": 1, "longest": 600}
+    assert api("POST", "/profiles", "admin", json=full).json()["version"] == 2
+    assert {row["version"] for row in api("GET", "/profiles").json()["items"] if row["name"] == "gpu1"} == {1}
+    api("POST", "/profiles/gpu1/publish", "admin", json={"version": 2})
+    assert api.ask().json()["seconds"] == 600
+    problem(api("POST", "/profiles/gpu1/publish", "admin", json={"version": 9}), 404, "profile-unknown")
+    assert api("GET", "/offers").json()["total"] == 8
+
+
+def test_openapi_describes_every_path(api: Client) -> None:
+    paths = api.http.get(f"{BASE}/openapi.json").json()["paths"]
+    for path in ("/me", "/offers", "/leases", "/leases/{lease_id}", "/awards", "/domains", "/health"):
+        assert BASE + path in paths
+
+
+def test_a_fault_of_ours_is_a_problem_without_a_trace(
+    api: Client, portal: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal.registry, "me", lambda who: 1 / 0)
+    response = api("GET", "/me")
+    problem(response, 500, "portal-failed")
+    assert "Traceback" not in response.text
