@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -40,6 +41,7 @@ class Session:
     operator_token: str
     _http: httpx.AsyncClient = field(init=False)
     token: str = field(init=False, default="")
+    _kernels: list[Kernel] = field(init=False, default_factory=list)
 
     async def __aenter__(self) -> Self:
         self._http = httpx.AsyncClient(timeout=120)
@@ -57,6 +59,8 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for kernel in self._kernels:
+            await kernel.disconnect()
         await self._http.aclose()
 
     @property
@@ -114,7 +118,9 @@ class Session:
         response = await self.jupyter("POST", "/api/sessions", json=body)
         if response.status_code != 201:
             raise NotebookError(str(response.json().get("message")))
-        return Kernel(self, response.json()["kernel"]["id"], response.json()["id"])
+        kernel = Kernel(self, response.json()["kernel"]["id"], response.json()["id"])
+        self._kernels.append(kernel)
+        return kernel
 
 
 @dataclass
@@ -127,10 +133,21 @@ class Kernel:
     _socket: WebSocketClientConnection | None = None
 
     async def connect(self) -> None:
-        """Open the kernel's channels."""
+        """Open the kernel's channels, anew if they were open."""
+        await self.disconnect()
         address = self.session.server.replace("http", "ws", 1) + f"/api/kernels/{self.id}/channels"
         request = HTTPRequest(address, headers={"Authorization": f"token {self.session.token}"}, request_timeout=120)
         self._socket = await websocket_connect(request)
+
+    async def disconnect(self) -> None:
+        """Close the kernel's channels."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    while await socket.read_message() is not None:
+                        pass
 
     async def run(self, code: str, timeout: float = 120.0) -> Ran:  # noqa: ASYNC109
         """Run code and wait for its end. Raises `TimeoutError`."""
@@ -196,7 +213,5 @@ class Kernel:
 
     async def shut_down(self) -> None:
         """Shut the kernel down, as a user does."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        await self.disconnect()
         await self.session.jupyter("DELETE", f"/api/sessions/{self.session_id}")

@@ -28,7 +28,7 @@ class LeaseKernelManager(AsyncMappingKernelManager):
 
     use_pending_kernels = Bool(True, config=True, help="Answer at once; the kernel connects when it has its lease.")
     remembered = Float(
-        20.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why."
+        1.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why."
     )
 
     async def _async_start_kernel(self, **kwargs: Any) -> str:
