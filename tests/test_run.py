@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.conftest import HandClock
+from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, kit
 
 from nvlhub.engines.base import Sight
 from nvlhub.engines.scripted import Script
@@ -10,8 +12,6 @@ from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Beat, EndReason, Extend, LeaseAsk, State
-from tests.conftest import HandClock
-from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, kit
 
 OTHER = Visitor("instructor")
 

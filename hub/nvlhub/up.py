@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -52,10 +53,14 @@ class Options:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback address that nobody listens on.
+
+    Below the range from which outgoing connections take theirs (Linux: 32768 and up): a port from that range can be
+    gone before its server binds it.
+    """
+    while _taken(port := random.randint(20_000, 30_000)):  # noqa: S311  # no secret
+        pass
+    return port
 
 
 def _taken(port: int) -> bool:

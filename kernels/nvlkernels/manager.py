@@ -27,9 +27,7 @@ class LeaseKernelManager(AsyncMappingKernelManager):
     """Keeps a queued start pending: JupyterLab keeps the cells that are run meanwhile."""
 
     use_pending_kernels = Bool(True, config=True, help="Answer at once; the kernel connects when it has its lease.")
-    remembered = Float(
-        1.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why."
-    )
+    remembered = Float(1.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why.")
 
     async def _async_start_kernel(self, **kwargs: Any) -> str:
         """Start a kernel; return once it is known whether it may, waits for room, or was refused.

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from fastapi import Request
 from starlette.testclient import TestClient
+from tests.conftest import HandClock
+from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 from nvlhub.api import Doors, make_app
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
-from tests.conftest import HandClock
-from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 BASE = "/services/portal/api/v1"
 PEOPLE = {

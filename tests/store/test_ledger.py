@@ -8,15 +8,15 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
+from tests.conftest import START, HandClock
+from tests.flow.strategies import lease as asked
+from tests.portal_kit import MAILBOX, RESEARCHER, kit
 
 from nvlhub.errors import ConflictError, NvlhubError
 from nvlhub.flow.lease import Approved, Lease, advance
 from nvlhub.store import Store, verify
 from nvlhub.store import tables as t
 from nvlhub.wire import LeaseAsk
-from tests.conftest import START, HandClock
-from tests.flow.strategies import lease as asked
-from tests.portal_kit import MAILBOX, RESEARCHER, kit
 
 
 def hold(store: Store, units: int) -> Lease:
@@ -81,9 +81,14 @@ def test_caps_hold_in_a_race(store: Store, clock: HandClock) -> None:
 
 def test_nothing_is_saved_of_a_unit_that_fails(store: Store, clock: HandClock) -> None:
     kit(store, clock)
-    with pytest.raises(RuntimeError), store.writing() as unit:
-        unit.add_project("x", "X", "demo")
-        raise RuntimeError
+
+    def half() -> None:
+        with store.writing() as unit:
+            unit.add_project("x", "X", "demo")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     with store.reading() as unit:
         assert "x" not in {row.slug for row in unit.all_projects()}
 

@@ -20,8 +20,8 @@ import psutil
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Session
+from nvlhub.up import free_port
 from nvlhub.wire import API_PATH
-from tests.conftest import free_port
 
 GPUS = 8
 """One simulated domain of two trays: small enough to fill."""

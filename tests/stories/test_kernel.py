@@ -6,9 +6,9 @@ import asyncio
 import json
 
 import pytest
+from tests.stories.live import GPUS, Live, eventually
 
 from nvlhub.notebook import NotebookError
-from tests.stories.live import GPUS, Live, eventually
 
 
 async def test_a_kernel_holds_a_lease_from_start_to_shutdown(live: Live) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.stories.live import Live, eventually, live_portal
 
 from nvlhub.notebook import Kernel, Session
-from tests.stories.live import Live, eventually, live_portal
 
 GRACE = 15
 
@@ -74,7 +74,7 @@ async def test_a_killed_agent_takes_everything_with_it(live: Live, kernel: Kerne
     ended = await live.settled()
     assert ended[0]["end_reason"] == "lost"
     assert within_grace(ended[0], killed_at)
-    await eventually(lambda: not psutil.pid_exists(kernel_pid) and not psutil.pid_exists(child_pid), 10)
+    await eventually(lambda: _gone(kernel_pid) and _gone(child_pid), 10)
 
 
 async def test_a_killed_server_loses_its_leases_within_the_grace(live: Live, kernel: Kernel) -> None:
@@ -84,9 +84,15 @@ async def test_a_killed_server_loses_its_leases_within_the_grace(live: Live, ker
     server.kill()
     ended = await live.settled(60)
     assert within_grace(ended[0], killed_at)
-    assert not psutil.pid_exists(kernel_pid)
-    assert not psutil.pid_exists(child_pid)
+    await eventually(lambda: _gone(kernel_pid) and _gone(child_pid), 10)
     await eventually(lambda: not _ready(live), 40)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _is_server(process: psutil.Process, live: Live) -> bool:

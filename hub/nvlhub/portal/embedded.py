@@ -8,8 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+
 from nvlhub.demo_data import USERS
 from nvlhub.portal.configure import configure
+from nvlhub.up import free_port
+
+
+class LocalSpawner(SimpleLocalProcessSpawner):
+    """Runs servers as the account of the hub, on ports that no outgoing connection can take meanwhile."""
+
+    async def start(self) -> Any:
+        """Start a server."""
+        self.port = free_port()
+        return await super().start()
 
 
 def embed(c: Any) -> None:
@@ -31,7 +43,7 @@ def embed(c: Any) -> None:
     hub.authenticator_class = "shared-password"
     c.SharedPasswordAuthenticator.user_password = up["password"]
     c.Authenticator.allowed_users = set(USERS)
-    hub.spawner_class = "simple"
+    hub.spawner_class = LocalSpawner
     home = data / "home"
     c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
     c.Spawner.notebook_dir = ""

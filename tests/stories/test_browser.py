@@ -1,0 +1,180 @@
+"""What a researcher sees: login, spawn page, JupyterLab, refusal, queue, the portal's page. In Chromium.
+
+With ``NVLHUB_SCREENSHOTS=docs/images`` the pictures of the README are taken anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.conftest import missing
+from tests.stories.live import Live, eventually
+
+pytestmark = pytest.mark.browser
+SHOTS = os.environ.get("NVLHUB_SCREENSHOTS")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        missing("Chromium (package chromium)")
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        yield started
+        await started.close()
+
+
+async def shot(page: Page, name: str) -> None:
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+async def log_in(page: Page, live: Live, user: str) -> None:
+    await page.goto(f"{live.url}/hub/login?next=/hub/spawn")
+    await page.fill("input[name=username]", user)
+    await page.fill("input[name=password]", live.password)
+    await page.click("input[type=submit], button[type=submit]")
+
+
+async def open_notebook(page: Page, card: str) -> None:
+    """Open a notebook from the launcher."""
+    if not await page.locator(".jp-Launcher").is_visible():
+        await page.click("button[data-command='launcher:create'], [title^='New Launcher']")
+    await page.locator(".jp-LauncherCard[data-category=Notebook]").filter(has_text=card).first.click()
+
+
+async def run(page: Page, code: str) -> None:
+    cell = page.locator(".jp-Notebook:visible .jp-Cell .cm-content").last
+    await cell.click()
+    await page.keyboard.insert_text(code)
+    await page.keyboard.press("Shift+Enter")
+
+
+async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
+    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    async with live.session() as cleaner:
+        await cleaner.stop_server()
+
+    await log_in(page, live, "researcher")
+    await expect(
+        page.get_by_text("Demo project (200.00 GPU-hours left)", exact=False)
+        .or_(page.get_by_text("GPU-hours left").first)
+        .first
+    ).to_be_visible()
+    await expect(page.locator("tr[data-offer=gpu8]").first).to_contain_text("8 GPUs (two trays)")
+    await expect(page.locator("tr[data-offer=gpu8]").nth(1)).to_contain_text("not now: why")
+    await shot(page, "spawn")
+    await page.locator("#start, input[type=submit]").first.click()
+    await page.wait_for_url(re.compile(r"/user/researcher/lab"), timeout=90_000)
+
+    cards = page.locator(".jp-LauncherCard[data-category=Notebook]")
+    await expect(cards).to_have_count(9)
+    await shot(page, "launcher")
+    await open_notebook(page, "1 GPU · Demo project")
+    await expect(page.get_by_text("| Idle").first).to_be_visible()
+    await run(page, "import nvlkernels; nvlkernels.lease()")
+    await expect(page.locator(".jp-OutputArea-output table")).to_contain_text("SIM-nvl001-t01-g0")
+    await shot(page, "lab")
+
+    await page.goto(f"{live.url}/services/portal/")
+    await expect(page.locator("tr[data-lease]")).to_contain_text("running")
+    await expect(page.locator("svg rect title").first).to_contain_text("yours")
+    await shot(page, "portal")
+    await page.get_by_role("button", name="Give back").click()
+    await live.settled()
+    await page.goto(f"{live.url}/services/portal/")
+    await expect(page.locator("tr[data-ended]").first).to_contain_text("1 × ")
+    lease = live.api("GET", "/leases?state=ended")["items"][0]
+    await expect(page.locator(f"tr[data-ended='{lease['id']}']")).to_contain_text(f"{lease['charged'] // 1000} GPU-s")
+    await context.close()
+
+
+async def test_a_refusal_is_read_in_a_dialog_and_a_wait_in_a_notification(live: Live, browser: Browser) -> None:
+    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    async with live.session("instructor") as other, live.session() as mine:
+        await other.start_server()
+        await mine.start_server()
+        await log_in(page, live, "researcher")
+        await page.goto(f"{live.url}/user/researcher/lab?reset")
+        await open_notebook(page, "8 GPUs (two trays) · Demo project, nearly spent")
+        dialog = page.locator(".jp-Dialog")
+        await expect(dialog).to_contain_text("Left: 2.00 GPU-hours")
+        await expect(dialog).to_contain_text("Allowed now: 1 × GPU for 2 h")
+        await shot(page, "refused")
+        await dialog.get_by_role("button").last.click()
+
+        full = await other.start_kernel("nvlhub-demo.gpu8", "full.ipynb")
+        await full.run("1")
+        await page.goto(f"{live.url}/user/researcher/lab?reset")
+        await open_notebook(page, "1 GPU · Demo project")
+        note = page.locator(".Toastify__toast").filter(has_text="position 1")
+        await expect(note).to_be_visible()
+        await run(page, "print('typed while waiting')")
+        await shot(page, "queued")
+        await full.shut_down()
+        await expect(page.locator(".jp-OutputArea-output").filter(has_text="typed while waiting")).to_be_visible()
+        await expect(note).to_have_count(0)
+        await mine.stop_server()
+        await live.settled()
+    await context.close()
+
+
+async def test_a_wait_is_cancelled_from_its_notification(live: Live, browser: Browser) -> None:
+    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    async with live.session("instructor") as other, live.session() as mine:
+        await other.start_server()
+        await mine.start_server()
+        full = await other.start_kernel("nvlhub-demo.gpu8", "full.ipynb")
+        await full.run("1")
+        await log_in(page, live, "researcher")
+        await page.goto(f"{live.url}/user/researcher/lab?reset")
+        await open_notebook(page, "1 GPU · Demo project")
+        note = page.locator(".Toastify__toast").filter(has_text="position 1")
+        await note.get_by_role("button", name="Cancel").click()
+        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 0, 20)
+        await full.shut_down()
+        await mine.stop_server()
+        await live.settled()
+    await context.close()
+
+
+async def test_pages_speak_the_readers_language_and_forms_need_their_own_page(live: Live, browser: Browser) -> None:
+    context = await browser.new_context(locale="zh-TW", viewport={"width": 390, "height": 800})
+    page = await context.new_page()
+    await log_in(page, live, "instructor")
+    await page.goto(f"{live.url}/services/portal/")
+    await expect(page.locator("h1")).to_have_text("我的租約")
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    await shot(page, "portal-zh")
+    forged = await page.request.post(f"{live.url}/services/portal/leases/x/end", form={"csrf": "forged"})
+    assert forged.status == 403
+    open_page = await (await browser.new_context()).request.get(f"{live.url}/services/portal/", max_redirects=0)
+    assert open_page.status == 302
+    assert "/hub/api/oauth2/authorize" in open_page.headers["location"]
+    await context.close()
+
+
+async def test_an_answer_to_a_login_that_was_not_begun_here_opens_nothing(live: Live, browser: Browser) -> None:
+    context = await browser.new_context()
+    answer = await context.request.get(f"{live.url}/services/portal/oauth_callback?code=x&state=y", max_redirects=0)
+    assert answer.status == 302
+    assert answer.headers["location"] == "/services/portal/"
+    assert not [cookie for cookie in await context.cookies() if cookie["name"] == "nvlhub-session"]
+    await context.close()
