@@ -56,7 +56,7 @@ async def _story(portal: Up, data: Path, steps: _Steps, say: Callable[[str], Non
             say(
                 f"      offer: {offer['display_name']:<20} {offer['price_milli'] / 1000:g} GPU-h/h, {offer['free_now']} free now"
             )
-        await session.start_server({"project": "demo"})
+        await session.start_server()
         steps.done("the researcher's server runs (CPU, free of charge)")
         kernel = await session.start_kernel("nvlhub-demo.gpu1", NOTEBOOK)
         ran = await kernel.run("import nvlkernels; print(nvlkernels.lease()); print(nvlkernels.devices())")

@@ -49,8 +49,6 @@ async def log_in(page: Page, live: Live, user: str) -> None:
 
 async def open_notebook(page: Page, card: str) -> None:
     """Open a notebook from the launcher."""
-    if not await page.locator(".jp-Launcher").is_visible():
-        await page.click("button[data-command='launcher:create'], [title^='New Launcher']")
     await page.locator(".jp-LauncherCard[data-category=Notebook]").filter(has_text=card).first.click()
 
 
@@ -77,7 +75,7 @@ async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
     await expect(page.locator("tr[data-offer=gpu8]").first).to_contain_text("8 GPUs (two trays)")
     await expect(page.locator("tr[data-offer=gpu8]").nth(1)).to_contain_text("not now: why")
     await shot(page, "spawn")
-    await page.locator("#start, input[type=submit]").first.click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await page.wait_for_url(re.compile(r"/user/researcher/lab"), timeout=90_000)
 
     cards = page.locator(".jp-LauncherCard[data-category=Notebook]")

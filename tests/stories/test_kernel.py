@@ -13,7 +13,7 @@ from nvlhub.notebook import NotebookError
 
 async def test_a_kernel_holds_a_lease_from_start_to_shutdown(live: Live) -> None:
     async with live.session() as session:
-        await session.start_server({"project": "demo"})
+        await session.start_server()
         kernel = await session.start_kernel("nvlhub-demo.gpu2")
         ran = await kernel.run(
             "import nvlkernels, os; l = nvlkernels.lease(); print(l.id, l.gpus, nvlkernels.devices(), nvlkernels.simulated(), repr(os.environ['CUDA_VISIBLE_DEVICES']))"
@@ -167,10 +167,10 @@ async def test_the_launcher_shows_a_cpu_kernel_and_one_kernel_per_project_and_pr
 async def test_options_that_the_form_would_not_send_are_refused(live: Live) -> None:
     async with live.session("admin") as session:
         for options in (
-            {"project": "others"},
-            {"cmd": "sh"},
-            {"project": ["demo"]},
-            {"project": "<script>"},
+            {"project": "demo"},
+            {"cmd": ["sh"]},
+            {"environment": {}},
+            {"<script>": "x"},
             {"opt-project": "demo"},
         ):
             response = await session.hub("POST", "/users/admin/server", json={"user_options": options})

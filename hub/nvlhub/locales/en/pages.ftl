@@ -56,5 +56,4 @@ spawn-intro = The server itself runs on CPUs and costs nothing. Each GPU kernel 
 spawn-none = You are not a member of any project that has offers. CPU kernels work all the same.
 spawn-left = { $left } GPU-hours left
 spawn-down = The portal that hands out GPUs does not answer now. You can start your server and use CPU kernels; GPU kernels work when it is back.
-spawn-project = project: there is no project “{ $project }” that you are a member of. Leave it out, or use one of: { $projects }.
-spawn-option = { $option }: this option does not exist. Allowed: project.
+spawn-option = { $option }: this option does not exist. A server starts without options; each kernel names the project that pays for it.

@@ -56,5 +56,4 @@ spawn-intro = 伺服器本身在 CPU 上執行，不計費。在其中開啟的�
 spawn-none = 您不是任何有方案的專案的成員。CPU 核心仍可使用。
 spawn-left = 剩餘 { $left } GPU 小時
 spawn-down = 負責分配 GPU 的入口網站目前沒有回應。您可以啟動伺服器並使用 CPU 核心；GPU 核心等它恢復後即可使用。
-spawn-project = project：您不是專案「{ $project }」的成員。請省略，或使用其中之一：{ $projects }。
-spawn-option = { $option }：沒有這個選項。允許的有：project。
+spawn-option = { $option }：沒有這個選項。伺服器啟動時不需要選項；每個核心的名稱就指明付費的專案。
