@@ -6,7 +6,7 @@ PORT ?= 8000
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-.venv/made-from: requirements.txt requirements-node.txt pyproject.toml hub/proxy/package-lock.json .ci/bootstrap
+.venv/made-from: requirements.txt requirements-node.txt pyproject.toml hub/proxy/package-lock.json .ci/bootstrap $(wildcard kernels/labextension/static/* kernels/etc/*/* examples/*)
 	@.ci/bootstrap
 
 up: .venv/made-from ## install what is needed and start the portal with demo users

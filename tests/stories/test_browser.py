@@ -9,11 +9,9 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-
 from tests.conftest import missing
 from tests.stories.live import Live, eventually
 
@@ -36,7 +34,6 @@ async def browser() -> AsyncIterator[Browser]:
 
 async def shot(page: Page, name: str) -> None:
     if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=f"{SHOTS}/{name}.png")
 
 

@@ -9,9 +9,10 @@
   const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
   const address = config.baseUrl + "nvlhub/leases";
 
-  function xsrf() {
+  // Under a hub every call needs the server's own token, reading ones too.
+  function call(url, method) {
     const match = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/);
-    return match ? decodeURIComponent(match[1]) : "";
+    return fetch(url, { method, headers: { "X-XSRFToken": match ? decodeURIComponent(match[1]) : "" } });
   }
 
   const plugin = {
@@ -23,8 +24,7 @@
 
       app.commands.addCommand(CANCEL, {
         label: "Cancel a start that waits for GPUs",
-        execute: (args) =>
-          fetch(address + "/" + args.kernel, { method: "DELETE", headers: { "X-XSRFToken": xsrf() } }),
+        execute: (args) => call(address + "/" + args.kernel, "DELETE"),
       });
 
       async function showWaiting(item) {
@@ -54,7 +54,7 @@
       async function look() {
         const kernels = Array.from(app.serviceManager.kernels.running());
         if (!shown.size && !kernels.some((kernel) => kernel.name.startsWith("nvlhub-"))) return;
-        const response = await fetch(address);
+        const response = await call(address, "GET");
         if (!response.ok) return;
         const items = (await response.json()).items;
         const waiting = items.filter((item) => item.text);
@@ -80,6 +80,6 @@
   window._JUPYTERLAB = window._JUPYTERLAB || {};
   window._JUPYTERLAB["nvlhub"] = {
     init: () => undefined,
-    get: () => Promise.resolve(() => ({ default: plugin })),
+    get: () => Promise.resolve(() => ({ __esModule: true, default: plugin })),
   };
 })();
