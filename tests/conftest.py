@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nvlhub.ports import free_port
 from nvlhub.store import Store
-from nvlhub.up import free_port
 
 START = 1_800_000_000
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from nvlhub.notebook import NotebookError, Session
-from nvlhub.up import Options, Up, UpError, examples, free_port, running
+from nvlhub.ports import free_port
+from nvlhub.up import Options, Up, UpError, examples, running
 from nvlhub.wire import API_PATH, gpu_hours
 
 NOTEBOOK = "01_first_lease.ipynb"

@@ -13,11 +13,9 @@ import ctypes
 import fcntl
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +27,7 @@ from typing import Any
 import httpx
 
 from nvlhub.demo_data import USERS
+from nvlhub.ports import free_port, taken
 
 READY = 120.0
 """Seconds that hub and portal have to answer."""
@@ -52,33 +51,12 @@ class Options:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on.
-
-    Below the range from which outgoing connections take theirs (Linux: 32768 and up): a port from that range can be
-    gone before its server binds it.
-    """
-    while _taken(port := random.randint(20_000, 30_000)):  # noqa: S311  # no secret
-        pass
-    return port
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
 def remembered(options: Options) -> dict[str, Any]:
     """Return what stands in ``up.json``, made where it is missing, with `options` laid over it."""
     file = options.data / "up.json"
     known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for name in ("hub_port", "proxy_port", "portal_port"):
-        if name not in known or _taken(known[name]):
+        if name not in known or taken(known[name]):
             known[name] = free_port()
     for name in ("proxy_token", "hub_token", "operator_token"):
         known.setdefault(name, secrets.token_hex(32))
@@ -152,7 +130,7 @@ class Up:
 
     def start(self) -> None:
         """Start everything and wait until it answers. Raises `UpError`."""
-        if _taken(self._options.port):
+        if taken(self._options.port):
             raise UpError(
                 f"port {self._options.port} is in use: stop what listens there, or choose another with --port"
             )

@@ -20,7 +20,7 @@ import psutil
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Session
-from nvlhub.up import free_port
+from nvlhub.ports import free_port
 from nvlhub.wire import API_PATH
 
 GPUS = 8

@@ -12,7 +12,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 
 from nvlhub.demo_data import USERS
 from nvlhub.portal.configure import configure
-from nvlhub.up import free_port
+from nvlhub.ports import free_port
 
 
 class LocalSpawner(SimpleLocalProcessSpawner):

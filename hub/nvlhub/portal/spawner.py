@@ -89,7 +89,6 @@ class LeaseSpawnerMixin(Configurable):
             "--ServerApp.kernel_spec_manager_class=nvlkernels.specs.OfferKernelSpecManager",
             "--ServerApp.kernel_manager_class=nvlkernels.manager.LeaseKernelManager",
             "--ServerApp.jpserver_extensions={'nvlkernels.extension': True}",
-            "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",
         ]
