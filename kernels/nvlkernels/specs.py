@@ -99,7 +99,7 @@ class OfferKernelSpecManager(KernelSpecManager):
         python = os.environ.get("NVLHUB_KERNEL_PYTHON") or sys.executable
         return KernelSpec(
             resource_dir=RESOURCES,
-            argv=[python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=[python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             display_name=title,
             language="python",
             interrupt_mode="signal",
