@@ -79,7 +79,7 @@ Who = Annotated[Visitor, Depends(_visitor)]
 Lang = Annotated[str, Depends(lang_of)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
-LeaseId = Annotated[str, Path(max_length=64)]
+LeaseId = Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]
 
 router = APIRouter()
 
@@ -261,7 +261,7 @@ def publish(here: Here, who: Who, name: Slug, body: Publish) -> dict[str, Any]:
 def ledger(
     here: Here,
     who: Who,
-    lease: Annotated[str, Query(max_length=64)] = "",
+    lease: Annotated[str, Query(max_length=64, pattern="^[!-~]*$")] = "",
     page: Page = 1,
     per_page: PerPage = 50,
 ) -> dict[str, Any]:

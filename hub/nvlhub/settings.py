@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
 
     kernel_python: str = sys.executable
     """Interpreter that runs the node agent."""
+    run_as: Literal["user", "portal"] = "user"
+    """Whose account tasks run under on this machine: that of the lease's user (the portal must be root then), or the
+    portal's own. A kernel can do whatever its account can: ``portal`` is for one person's machine and for demos."""
+    tasks: Path | None = None
+    """Directory of running tasks; the accounts that run them must be able to reach it. Left out: in the data directory."""
     bind: str = "127.0.0.1"
     """Address that tasks listen on."""
     grace: Annotated[int, Field(ge=5, le=3600)] = 15

@@ -122,6 +122,7 @@ class Up:
         own = {
             "NVLHUB_DATA": str(self._options.data), "NVLHUB_ENGINE": self._options.engine,
             "NVLHUB_SIMULATE": str(self._options.simulate), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.url,
+            "NVLHUB_RUN_AS": "portal",
             "CONFIGPROXY_AUTH_TOKEN": self._known["proxy_token"],
         }  # fmt: skip
         # The stop of one server is not to be seen as that of another hub's: nothing of an outer hub is passed on.

@@ -168,6 +168,11 @@ def test_what_is_no_json_object_is_refused(api: Client, content: bytes) -> None:
     assert response.json()["type"] == "urn:nvlhub:problem:invalid-input"
 
 
+@pytest.mark.parametrize("path", ["/leases/%00", "/leases/a%0Ab", "/ledger?lease=%00", f"/leases/{'x' * 65}"])
+def test_a_name_that_cannot_be_one_is_refused_before_the_database(api: Client, path: str) -> None:
+    problem(api("GET", path), 422, "invalid-input")
+
+
 def test_unknown_addresses_and_methods_are_problems_too(api: Client) -> None:
     problem(api("GET", "/nothing"), 404, "not-found")
     problem(api("PUT", "/leases"), 405, "method-not-allowed")

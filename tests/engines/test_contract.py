@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import pwd
 import sys
 import time
 import uuid
@@ -41,7 +43,7 @@ def mailbox() -> Iterator[Mailbox]:
 @pytest.fixture(params=["local", "scripted"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     if request.param == "local":
-        return LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+        return LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
     return ScriptedEngine(FLOOR, {"*": Script()})
 
 
@@ -116,7 +118,7 @@ def test_stopping_twice_or_the_unknown_does_no_harm(engine: Engine, mailbox: Mai
 
 
 def test_a_killed_agent_is_seen_as_gone(tmp_path: Path, mailbox: Mailbox) -> None:
-    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
     started = task(mailbox)
     [*_, handle] = engine.start(started)
     psutil.Process(int(str(handle["pid"]))).kill()
@@ -124,13 +126,15 @@ def test_a_killed_agent_is_seen_as_gone(tmp_path: Path, mailbox: Mailbox) -> Non
 
 
 def test_a_pid_that_is_used_again_is_not_the_task(tmp_path: Path) -> None:
-    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
     handle = {"pid": os.getpid(), "created": 1.0}
     assert engine.look({"l": handle})["l"].sight is Sight.GONE
 
 
 def test_an_agent_that_cannot_be_started_says_why(tmp_path: Path, mailbox: Mailbox) -> None:
-    engine = LocalEngine(FLOOR, tmp_path / "tasks", python="/nonexistent/python", bind="127.0.0.1", grace=15)
+    engine = LocalEngine(
+        FLOOR, tmp_path / "tasks", python="/nonexistent/python", bind="127.0.0.1", grace=15, as_user=False
+    )
     with pytest.raises(EngineError, match="No such file"):
         list(engine.start(task(mailbox)))
     assert list((tmp_path / "tasks").iterdir()) == []
@@ -140,7 +144,7 @@ def test_nothing_secret_is_in_arguments_or_environment(
     tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret-of-the-portal")
-    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15)
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
     started = task(mailbox)
     [*_, handle] = engine.start(started)
     agent = psutil.Process(int(str(handle["pid"])))
@@ -166,3 +170,31 @@ def test_real_gpus_are_named_by_uuid_in_trays_of_four(monkeypatch: pytest.Monkey
 def test_an_unknown_engine_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="local, scripted"):
         make_engine(Settings(data=tmp_path, engine="slrum", simulate=1))
+
+
+def test_a_task_never_runs_under_another_account_than_its_users(
+    tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=True)
+    with pytest.raises(EngineError, match="no account 'researcher'"):
+        list(engine.start(task(mailbox)))
+    here = dataclasses.replace(task(mailbox), user="daemon")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 12345)
+        with pytest.raises(EngineError, match="not root"):
+            list(engine.start(here))
+    asked: dict[str, object] = {}
+
+    def popen(*_command: object, **more: object) -> None:
+        asked.update(more)
+        raise OSError(1, "seen enough")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda *_what: None)
+    monkeypatch.setattr("nvlhub.engines.local.subprocess.Popen", popen)
+    with pytest.raises(EngineError, match="seen enough"):
+        list(engine.start(here))
+    account = pwd.getpwnam("daemon")
+    assert (asked["user"], asked["group"]) == (account.pw_uid, account.pw_gid)
+    assert asked["env"]["HOME"] == account.pw_dir  # type: ignore[index]
+    assert list((tmp_path / "tasks").iterdir()) == []

@@ -21,8 +21,9 @@ def make_engine(settings: Settings) -> Engine:
     match settings.engine:
         case "local":
             return LocalEngine(
-                floor, settings.data / "tasks", python=settings.kernel_python, bind=settings.bind, grace=settings.grace
-            )
+                floor, settings.tasks or settings.data / "tasks", python=settings.kernel_python, bind=settings.bind,
+                grace=settings.grace, as_user=settings.run_as == "user",
+            )  # fmt: skip
         case "scripted":
             return ScriptedEngine(floor)
         case other:

@@ -1,0 +1,93 @@
+"""What ``configure(c)`` adds to a hub, and what ``nvlhub up`` says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from traitlets.config import Config
+
+from nvlhub.portal import configure
+from nvlhub.ports import free_port
+from nvlhub.up import Options, UpError, remembered, running
+from nvlhub.visitor import ADMIN_SCOPE
+
+
+def test_a_hub_keeps_what_it_had_and_gets_the_portal(tmp_path: Path) -> None:
+    c = Config()
+    c.JupyterHub.spawner_class = "simple"
+    c.JupyterHub.services = [{"name": "mine"}]
+    c.JupyterHub.load_roles = [{"name": "mine"}]
+    configure(c, data=tmp_path / "data", admins=("ann",))
+    assert [service["name"] for service in c.JupyterHub.services] == ["mine", "portal", "nvlhub-hub"]
+    roles = {role["name"]: role for role in c.JupyterHub.load_roles}
+    assert roles["nvlhub-admin"]["users"] == ["ann"]
+    assert ADMIN_SCOPE in c.JupyterHub.custom_scopes
+    assert ADMIN_SCOPE not in roles["server"]["scopes"]
+    assert c.JupyterHub.spawner_class.__name__ == "LeaseSimpleLocalProcessSpawner"
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_a_portal_of_its_own_needs_a_token() -> None:
+    with pytest.raises(ValueError, match="portal_token"):
+        configure(Config(), managed=False)
+
+
+def test_no_secret_of_the_hub_reaches_the_portals_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "kept-to-itself")
+    c = Config()
+    configure(c, data=tmp_path)
+    assert "kept-to-itself" not in str(c.JupyterHub.services)
+
+
+def test_what_is_remembered_stays_and_is_private(tmp_path: Path) -> None:
+    first = remembered(Options(data=tmp_path))
+    assert remembered(Options(data=tmp_path, port=8001)) == {**first, "port": 8001}
+    for name in ("up.json", "admin-token"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert len({first[name] for name in first if name.endswith("token")}) == 3
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port := free_port()))
+        taken.listen()
+        with pytest.raises(UpError, match=f"port {port} is in use"), running(Options(tmp_path, port), print):
+            pass
+
+
+def cli(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("nvlhub"), *words]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_command_line_says_when_it_knows_no_portal(tmp_path: Path) -> None:
+    done = cli("award", "list", NVLHUB_DATA=str(tmp_path))
+    assert done.returncode == 1
+    assert "nvlhub up" in done.stderr
+
+
+def test_the_command_line_says_when_the_portal_does_not_answer(tmp_path: Path) -> None:
+    done = cli(
+        "award", "list", NVLHUB_URL=f"http://127.0.0.1:{free_port()}", NVLHUB_TOKEN="x", NVLHUB_DATA=str(tmp_path)
+    )
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
+def test_the_example_configuration_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("NVLHUB_SIMULATE", "NVLHUB_DEMO"):
+        monkeypatch.setenv(name, "1")
+    c = Config()
+    source = (Path(__file__).parents[2] / "hub" / "jupyterhub_config.py").read_text(encoding="utf-8")
+    exec(compile(source, "jupyterhub_config.py", "exec"), {"get_config": lambda: c})  # noqa: S102
+    assert json.dumps([service["name"] for service in c.JupyterHub.services]) == '["portal", "nvlhub-hub"]'
