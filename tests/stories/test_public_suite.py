@@ -58,6 +58,7 @@ class TestGpuKernel(jupyter_kernel_test.KernelTests):
     code_history_pattern = "1?2*"
     supported_history_operations = ("tail", "search")
     code_inspect_sample = "zip"
+    code_clear_output = "from IPython.display import clear_output; clear_output()"
 
     @classmethod
     def setUpClass(cls) -> None:
