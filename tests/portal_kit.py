@@ -30,8 +30,8 @@ GRACE = 15
 class StepRunner(Runner):
     """A run loop without a thread: what is said is heard at once."""
 
-    def admitted(self, lease: Lease) -> Future[Lease]:
-        answer = super().admitted(lease)
+    def admitted(self, *leases: Lease) -> Future[Lease]:
+        answer = super().admitted(*leases)
         self.step()
         return answer
 

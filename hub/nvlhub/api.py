@@ -24,6 +24,7 @@ from nvlhub.wire import (
     AwardView,
     Beat,
     BeatAnswer,
+    Beats,
     Extend,
     LeaseAsk,
     LeaseView,
@@ -37,6 +38,7 @@ from nvlhub.wire import (
     Service,
     Slug,
     UserName,
+    WorkersAsk,
 )
 
 logger = logging.getLogger(__name__)
@@ -127,6 +129,24 @@ def ask(
     return lease
 
 
+@router.post("/leases/batch", status_code=201)
+def ask_together(
+    here: Here, who: Who, body: WorkersAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
+) -> dict[str, Any]:
+    """Ask for several workers of one shape, all or none. 201 for new ones, 200 when this key was answered before."""
+    if who.hub:
+        raise NotAllowedError("not-allowed")
+    found, fresh = here.desk.ask_together(who, body, idempotency_key)
+    response.status_code = 201 if fresh else 200
+    return _list(found)
+
+
+@router.post("/leases/heartbeats")
+def heartbeats(here: Here, who: Who, lang: Lang, body: Beats) -> dict[str, Any]:
+    """Take signs of life of many leases."""
+    return _list(here.desk.beat_all(who, body, lang))
+
+
 @router.get("/leases")
 def leases(
     here: Here,
@@ -134,12 +154,15 @@ def leases(
     lang: Lang,
     state: Annotated[str, Query(pattern="^(active|ended|all)$")] = "active",
     user: UserName | None = None,
+    parent: Annotated[str, Query(max_length=64, pattern="^[!-~]*$")] = "",
     page: Page = 1,
     per_page: PerPage = 50,
 ) -> dict[str, Any]:
-    """List the visitor's leases, the newest first; to administrators everybody's."""
+    """List the visitor's leases, the newest first; to administrators everybody's. `parent`: those of its workers."""
     whose = user if user is not None else ("" if who.admin else who.name)
-    found, total = here.desk.leases(who, user=whose, state=state, page=page, per_page=per_page, lang=lang)
+    found, total = here.desk.leases(
+        who, user=whose, state=state, parent=parent, page=page, per_page=per_page, lang=lang
+    )
     return _list(found, page, per_page, total)
 
 

@@ -15,23 +15,27 @@ from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedE
 from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
 from nvlhub.flow.metering import warning
-from nvlhub.flow.placement import count_free, fits_ever
+from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever
 from nvlhub.flow.queue import Waiting, expected_start
-from nvlhub.flow.quota import Award, Hold, InUse, admit
-from nvlhub.flow.request import Pool, Profile, Project, Request, make_request
+from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
+from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, make_request
 from nvlhub.run import Board, Runner
 from nvlhub.store import Store, Unit
 from nvlhub.visitor import Visitor
 from nvlhub.wire import (
     Beat,
     BeatAnswer,
+    Beaten,
+    Beats,
     EndReason,
     Extend,
+    Kind,
     LeaseAsk,
     LeaseView,
     Offer,
     Problem,
     State,
+    WorkersAsk,
 )
 
 PATIENCE = 10.0
@@ -68,55 +72,121 @@ class Desk:
         `key` makes it safe to repeat: the same key and body give the same lease. Raises `BadInputError` for what
         cannot be meant, `RefusedError` with the arithmetic for what may not be.
         """
+        [lease], fresh = self._open(visitor, ask, key, 1)
+        return lease, fresh
+
+    def ask_together(self, visitor: Visitor, ask: WorkersAsk, key: str) -> tuple[list[LeaseView], bool]:
+        """Admit several workers of one shape, all or none, and start those that there is room for.
+
+        Raises as :meth:`ask` does; without `wait` fewer may be granted, and a `ConflictError` says that there is no
+        room for even one.
+        """
+        return self._open(visitor, ask, key, ask.count, wait=ask.wait)
+
+    def _open(
+        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool = True
+    ) -> tuple[list[LeaseView], bool]:  # fmt: skip
         if not (1 <= len(key) <= 80 and key.isprintable()):
             raise BadInputError("key-missing", field="Idempotency-Key")
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
         with self.store.writing() as unit:
             known = self._repeated(unit, visitor, key, body_hash)
-            if known is not None:
-                return self.view(known), False
-            request = self._request(unit, visitor, ask)
-            lease = self._admit(unit, request, ask, now)
-            unit.hold(lease, key, body_hash, at=now, actor=visitor.name)
-        return self.view(self._answer(self._runner.admitted(lease))), True
+            if known:
+                return [self.view(lease) for lease in known], False
+            parent = self._parent(visitor, ask)
+            request = self._request(unit, visitor, ask, parent, now)
+            leases = self._admit(unit, request, ask, count if wait else min(count, self._room_now(request, ask)), now)
+            unit.hold(leases, key, body_hash, at=now, actor=visitor.name)
+        first = self._answer(self._runner.admitted(*leases))
+        return [self.view(first), *(self.view(self.board.leases.get(lease.id, lease)) for lease in leases[1:])], True
 
-    def _repeated(self, unit: Unit, visitor: Visitor, key: str, body_hash: str) -> Lease | None:
+    def _parent(self, visitor: Visitor, ask: LeaseAsk) -> Lease | None:
+        """Return the lease of the kernel that a worker belongs to. Raises `ConflictError` for one that cannot have any."""
+        if ask.parent is None:
+            return None
+        if ask.kind is not Kind.WORKER:
+            raise BadInputError("parent-of-worker", field="parent")
+        parent = self.board.leases.get(ask.parent)
+        if parent is None or parent.user != visitor.name:
+            raise NotFoundError("lease-unknown", lease=ask.parent[:40])
+        if parent.state is State.ENDING or parent.kind is Kind.WORKER:
+            raise ConflictError("parent-cannot", lease=parent.id)
+        return parent
+
+    def _repeated(self, unit: Unit, visitor: Visitor, key: str, body_hash: str) -> list[Lease]:
         known = unit.by_key(visitor.name, key)
         if known is None:
-            return None
-        lease_id, hashed = known
+            return []
+        lease_ids, hashed = known
         if hashed != body_hash:
-            raise ConflictError("key-reused", lease=lease_id)
-        return self.board.leases.get(lease_id) or unit.lease(lease_id)
+            raise ConflictError("key-reused", lease=lease_ids[0])
+        found = (self.board.leases.get(lease_id) or unit.lease(lease_id) for lease_id in lease_ids)
+        return [lease for lease in found if lease is not None]
 
-    def _request(self, unit: Unit, visitor: Visitor, ask: LeaseAsk) -> Request:
+    def _request(self, unit: Unit, visitor: Visitor, ask: LeaseAsk, parent: Lease | None, now: int) -> Request:
         project = unit.project_for(ask.project, visitor.name)
         profile = unit.profile(ask.profile)
+        if ask.seconds is None and parent is not None and parent.deadline is not None:
+            # A hold beyond the kernel's own end would keep GPU-hours from others for nothing.
+            ask = ask.model_copy(update={"seconds": min(profile.longest, max(SHORTEST, parent.deadline - now))})
         return make_request(ask, visitor.name, visitor.server, project, profile, unit.pool(profile.pool))
 
-    def _admit(self, unit: Unit, request: Request, ask: LeaseAsk, now: int) -> Lease:
+    def _room_now(self, request: Request, ask: LeaseAsk) -> int:
+        """Return how many such leases there is room for now. Raises `ConflictError` when there is none."""
+        board = self.board
+        free = 0 if board.waiting else count_free(request.gpus, request.profile.span, _reach(ask, board.domains))
+        if not free:
+            raise ConflictError("no-room", profile=request.profile.display_name, gpus=request.gpus)
+        return free
+
+    def _admit(self, unit: Unit, request: Request, ask: LeaseAsk, count: int, now: int) -> list[Lease]:
         slug = request.project.slug
         unit.lock_project(slug)
         in_use = unit.in_use(slug, request.user, request.project.programme)
-        decided = self._decide(request, unit.awards(slug, request.profile.pool), in_use, now)
+        self._check_reach(request, ask, count)
+        decided = self._decide(request, count, unit.awards(slug, request.profile.pool), in_use, now)
         if isinstance(decided, NvlhubError):
             raise decided
+        return [self._lease(request, ask, hold, now) for hold in decided]
+
+    def _lease(self, request: Request, ask: LeaseAsk, hold: Hold, now: int) -> Lease:
         lease = Lease(
-            id=str(uuid.uuid4()), state=State.ASKED, user=request.user, project=slug,
+            id=str(uuid.uuid4()), state=State.ASKED, user=request.user, project=request.project.slug,
             programme=request.project.programme, profile=request.profile.name, version=request.profile.version,
             pool=request.profile.pool, kind=request.kind, gpus=request.gpus, span=request.profile.span,
             seconds=request.seconds, factor_milli=request.factor_milli, asked_at=now, idle=request.profile.idle,
-            label=request.label, server=request.server, mailbox=ask.mailbox,
+            label=request.label, server=request.server, parent=ask.parent or "", domain=ask.domain or "",
+            pinned=ask.pinned, mailbox=ask.mailbox,
         )  # fmt: skip
-        held, _ = advance(lease, Approved(decided.award, decided.units))
+        held, _ = advance(lease, Approved(hold.award, hold.units))
         return held
 
-    def _decide(self, request: Request, awards: Sequence[Award], in_use: InUse, now: int) -> Hold | ConflictError:
+    def _check_reach(self, request: Request, ask: LeaseAsk, count: int) -> None:
+        """Raise `ConflictError` when so many workers can never be placed where they may be.
+
+        What the kernel and its other workers hold stays theirs: it counts as taken.
+        """
+        reach = _reach(ask, self.board.capacity)
+        if ask.pinned and not reach:
+            raise NotFoundError("domain-unknown", domain=str(ask.domain))
+        family = [
+            lease.placement
+            for lease in self.board.leases.values()
+            if ask.parent and ask.parent in {lease.id, lease.parent}
+        ]
+        most = most_ever(request.gpus, request.profile.span, reach, family)
+        if most < count and (count > 1 or ask.pinned):
+            where = str(ask.domain) if ask.pinned else request.profile.pool
+            raise ConflictError("never-fit-together", gpus=request.gpus, count=count, largest_count=most, where=where)
+
+    def _decide(
+        self, request: Request, count: int, awards: Sequence[Award], in_use: InUse, now: int
+    ) -> tuple[Hold, ...] | ConflictError:  # fmt: skip
         if not fits_ever(request.gpus, request.profile.span, self.board.capacity):
             return ConflictError("never-fits", profile=request.profile.display_name, gpus=request.gpus)
-        decided = admit(request, awards, in_use, now)
-        return decided if isinstance(decided, Hold) else ConflictError(decided.slug, **decided.members)
+        decided = admit_together(request, count, awards, in_use, now)
+        return ConflictError(decided.slug, **decided.members) if isinstance(decided, Refusal) else decided
 
     def _answer(self, answer: Future[Lease]) -> Lease:
         try:
@@ -173,7 +243,7 @@ class Desk:
     ) -> Offer:
         awards, in_use = stand
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
-        decided = self._decide(request, awards, in_use, now)
+        decided = self._decide(request, 1, awards, in_use, now)
         free_now, wait = room[profile.name]
         return Offer(
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
@@ -184,7 +254,7 @@ class Desk:
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
         )  # fmt: skip
 
-    def _why_not(self, decided: Hold | ConflictError, lang: str) -> Problem | None:
+    def _why_not(self, decided: tuple[Hold, ...] | ConflictError, lang: str) -> Problem | None:
         return problem(decided, lang, more_url=self.more_url) if isinstance(decided, ConflictError) else None
 
     # --- looking ----------------------------------------------------------------------------------------------
@@ -194,14 +264,19 @@ class Desk:
         return self.view(self._own(visitor, lease_id), lang)
 
     def leases(
-        self, visitor: Visitor, *, user: str = "", state: str = "active", page: int = 1, per_page: int = 50,
-        lang: str = "en",
+        self, visitor: Visitor, *, user: str = "", state: str = "active", parent: str = "", page: int = 1,
+        per_page: int = 50, lang: str = "en",
     ) -> tuple[list[LeaseView], int]:  # fmt: skip
-        """Return a page of leases, the newest first, and how many there are. An empty `user` is everybody to an admin."""
+        """Return a page of leases, the newest first, and how many there are.
+
+        An empty `user` is everybody to an admin; `parent` leaves those of one kernel's workers.
+        """
         if user != visitor.name and not visitor.admin:
             raise NotAllowedError("not-allowed")
         with self.store.reading() as unit:
-            found, total = unit.leases(user=user or None, state=state, page=page, per_page=per_page)
+            found, total = unit.leases(
+                user=user or None, state=state, parent=parent or None, page=page, per_page=per_page
+            )
         return [self.view(self.board.leases.get(lease.id, lease), lang) for lease in found], total
 
     def _own(self, visitor: Visitor, lease_id: str) -> Lease:
@@ -218,7 +293,7 @@ class Desk:
         outlook = self.board.outlook.get(lease.id) if lease.state is State.HELD else None
         return LeaseView(
             id=lease.id, state=lease.state, user=lease.user, project=lease.project, profile=lease.profile,
-            kind=lease.kind, label=lease.label, server=lease.server, gpus=lease.gpus, pool=lease.pool,
+            kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
@@ -251,6 +326,17 @@ class Desk:
             warn=sentence(notice.slug, lang, seconds=notice.seconds) if notice else "",
             now=now,
         )
+
+    def beat_all(self, visitor: Visitor, beats: Beats, lang: str) -> list[Beaten]:
+        """Take signs of life of many leases; those that are not the visitor's are left out."""
+        told = []
+        for lease_id, beat in beats.beats.items():
+            try:
+                said = self.beat(visitor, lease_id, beat, lang)
+                told.append(Beaten(lease=self.lease(visitor, lease_id, lang), warn=said.warn))
+            except NotFoundError:
+                continue
+        return told
 
     def extend(self, visitor: Visitor, lease_id: str, extend: Extend, lang: str = "en") -> LeaseView:
         """Pay for more time of a running lease, while balance, award and profile allow it.
@@ -302,3 +388,8 @@ class Desk:
             # Somebody else was quicker; the end that was asked for has come about.
             with self.store.reading() as unit:
                 return unit.lease(lease.id) or lease
+
+
+def _reach(ask: LeaseAsk, domains: Sequence[Domain]) -> Sequence[Domain]:
+    """Return the domains that what is asked for may be placed in."""
+    return [domain for domain in domains if domain.name == ask.domain] if ask.pinned else domains

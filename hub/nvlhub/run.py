@@ -57,11 +57,11 @@ class Board:
     @property
     def waiting(self) -> list[Waiting]:
         """Who waits for room, in order of asking."""
-        return [
-            Waiting(lease.id, lease.gpus, lease.span, lease.seconds)
-            for lease in self.leases.values()
-            if lease.state is State.HELD
-        ]
+        return [_waiting(lease) for lease in self.leases.values() if lease.state is State.HELD]
+
+
+def _waiting(lease: Lease) -> Waiting:
+    return Waiting(lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned)
 
 
 def _running(lease: Lease, now: int) -> Running:
@@ -70,9 +70,9 @@ def _running(lease: Lease, now: int) -> Running:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """Something said to the loop: a lease that the desk has just saved as held, or an event of one."""
+    """Something said to the loop: leases that the desk has just saved as held, or an event of one."""
 
-    lease: Lease | str
+    lease: tuple[Lease, ...] | str
     event: Event | None
     actor: str
     answer: Future[Lease]
@@ -132,10 +132,13 @@ class Runner:
             self._thread = None
         self._flush(self._clock.now())
 
-    def admitted(self, lease: Lease) -> Future[Lease]:
-        """Hand over a lease that was saved as held; the answer is the lease after the first turn."""
+    def admitted(self, *leases: Lease) -> Future[Lease]:
+        """Hand over leases that were saved as held; the answer is the first of them after the first turn.
+
+        All of them are on the board then.
+        """
         answer: Future[Lease] = Future()
-        self._inbox.put(_Said(lease, None, lease.user, answer))
+        self._inbox.put(_Said(leases, None, leases[0].user, answer))
         return answer
 
     def tell(self, lease_id: str, event: Event, actor: str) -> Future[Lease]:
@@ -210,22 +213,23 @@ class Runner:
 
     def _hear(self, entry: _Said) -> Lease | None:
         """Take what was said; return the lease, or None when the refusal was answered at once."""
-        if isinstance(entry.lease, Lease):
-            self._keep(entry.lease)
-            return entry.lease
-        lease = self._leases.get(entry.lease)
-        if lease is None or entry.event is None:
+        if isinstance(entry.lease, tuple):
+            for lease in entry.lease:
+                self._keep(lease)
+            return entry.lease[0]
+        known = self._leases.get(entry.lease)
+        if known is None or entry.event is None:
             entry.answer.set_exception(ConflictError("lease-over", lease=entry.lease))
             return None
         try:
-            return self._move(lease, entry.event, entry.actor)
+            return self._move(known, entry.event, entry.actor)
         except states.IllegalMoveError:
-            entry.answer.set_exception(ConflictError("lease-cannot", lease=lease.id, state=lease.state.value))
+            entry.answer.set_exception(ConflictError("lease-cannot", lease=known.id, state=known.state.value))
         except NvlhubError as error:
             entry.answer.set_exception(error)
         except Exception as error:
             entry.answer.set_exception(FailedError("portal-failed"))
-            logger.exception("lease %s could not take %s", lease.id, type(entry.event).__name__, exc_info=error)
+            logger.exception("lease %s could not take %s", known.id, type(entry.event).__name__, exc_info=error)
         return None
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
@@ -343,7 +347,7 @@ class Runner:
 
     def _end_due(self, now: int) -> None:
         for lease in list(self._leases.values()):
-            reason = due(lease, now, self._grace, self.listening_since)
+            reason = due(lease, now, self._grace, self.listening_since, self._leases.get(lease.parent))
             if reason is not None:
                 self._guarded(self._move, lease, End(reason, now))
             elif lease.state is State.ENDING and not lease.placement:
@@ -354,11 +358,7 @@ class Runner:
     def _place(self, now: int) -> None:
         if self._crowded or not self._waiting:
             return
-        waiting = [
-            Waiting(lease.id, lease.gpus, lease.span, lease.seconds)
-            for lease in self._leases.values()
-            if lease.id in self._waiting
-        ]
+        waiting = [_waiting(lease) for lease in self._leases.values() if lease.id in self._waiting]
         decided = plan(self._domains, list(self._running.values()), waiting, now)
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.

@@ -90,6 +90,10 @@ class Mailbox(Strict):
     """What the agent proves itself with, inside the encrypted channel."""
 
 
+DomainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""The name of an NVLink domain."""
+
+
 class LeaseAsk(Strict):
     """Body of ``POST /leases``. Whose lease it is comes from the token, never from the body."""
 
@@ -99,10 +103,25 @@ class LeaseAsk(Strict):
     gpus: Annotated[int, Field(ge=1, le=10_008)] | None = None
     """Fewer GPUs than the profile has; left out: the profile's number."""
     seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] | None = None
-    """A shorter time than the profile's longest; left out: the profile's longest."""
+    """A shorter time than the profile's longest; left out: the profile's longest, for a worker no longer than its
+    kernel's lease has left."""
     label: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
     """What the holder calls it, e.g. the kernel's id."""
     mailbox: Mailbox | None = None
+    parent: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")] | None = None
+    """The lease of the kernel that a worker belongs to: the worker's lease ends with it."""
+    domain: DomainName | None = None
+    """The NVLink domain to be placed in while it has room; with `pinned`: in no other."""
+    pinned: bool = False
+
+
+class WorkersAsk(LeaseAsk):
+    """Body of ``POST /leases/batch``: `count` leases of one shape, admitted together or not at all."""
+
+    kind: Literal[Kind.WORKER] = Kind.WORKER
+    count: Annotated[int, Field(ge=1, le=1000)]
+    wait: bool = True
+    """False: only as many as there is room for now; none of them waits in the queue."""
 
 
 class Share(View):
@@ -127,6 +146,8 @@ class LeaseView(View):
     label: str = ""
     server: str = ""
     """``user/servername`` of the Jupyter server that holds it; empty if asked for from elsewhere."""
+    parent: str = ""
+    """Lease of the kernel that this one ends with; empty when it stands alone."""
     gpus: int
     pool: str
     placement: tuple[Share, ...] = ()
@@ -203,6 +224,20 @@ class BeatAnswer(View):
     warn: str = ""
     """A sentence for the user, in the language of the request: deadline or idle end is near."""
     now: int
+
+
+class Beats(Strict):
+    """Body of ``POST /leases/heartbeats``: signs of life of up to 1000 leases, by lease id."""
+
+    beats: Annotated[dict[Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")], Beat], Field(max_length=1000)]
+
+
+class Beaten(View):
+    """One answer of ``POST /leases/heartbeats``; a lease that is not the asker's has none."""
+
+    lease: LeaseView
+    warn: str = ""
+    """A sentence for the user, in the language of the request."""
 
 
 class Extend(Strict):

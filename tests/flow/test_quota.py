@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvlhub.errors import BadInputError
-from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit
+from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit, admit_together
 from nvlhub.flow.request import Pool, Profile, Project, Request, check_gpus, make_request
 from nvlhub.wire import Kind, LeaseAsk, Span
 
@@ -134,3 +134,31 @@ def test_more_than_the_profile_gives_is_bad_input(ask: dict[str, int], slug: str
 def test_a_request_takes_what_the_profile_says() -> None:
     made = make_request(LeaseAsk(project="p", profile="x"), "u", "u/", PROJECT, PROFILE, POOL)
     assert (made.gpus, made.seconds, made.hold) == (8, 2 * HOUR, 8 * 2 * HOUR * 1000)
+
+
+@given(
+    st.lists(st.integers(0, 20 * HOUR * 1000), min_size=1, max_size=3),
+    st.integers(1, 12),
+    st.sampled_from([1, 2, 4]),
+    st.one_of(st.none(), st.integers(0, 20)),
+)
+def test_what_a_refusal_of_many_says_would_be_allowed_is_allowed(
+    units: list[int], count: int, gpus: int, cap: int | None
+) -> None:
+    asked = request(gpus, HOUR, profile_gpus=4, cap=cap)
+    awards = [award(amount, number=number) for number, amount in enumerate(units)]
+    decided = admit_together(asked, count, awards, InUse(), NOW)
+    if not isinstance(decided, Refusal):
+        assert len(decided) == count
+        for one in awards:
+            assert sum(hold.units for hold in decided if hold.award == one.id) <= one.left
+        return
+    if count == 1:
+        return
+    allowed = int(decided.members["largest_count"] or 0)
+    assert allowed < count
+    if allowed:
+        assert not isinstance(admit_together(asked, allowed, awards, InUse(), NOW), Refusal)
+    if decided.members["longest_gpus"]:
+        shorter = request(gpus, int(decided.members["longest_seconds"] or 0), profile_gpus=4, cap=cap)
+        assert not isinstance(admit_together(shorter, count, awards, InUse(), NOW), Refusal)

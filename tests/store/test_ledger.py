@@ -22,7 +22,7 @@ from nvlhub.wire import LeaseAsk
 def hold(store: Store, units: int) -> Lease:
     lease, _ = advance(asked(id=str(uuid.uuid4()), project="demo", programme="demo"), Approved(1, units))
     with store.writing() as unit:
-        unit.hold(lease, lease.id, "hash", at=START, actor="u")
+        unit.hold([lease], lease.id, "hash", at=START, actor="u")
     return lease
 
 
@@ -30,6 +30,17 @@ def test_tables_go_up_down_and_up(store: Store) -> None:
     store.migrate("base")
     store.migrate()
     with store.reading() as unit:
+        assert verify(unit) == []
+
+
+def test_leases_and_their_keys_survive_a_step_back_and_forth(store: Store, clock: HandClock) -> None:
+    kit(store, clock)
+    held = hold(store, 3600 * 1000)
+    store.migrate("0001")
+    store.migrate()
+    with store.reading() as unit:
+        assert unit.by_key("u", held.id) == ([held.id], "hash")
+        assert unit.lease(held.id) == held
         assert verify(unit) == []
 
 
@@ -61,7 +72,7 @@ def test_caps_hold_in_a_race(store: Store, clock: HandClock) -> None:
         unit.set_member("demo", "researcher", "pi", cap=3)
     # The run loop is turned afterwards: admission is what races here.
     portal.desk._answer = lambda answer: next(iter(portal.runner.board.leases.values()), asked())  # type: ignore[method-assign,assignment]
-    portal.runner.admitted = lambda lease: None  # type: ignore[method-assign,assignment,return-value]
+    portal.runner.admitted = lambda *leases: None  # type: ignore[method-assign,assignment,return-value]
     outcomes = []
 
     def starter(number: int) -> None:

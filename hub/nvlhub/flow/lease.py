@@ -53,6 +53,12 @@ class Lease:
     idle: int | None = None
     label: str = ""
     server: str = ""
+    parent: str = ""
+    """Lease of the kernel that a worker belongs to."""
+    domain: str = ""
+    """Where it wants to be placed; empty: anywhere."""
+    pinned: bool = False
+    """Whether it waits for room there rather than go elsewhere."""
     mailbox: Mailbox | None = None
     placement: Placement = ()
     handle: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)

@@ -41,13 +41,18 @@ def charge(lease: Lease, grace: int) -> int:
     return lease.gpus * seconds_run(lease, grace) * lease.factor_milli
 
 
-def due(lease: Lease, now: int, grace: int, listening_since: int) -> EndReason | None:
+def due(
+    lease: Lease, now: int, grace: int, listening_since: int, parent: Lease | None = None
+) -> EndReason | None:  # fmt: skip
     """Tell whether a lease must end now, and why.
 
-    `listening_since` is when the portal began to hear heartbeats: its own downtime is nobody's silence.
+    `listening_since` is when the portal began to hear heartbeats: its own downtime is nobody's silence. `parent` is
+    the lease of the kernel that it belongs to, as far as that is active.
     """
     if lease.state not in {State.HELD, State.PLACED, State.STARTING, State.RUNNING}:
         return None
+    if lease.parent and (parent is None or parent.state is State.ENDING):
+        return _with_parent(parent.end_reason if parent else None)
     if lease.deadline is not None and now >= lease.deadline:
         return EndReason.DEADLINE
     if now - max(lease.beat_at or lease.asked_at, listening_since) > grace:
@@ -55,6 +60,14 @@ def due(lease: Lease, now: int, grace: int, listening_since: int) -> EndReason |
     if lease.state is State.RUNNING and lease.idle is not None and lease.idle_seconds >= lease.idle:
         return EndReason.IDLE
     return None
+
+
+def _with_parent(reason: EndReason | None) -> EndReason:
+    """Return why a worker ends when its kernel's lease ends for `reason`.
+
+    Its own machine did not fail: what a worker used is charged even where its kernel is refunded.
+    """
+    return EndReason.USER if reason in {None, EndReason.ENGINE} else reason
 
 
 def warning(lease: Lease, now: int) -> Notice | None:

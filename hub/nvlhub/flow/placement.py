@@ -13,6 +13,7 @@ inputs place equally:
   that fits. Least-free tray first keeps the most whole trays; domain-first packing breaks them.
 - ``fabric`` above one domain: segments of 16 trays, each inside one domain; 16 of 18 is what stays schedulable
   when trays fail.
+- A request may name a domain to be near to: it is tried alone first; the others only where the request is not pinned.
 """
 
 from __future__ import annotations
@@ -74,8 +75,17 @@ Placement = tuple[Share, ...]
 """GPUs by tray, in order of domain and tray."""
 
 
-def place(gpus: int, span: Span, domains: Sequence[Domain]) -> Placement | None:
-    """Choose GPUs for a request, or return None when there is no room now."""
+def place(
+    gpus: int, span: Span, domains: Sequence[Domain], near: str = "", *, pinned: bool = False
+) -> Placement | None:  # fmt: skip
+    """Choose GPUs for a request, or return None when there is no room now.
+
+    `near` names a domain to try first; with `pinned` no other is taken.
+    """
+    if near:
+        found = place(gpus, span, [domain for domain in domains if domain.name == near])
+        if found is not None or pinned:
+            return found
     if gpus <= GPUS_PER_TRAY:
         return _in_tray(gpus, domains)
     trays = -(-gpus // GPUS_PER_TRAY)
@@ -83,6 +93,11 @@ def place(gpus: int, span: Span, domains: Sequence[Domain]) -> Placement | None:
     if found is None and span is Span.FABRIC:
         found = _segments(trays, domains)
     return found
+
+
+def most_ever(gpus: int, span: Span, domains: Sequence[Domain], beside: Iterable[Placement] = ()) -> int:
+    """Return how many such requests could be placed if everything in service but `beside` were free."""
+    return count_free(gpus, span, without((_emptied(domain) for domain in domains), beside))
 
 
 def fits_ever(gpus: int, span: Span, domains: Sequence[Domain]) -> bool:

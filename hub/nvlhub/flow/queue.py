@@ -25,6 +25,12 @@ class Waiting:
     gpus: int
     span: Span
     seconds: int
+    near: str = ""
+    pinned: bool = False
+
+    def place(self, floor: Sequence[Domain]) -> Placement | None:
+        """Choose GPUs for it, or return None when there is no room."""
+        return place(self.gpus, self.span, floor, self.near, pinned=self.pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +63,12 @@ def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequenc
     busy = list(running)
     starts: list[tuple[str, Placement]] = []
     left: list[Waiting] = []
-    hopeless: set[tuple[int, Span]] = set()
+    hopeless: set[tuple[int, Span, str]] = set()
     for lease in waiting:
-        found = None if (lease.gpus, lease.span) in hopeless else place(lease.gpus, lease.span, floor)
+        shape = (lease.gpus, lease.span, lease.near if lease.pinned else "")
+        found = None if shape in hopeless else lease.place(floor)
         if found is None:
-            hopeless.add((lease.gpus, lease.span))
+            hopeless.add(shape)
         elif left and _delays(left[0], lease, found, floor, busy, now):
             found = None
         if found is None:
@@ -104,7 +111,7 @@ def _first_fit(lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running
     when = now
     while True:
         if free_gpus >= lease.gpus:
-            found = place(lease.gpus, lease.span, floor)
+            found = lease.place(floor)
             if found is not None:
                 return _Fit(when, found, floor, ends[index:])
         if index == len(ends):

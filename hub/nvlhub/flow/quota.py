@@ -7,7 +7,7 @@ have enough left. One lease is paid by one award.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nvlhub.flow.placement import GPUS_PER_TRAY
 from nvlhub.flow.request import SHORTEST, Request
@@ -41,6 +41,11 @@ class InUse:
     project: int = 0
     programme: int = 0
     awards: Mapping[int, int] = field(default_factory=dict)
+
+    def plus(self, award: int, gpus: int) -> InUse:
+        """Return what is held when `award` pays for `gpus` more."""
+        awards = {**self.awards, award: self.awards.get(award, 0) + gpus}
+        return InUse(self.user + gpus, self.project + gpus, self.programme + gpus, awards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,43 @@ def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) ->
         ):
             return Hold(request=request, award=award.id, units=request.hold)
     return _why_none_pays(request, paying, in_use, now)
+
+
+def admit_together(
+    request: Request, count: int, awards: Sequence[Award], in_use: InUse, now: int
+) -> tuple[Hold, ...] | Refusal:
+    """Decide on `count` requests of one shape: all are held, each paid by one award, or the refusal counts them all."""
+    holds: list[Hold] = []
+    left, used = awards, in_use
+    while len(holds) < count:
+        decided = admit(request, left, used, now)
+        if isinstance(decided, Refusal):
+            return decided if count == 1 else _refused_together(request, count, len(holds), awards, in_use, now)
+        holds.append(decided)
+        left = [
+            replace(award, held=award.held + decided.units) if award.id == decided.award else award for award in left
+        ]
+        used = used.plus(decided.award, request.gpus)
+    return tuple(holds)
+
+
+def _refused_together(
+    request: Request, count: int, allowed: int, awards: Sequence[Award], in_use: InUse, now: int
+) -> Refusal:
+    """Return the refusal of all `count` as if they were one request, of which `allowed` would be granted."""
+    title = f"{count} × {request.profile.display_name}"
+    whole = replace(
+        request, gpus=count * request.gpus, profile=replace(request.profile, display_name=title)
+    )  # fmt: skip
+    refused = admit(whole, awards, in_use, now)
+    # What one award pays for as a whole it also pays for in parts, so the whole is never granted here.
+    assert isinstance(refused, Refusal)  # noqa: S101
+    more = {"largest_count": allowed, "largest_gpus": allowed * request.gpus, "longest_gpus": 0, "longest_seconds": 0}
+    if refused.slug == "balance-too-low":
+        seconds = int(refused.members["left"] or 0) // (whole.gpus * whole.factor_milli)
+        if seconds >= SHORTEST:
+            more |= {"longest_gpus": whole.gpus, "longest_seconds": seconds}
+    return Refusal(refused.slug, {**refused.members, "count": count, **more})
 
 
 def _why_none_pays(request: Request, paying: Sequence[Award], in_use: InUse, now: int) -> Refusal:

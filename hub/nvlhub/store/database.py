@@ -32,15 +32,15 @@ class Store:
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the tables to `revision`; a new database gets them all."""
+        """Bring the tables up to date, or back to an earlier `revision`; a new database gets them all."""
         config = Config()
         config.set_main_option("script_location", "nvlhub.store:migrations")
         with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
             config.attributes["connection"] = connection
-            if revision == "base":
-                command.downgrade(config, revision)
-            else:
+            if revision == "head":
                 command.upgrade(config, revision)
+            else:
+                command.downgrade(config, revision)
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:

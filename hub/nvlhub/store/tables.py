@@ -125,6 +125,9 @@ leases = sa.Table(
     sa.Column("idle", sa.Integer),
     sa.Column("label", sa.String(80), nullable=False, server_default=""),
     sa.Column("server", sa.String(300), nullable=False, server_default=""),
+    sa.Column("parent", sa.String(36), nullable=False, server_default=""),
+    sa.Column("domain", sa.String(100), nullable=False, server_default=""),
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("mailbox", sa.JSON(none_as_null=True)),
     sa.Column("placement", sa.JSON, nullable=False),
     sa.Column("handle", sa.JSON, nullable=False),
@@ -135,6 +138,7 @@ leases = sa.Table(
     sa.Column("end_reason", sa.String(10)),
     sa.Column("note", sa.String(500), nullable=False, server_default=""),
     sa.Index("leases_by_user", "user", "number"),
+    sa.Index("leases_by_parent", "parent"),
 )
 active = leases.c.state.not_in([sa.literal_column(f"'{state}'") for state in FINISHED])
 # Admission asks what is active; these indexes hold nothing else, so the past costs nothing.
@@ -149,6 +153,8 @@ keys = sa.Table(
     metadata,
     sa.Column("user", sa.String(255), primary_key=True),
     sa.Column("key", sa.String(80), primary_key=True),
+    # Several leases can be asked for with one key: their order.
+    sa.Column("place", sa.Integer, primary_key=True, server_default="0"),
     sa.Column("body_hash", sa.String(64), nullable=False),
     sa.Column("lease", sa.ForeignKey("leases.id"), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
@@ -196,7 +202,7 @@ def lease_of(row: sa.Row[Any]) -> Lease:
         profile=row.profile, version=row.version, pool=row.pool, kind=Kind(row.kind), gpus=row.gpus,
         span=Span(row.span), seconds=row.seconds, factor_milli=row.factor_milli, asked_at=row.asked_at,
         award=row.award, held=row.held, charged=row.charged, refunded=row.refunded, idle=row.idle, label=row.label,
-        server=row.server, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
+        server=row.server, parent=row.parent, domain=row.domain, pinned=row.pinned, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
         placement=tuple(Share(**share) for share in row.placement), handle=row.handle, started_at=row.started_at,
         beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at,
         end_reason=EndReason(row.end_reason) if row.end_reason else None, note=row.note,
@@ -210,7 +216,8 @@ def row_of(lease: Lease) -> dict[str, Any]:
         "profile": lease.profile, "version": lease.version, "pool": lease.pool, "kind": lease.kind.value,
         "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli,
         "asked_at": lease.asked_at, "award": lease.award, "idle": lease.idle, "label": lease.label,
-        "server": lease.server, **changing_of(lease),
+        "server": lease.server, "parent": lease.parent, "domain": lease.domain, "pinned": lease.pinned,
+        **changing_of(lease),
     }  # fmt: skip
 
 

@@ -276,19 +276,23 @@ class Unit:
             awards=by_award,
         )
 
-    def by_key(self, user: str, key: str) -> tuple[str, str] | None:
-        """Return the lease and the hash of the body that were once sent with an idempotency key."""
-        row = self._one(sa.select(t.keys).where(t.keys.c.user == user, t.keys.c.key == key))
-        return (row.lease, row.body_hash) if row else None
+    def by_key(self, user: str, key: str) -> tuple[list[str], str] | None:
+        """Return the leases and the hash of the body that were once sent with an idempotency key."""
+        query = sa.select(t.keys).where(t.keys.c.user == user, t.keys.c.key == key).order_by(t.keys.c.place)
+        rows = self._all(query)
+        return ([row.lease for row in rows], rows[0].body_hash) if rows else None
 
-    def hold(self, lease: Lease, key: str, body_hash: str, *, at: int, actor: str) -> None:
-        """Save a new lease with its hold. Raises `ConflictError` when the award no longer has enough."""
-        self._set_aside(lease.award, lease.held)
-        self.connection.execute(t.leases.insert().values(**t.row_of(lease)))
-        self.connection.execute(
-            t.keys.insert().values(user=lease.user, key=key, body_hash=body_hash, lease=lease.id, at=at)
-        )
-        self._write(hold_postings(lease), at=at, actor=actor)
+    def hold(self, leases: Sequence[Lease], key: str, body_hash: str, *, at: int, actor: str) -> None:
+        """Save new leases with their holds. Raises `ConflictError` when an award no longer has enough."""
+        for place, lease in enumerate(leases):
+            self._set_aside(lease.award, lease.held)
+            self.connection.execute(t.leases.insert().values(**t.row_of(lease)))
+            self.connection.execute(
+                t.keys.insert().values(
+                    user=lease.user, key=key, place=place, body_hash=body_hash, lease=lease.id, at=at
+                )
+            )
+            self._write(hold_postings(lease), at=at, actor=actor)
 
     def _set_aside(self, award: int, units: int) -> None:
         """Guard: one conditional UPDATE decides, whoever else is at it."""
@@ -312,10 +316,13 @@ class Unit:
         return [t.lease_of(row) for row in self._all(sa.select(t.leases).where(t.active).order_by(t.leases.c.number))]
 
     def leases(
-        self, *, user: str | None = None, state: str = "active", page: int = 1, per_page: int = 50
-    ) -> tuple[list[Lease], int]:
+        self, *, user: str | None = None, state: str = "active", parent: str | None = None, page: int = 1,
+        per_page: int = 50,
+    ) -> tuple[list[Lease], int]:  # fmt: skip
         """Return a page of leases, the newest first, and how many there are. `state`: active, ended or all."""
         where = [] if user is None else [t.leases.c.user == user]
+        if parent is not None:
+            where.append(t.leases.c.parent == parent)
         if state != "all":
             where.append(t.active if state == "active" else ~t.active)
         query = (
