@@ -46,13 +46,15 @@ class Desk:
     """What visitors can do with leases."""
 
     def __init__(
-        self, store: Store, runner: Runner, engine: Engine, clock: SteadyClock, *, pool: str, more_url: str
-    ) -> None:
+        self, store: Store, runner: Runner, engine: Engine, clock: SteadyClock, *, pool: str, more_url: str,
+        private_fabric: bool = False,
+    ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
         self.engine = engine
         self.pool = pool
         self.more_url = more_url
+        self._private_fabric = private_fabric
         self._runner = runner
 
     @property
@@ -248,7 +250,8 @@ class Desk:
         return Offer(
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
-            gpu_model=pool.gpu_model, simulated=self.engine.simulated, factor_milli=pool.factor_milli,
+            gpu_model=pool.gpu_model, simulated=self.engine.simulated, private_fabric=self._private_fabric,
+            factor_milli=pool.factor_milli,
             price_milli=profile.gpus * pool.factor_milli, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.starts <= now < award.ends),
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
@@ -295,7 +298,7 @@ class Desk:
             id=lease.id, state=lease.state, user=lease.user, project=lease.project, profile=lease.profile,
             kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
             placement=lease.placement, devices=self.engine.devices(lease.placement),
-            simulated=self.engine.simulated, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
+            simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
             deadline=lease.deadline, ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,

@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     factor_milli: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Charge factor of the pool in thousandths."""
 
+    private_fabric: bool = False
+    """Whether the network between the GPUs of a domain is private to those who hold it (an IMEX channel and a network per
+    holder). Only then may Dask workers talk over UCX, which is fast and not encrypted."""
+
     kernel_python: str = sys.executable
     """Interpreter that runs the node agent."""
     run_as: Literal["user", "portal"] = "user"

@@ -154,6 +154,8 @@ class LeaseView(View):
     devices: tuple[str, ...] = ()
     """GPU UUIDs, or names starting with ``SIM-`` when simulated."""
     simulated: bool = False
+    private_fabric: bool = False
+    """Whether the network of its domain is private to those who hold it."""
     factor_milli: int
     seconds: int
     """Longest time paid for by the hold."""
@@ -187,6 +189,8 @@ class Offer(View):
     pool: str
     gpu_model: str
     simulated: bool
+    private_fabric: bool = False
+    """Whether the network of a domain is private to those who hold it."""
     factor_milli: int
     price_milli: int
     """Milli-GPU-seconds charged per second: GPUs x factor."""

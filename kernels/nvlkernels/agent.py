@@ -1,16 +1,18 @@
-"""The node agent: starts one task where its GPUs are, and ends it when the lease is over.
+"""The node agent: starts the tasks of one lease where its GPUs are, and ends them when the lease is over.
 
     python -m nvlkernels.agent LEASE  < one line of JSON
 
-The line, from the engine: ``address``, ``public_key`` and ``token`` of the mailbox, ``grace`` (seconds), ``bind`` (address that the
-task listens on), ``directory`` (private), ``environment`` (laid over the task's). Nothing of it is ever in arguments or environment.
+The line, from the engine: ``address``, ``public_key`` and ``token`` of the mailbox, ``grace`` (seconds), ``bind`` (address that
+tasks listen on), ``directory`` (private), ``environment`` (laid over the tasks'). Nothing of it is ever in arguments or environment.
 
-The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token:
+The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token and the lease:
 
-    agent -> provisioner   hello {lease, pid, host} · started {run, pid, conn} · hb {alive} · exit {run, rc, phase, tail} · bye
-    provisioner -> agent   start {run, argv, env, cwd, conn} · ack · signal {sig} · kill · exit
+    agent -> mailbox   hello {pid, host, devices} · started {task, run, pid, conn} · hb · exit {task, run, rc, phase, tail} · bye
+    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices} · ack · signal {task, sig} · exit
 
-`run` counts the starts, so that the end of one is not taken for the end of the next.
+A kernel is one task with ``conn``: it has started when it listens. A worker has ``files`` (name: text, for its eyes only) and
+``devices`` (its share of the lease's); several can run beside each other. `run` counts the starts of a task, so that the end of
+one is not taken for the end of the next.
 
 It is in the path of every start: standard library and pyzmq, nothing else.
 """
@@ -39,12 +41,62 @@ BEAT = 1.0
 TERM_WAIT = 0.3
 """Seconds between SIGTERM and SIGKILL."""
 TAIL = 2000
-"""Characters of a failed start's output that are reported."""
+"""Characters of a failed task's output that are reported."""
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
+class Task:
+    """One run of one task: a process group, and what it was told."""
+
+    def __init__(self, directory: Path, message: dict[str, Any], environment: dict[str, str]) -> None:
+        """Start it. Raises `OSError`."""
+        self.run = message["run"]
+        self.reported = False
+        self._directory = directory
+        self._connection = directory / "connection.json" if message.get("conn") else None
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for name, text in message.get("files", {}).items():
+            self._write(directory / Path(name).name, text)
+        if self._connection:
+            self._write(self._connection, json.dumps(message["conn"]))
+        told = {"{connection_file}": str(self._connection), "{directory}": str(directory)}
+        argv = [_filled(part, told) for part in message["argv"]]
+        cwd = message.get("cwd")
+        with (directory / "task.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                argv, env=environment, cwd=cwd if cwd and Path(cwd).is_dir() else None,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.pidfd = os.pidfd_open(self.process.pid)
+
+    def _write(self, file: Path, text: str) -> None:
+        fresh = file.with_suffix(".new")
+        # The umask of the agent keeps it from everybody else: keys are in it.
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(file)
+
+    def listening(self) -> dict[str, Any] | None:
+        """Return what to report once the task is up: a kernel's ports, nothing for others; None while it is not."""
+        if self._connection is None:
+            return {}
+        try:
+            connection = json.loads(self._connection.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return connection if all(connection.get(port) for port in PORTS) else None
+
+    def tail(self) -> str:
+        """Return the end of what it wrote."""
+        return (self._directory / "task.log").read_text(errors="replace")[-TAIL:]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and to what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
 class Agent:
-    """One task and the mailbox it is steered from."""
+    """The tasks of one lease and the mailbox they are steered from."""
 
     def __init__(self, lease: str, letter: dict[str, Any]) -> None:
         self._lease = lease
@@ -53,10 +105,7 @@ class Agent:
         self._bind = letter["bind"]
         self._directory = Path(letter["directory"])
         self._environment = {str(name): str(value) for name, value in letter["environment"].items()}
-        self._task: subprocess.Popen[bytes] | None = None
-        self._pidfd: int | None = None
-        self._reported = False
-        self._run = 0
+        self._tasks: dict[str, Task] = {}
         self._over: int | None = None
         self._heard = time.monotonic()
         self._socket = _dial(letter["address"], letter["public_key"])
@@ -66,127 +115,115 @@ class Agent:
     def run(self, wakeup: socket.socket) -> int:
         """Serve until it is over; return the exit status."""
         self._poller.register(wakeup, zmq.POLLIN)
-        self._say("hello", lease=self._lease, pid=os.getpid(), host=socket.gethostname())
+        devices = [name for name in self._environment.get("NVLHUB_DEVICES", "").split(",") if name]
+        self._say("hello", pid=os.getpid(), host=socket.gethostname(), devices=devices)
         next_beat = time.monotonic() + BEAT
         while self._over is None:
-            starting = self._task is not None and not self._reported
+            starting = any(not task.reported for task in self._tasks.values())
             wait = 0.01 if starting else max(0.0, next_beat - time.monotonic())
             ready = dict(self._poller.poll(int(wait * 1000)))
             if wakeup.fileno() in ready:
                 self._over = 0
             while self._over is None and self._socket.poll(0):
                 self._hear(json.loads(self._socket.recv()))
-            self._watch()
+            for name, task in list(self._tasks.items()):
+                self._watch(name, task)
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
-                self._say("hb", alive=self._task is not None)
+                self._say("hb")
                 if time.monotonic() - self._heard > self._grace:
                     self._over = LOST
-        self._end_task()
+        self._end(list(self._tasks))
         self._say("bye")
         self._socket.close(linger=200)
         return self._over
 
     def _say(self, kind: str, **facts: object) -> None:
         # A full queue means that nobody listens; the grace time deals with that.
+        frame = {"kind": kind, "lease": self._lease, "token": self._token, **facts}
         with contextlib.suppress(zmq.Again):
-            self._socket.send(json.dumps({"kind": kind, "token": self._token, **facts}).encode(), zmq.NOBLOCK)
+            self._socket.send(json.dumps(frame).encode(), zmq.NOBLOCK)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._heard = time.monotonic()
         match message.get("kind"):
             case "start":
-                self._start(message)
-            case "signal":
-                self._signal(int(message["sig"]))
-            case "kill":
-                self._signal(signal.SIGKILL)
+                self._start(message.get("task", ""), message)
+            case "signal" if (task := self._tasks.get(message.get("task", ""))) is not None:
+                task.signal(int(message["sig"]))
             case "exit":
                 self._over = 0
             case _:
                 # An ack, or what a later version says.
                 pass
 
-    # --- the task ---------------------------------------------------------------------------------------------
+    # --- tasks ------------------------------------------------------------------------------------------------
 
-    @property
-    def _file(self) -> Path:
-        return self._directory / "connection.json"
-
-    def _start(self, message: dict[str, Any]) -> None:
-        self._end_task()
-        self._run = message["run"]
-        self._write(message["conn"] | {"ip": self._bind})
-        argv = [part.replace("{connection_file}", str(self._file)) for part in message["argv"]]
-        environment = {**message["env"], **self._environment, "JPY_PARENT_PID": str(os.getpid())}
-        for name, value in _frames(environment).items():
-            environment.setdefault(name, value)
-        cwd = message.get("cwd")
+    def _start(self, name: str, message: dict[str, Any]) -> None:
+        self._end([name])
+        directory = self._directory / name if name else self._directory
+        if message.get("conn"):
+            message["conn"] |= {"ip": self._bind}
         try:
-            with (self._directory / "task.log").open("wb") as log:
-                self._task = subprocess.Popen(
-                    argv, env=environment, cwd=cwd if cwd and Path(cwd).is_dir() else None,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                )  # fmt: skip
+            task = Task(directory, message, self._told(message))
         except OSError as error:
-            self._say("exit", run=self._run, rc=127, phase="start", tail=f"{argv[0]}: {error.strerror}")
+            tail = f"{message['argv'][0]}: {error.strerror}"
+            self._say("exit", task=name, run=message["run"], rc=127, phase="start", tail=tail)
             return
-        self._reported = False
-        self._pidfd = os.pidfd_open(self._task.pid)
-        self._poller.register(self._pidfd, select.POLLIN)
+        self._tasks[name] = task
+        self._poller.register(task.pidfd, select.POLLIN)
+        self._watch(name, task)
 
-    def _write(self, connection: dict[str, Any]) -> None:
-        fresh = self._file.with_suffix(".new")
-        # The umask of the agent keeps it from everybody else: the keys of the kernel are in it.
-        fresh.write_text(json.dumps(connection), encoding="utf-8")
-        fresh.replace(self._file)
+    def _told(self, message: dict[str, Any]) -> dict[str, str]:
+        """Return the environment of a task: its own, and over it what the engine says of the lease."""
+        environment = {**message["env"], **self._environment, "JPY_PARENT_PID": str(os.getpid())}
+        if message.get("devices") is not None:
+            own = self._environment.get("NVLHUB_DEVICES", "").split(",")
+            share = ",".join(name for name in message["devices"] if name in own)
+            environment["NVLHUB_DEVICES"] = share
+            if self._environment.get("CUDA_VISIBLE_DEVICES"):
+                environment["CUDA_VISIBLE_DEVICES"] = share
+        for variable, value in _frames(environment).items():
+            environment.setdefault(variable, value)
+        return environment
 
-    def _watch(self) -> None:
-        """Report that the task listens, or that it ended."""
-        if self._task is None:
-            return
-        rc = self._task.poll()
+    def _watch(self, name: str, task: Task) -> None:
+        """Report that a task is up, or that it ended."""
+        rc = task.process.poll()
         if rc is not None:
-            phase, self._task = ("run" if self._reported else "start"), None
-            self._drop_pidfd()
-            tail = (self._directory / "task.log").read_text(errors="replace")[-TAIL:] if phase == "start" else ""
-            self._say("exit", run=self._run, rc=rc, phase=phase, tail=tail)
-        elif not self._reported:
-            connection = self._listening()
+            self._forget(name)
+            phase = "run" if task.reported else "start"
+            self._say("exit", task=name, run=task.run, rc=rc, phase=phase, tail=task.tail() if rc else "")
+        elif not task.reported:
+            connection = task.listening()
             if connection is not None:
-                self._reported = True
-                self._say("started", run=self._run, pid=self._task.pid, conn=connection)
+                task.reported = True
+                self._say("started", task=name, run=task.run, pid=task.process.pid, conn=connection)
 
-    def _listening(self) -> dict[str, Any] | None:
-        """Return the connection file once the kernel has written its ports into it."""
-        try:
-            connection = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return connection if all(connection.get(port) for port in PORTS) else None
+    def _end(self, names: list[str]) -> None:
+        """End tasks and everything in their process groups."""
+        tasks = [self._forget(name) for name in names if name in self._tasks]
+        for task in tasks:
+            task.signal(signal.SIGTERM)
+        until = time.monotonic() + TERM_WAIT
+        for task in tasks:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                task.process.wait(max(0.0, until - time.monotonic()))
+            # Also when the leader is gone: what it started may be in its group still.
+            task.signal(signal.SIGKILL)
+            task.process.wait()
 
-    def _signal(self, number: int) -> None:
-        if self._task is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._task.pid, number)
+    def _forget(self, name: str) -> Task:
+        task = self._tasks.pop(name)
+        self._poller.unregister(task.pidfd)
+        os.close(task.pidfd)
+        return task
 
-    def _end_task(self) -> None:
-        if self._task is None:
-            return
-        self._signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._task.wait(TERM_WAIT)
-        # Also when the leader is gone: what it started may be in its group still.
-        self._signal(signal.SIGKILL)
-        self._task.wait()
-        self._task = None
-        self._drop_pidfd()
 
-    def _drop_pidfd(self) -> None:
-        if self._pidfd is not None:
-            self._poller.unregister(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+def _filled(part: str, told: dict[str, str]) -> str:
+    for mark, value in told.items():
+        part = part.replace(mark, value)
+    return part
 
 
 def _dial(address: str, public_key: str) -> zmq.Socket[bytes]:

@@ -10,7 +10,7 @@ import httpx
 from pydantic import ValidationError
 
 from nvlhub.text import language, say
-from nvlhub.wire import API_PATH, Beat, BeatAnswer, LeaseAsk, LeaseView, Offer, Problem
+from nvlhub.wire import API_PATH, Beat, BeatAnswer, Beaten, Beats, LeaseAsk, LeaseView, Offer, Problem, WorkersAsk
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 
@@ -59,14 +59,21 @@ class Portal:
         except httpx.HTTPError:
             raise PortalDownError(say("portal-down", self.lang)) from None
 
-    async def offers(self) -> list[Offer]:
-        """Return what the holder of the token can start."""
-        return [Offer(**item) for item in (await self._call("GET", "/offers"))["items"]]
+    async def offers(self, project: str | None = None) -> list[Offer]:
+        """Return what the holder of the token can start, in all projects or in one."""
+        asked = {"project": project} if project else {}
+        return [Offer(**item) for item in (await self._call("GET", "/offers", params=asked))["items"]]
 
     async def ask(self, ask: LeaseAsk, key: str) -> LeaseView:
         """Ask for a lease; `key` makes repeating it safe."""
         body = ask.model_dump(mode="json")
         return LeaseView(**await self._call("POST", "/leases", json=body, headers={"Idempotency-Key": key}))
+
+    async def ask_together(self, ask: WorkersAsk, key: str) -> list[LeaseView]:
+        """Ask for several workers, all or none; `key` makes repeating it safe."""
+        body = ask.model_dump(mode="json")
+        answer = await self._call("POST", "/leases/batch", json=body, headers={"Idempotency-Key": key})
+        return [LeaseView(**item) for item in answer["items"]]
 
     async def lease(self, lease_id: str) -> LeaseView:
         """Return a lease as it is now."""
@@ -75,6 +82,11 @@ class Portal:
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""
         return BeatAnswer(**await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump()))
+
+    async def beat_all(self, beats: Mapping[str, Beat]) -> list[Beaten]:
+        """Give signs of life of many leases; what is not the asker's has no answer."""
+        body = Beats(beats=dict(beats)).model_dump(mode="json")
+        return [Beaten(**item) for item in (await self._call("POST", "/leases/heartbeats", json=body))["items"]]
 
     async def end(self, lease_id: str) -> LeaseView:
         """Give a lease back."""

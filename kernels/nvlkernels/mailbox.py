@@ -1,4 +1,9 @@
-"""The provisioner's end of the line to a node agent: an encrypted ZeroMQ socket that the agent dials."""
+"""The end of the line to node agents: an encrypted ZeroMQ socket that they dial.
+
+mailbox   one socket: a kernel's provisioner has one, a cluster has one for all its workers
+line      one lease: its agent, and whether it gives signs of life
+run       one task at that agent: its last start, and how it ended
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,94 @@ import zmq.asyncio
 from nvlhub.wire import Mailbox as Address
 
 
+class Run:
+    """One task of a line."""
+
+    def __init__(self, line: Line, name: str) -> None:
+        self._line = line
+        self._name = name
+        self._number = 0
+        self._answer: asyncio.Future[dict[str, Any]] | None = None
+        self.exited: dict[str, Any] | None = None
+        """How the task ended; None while it runs."""
+        self.ended = asyncio.Event()
+        """Set when the task has ended or the agent has left."""
+
+    def start(self, **facts: object) -> asyncio.Future[dict[str, Any]]:
+        """Have the agent start the task (again); return its answer to come: ``started`` or ``exit``."""
+        self.exited = None
+        self.ended.clear()
+        self._number += 1
+        self._answer = asyncio.get_running_loop().create_future()
+        self._line.say("start", task=self._name, run=self._number, **facts)
+        return self._answer
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the task and to what it started."""
+        self._line.say("signal", task=self._name, sig=number)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take what the agent says of this task; the end of an earlier start is no news."""
+        if message.get("run") == self._number:
+            if message["kind"] == "exit":
+                self.over(message)
+            else:
+                self._reply(message)
+
+    def over(self, message: dict[str, Any]) -> None:
+        """Take the end of the task."""
+        if self.exited is None:
+            self.exited = message
+        self._reply(message)
+        self.ended.set()
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(message)
+
+
+class Line:
+    """The agent of one lease."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._agent: bytes | None = None
+        self._runs: dict[str, Run] = {}
+        self.heard_at: float | None = None
+        """Monotonic time of the agent's last frame."""
+        self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        """Done when the agent has dialled in: ``pid``, ``host`` and ``devices``."""
+
+    def run(self, name: str = "") -> Run:
+        """Return the task of that name; a kernel's has none."""
+        return self._runs.setdefault(name, Run(self, name))
+
+    def say(self, kind: str, **facts: object) -> None:
+        """Send a message to the agent, if it was ever heard."""
+        if self._agent is not None:
+            self._mailbox.send(self._agent, {"kind": kind, **facts})
+
+    def hear(self, agent: bytes, message: dict[str, Any]) -> None:
+        """Take a frame of the agent."""
+        # The reply address is that of the last good frame, so an agent that dials again is found.
+        self._agent = agent
+        self.heard_at = time.monotonic()
+        match message.get("kind"):
+            case "hello":
+                if not self.hello.done():
+                    self.hello.set_result(message)
+            case "hb":
+                self.say("ack")
+            case "started" | "exit":
+                self.run(str(message.get("task", ""))).hear(message)
+            case "bye":
+                for run in self._runs.values():
+                    run.over({"rc": 0, "phase": "bye"})
+            case _:
+                # What a later version says.
+                pass
+
+
 class Mailbox:
     """A ROUTER socket with CurveZMQ. Frames without the right token are dropped."""
 
@@ -30,18 +123,20 @@ class Mailbox:
         self.address = Address(
             address=f"tcp://{advertise or host}:{port}", public_key=public.decode(), token=self._token
         )
-        self._agent: bytes | None = None
-        self.heard_at: float | None = None
-        """Monotonic time of the agent's last frame."""
-        self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._run = 0
-        self.task: asyncio.Future[dict[str, Any]] | None = None
-        """The answer to the last start: ``started`` or ``exit``."""
-        self.exited: dict[str, Any] | None = None
-        """How the task ended; None while it runs."""
-        self.ended = asyncio.Event()
-        """Set when the task has ended or the agent has left."""
+        self._lines: dict[str, Line] = {}
         self._reading = asyncio.create_task(self._read())
+
+    def line(self, lease: str) -> Line:
+        """Return the line of a lease; its agent may have dialled before anybody asked."""
+        if lease not in self._lines:
+            self._lines[lease] = Line(self)
+        return self._lines[lease]
+
+    def drop(self, lease: str) -> None:
+        """Forget a lease."""
+        line = self._lines.pop(lease, None)
+        if line is not None:
+            line.hello.cancel()
 
     async def _read(self) -> None:
         while True:
@@ -49,57 +144,20 @@ class Mailbox:
             with contextlib.suppress(ValueError, TypeError, AttributeError):
                 message = json.loads(frames[-1])
                 if hmac.compare_digest(str(message.get("token")).encode(), self._token.encode()):
-                    # The reply address is that of the last good frame, so an agent that dials again is found.
-                    self._agent = identity
-                    self.heard_at = time.monotonic()
-                    self._hear(message)
+                    lease = str(message.get("lease"))
+                    # The first word of an agent makes its line; the last word after the line was dropped does not.
+                    if lease in self._lines or message.get("kind") == "hello":
+                        self.line(lease).hear(identity, message)
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        match message.get("kind"):
-            case "hello":
-                if not self.hello.done():
-                    self.hello.set_result(message)
-            case "hb":
-                self.say("ack")
-            case "started" if message.get("run") == self._run:
-                self._answer(message)
-            case "exit" if message.get("run") == self._run:
-                self._ended(message)
-            case "bye":
-                self._ended({"rc": 0, "phase": "bye"})
-            case _:
-                # The end of a run before this one, or what a later version says.
-                pass
-
-    def _ended(self, message: dict[str, Any]) -> None:
-        if self.exited is None:
-            self.exited = message
-        self._answer(message)
-        self.ended.set()
-
-    def _answer(self, message: dict[str, Any]) -> None:
-        if self.task is not None and not self.task.done():
-            self.task.set_result(message)
-
-    def say(self, kind: str, **facts: object) -> None:
-        """Send a message to the agent, if it was ever heard."""
-        if self._agent is not None and not self._socket.closed:
+    def send(self, agent: bytes, message: dict[str, object]) -> None:
+        """Send a message to an agent."""
+        if not self._socket.closed:
             with contextlib.suppress(zmq.ZMQError):
-                zmq.Socket.shadow(self._socket).send_multipart(
-                    [self._agent, json.dumps({"kind": kind, **facts}).encode()], zmq.NOBLOCK
-                )
-
-    def start(self, **facts: object) -> asyncio.Future[dict[str, Any]]:
-        """Have the agent start the task (again); return its answer to come."""
-        self.exited = None
-        self.ended.clear()
-        self._run += 1
-        self.task = asyncio.get_running_loop().create_future()
-        self.say("start", run=self._run, **facts)
-        return self.task
+                zmq.Socket.shadow(self._socket).send_multipart([agent, json.dumps(message).encode()], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Hang up."""
         self._reading.cancel()
-        self.hello.cancel()
+        for lease in list(self._lines):
+            self.drop(lease)
         self._socket.close()

@@ -26,7 +26,7 @@ from traitlets import Unicode
 from nvlhub.text import say
 from nvlhub.wire import Beat, EndReason, LeaseAsk, LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
-from nvlkernels.mailbox import Mailbox
+from nvlkernels.mailbox import Line, Mailbox
 
 BEAT = 5.0
 """Seconds between two signs of life to the portal."""
@@ -59,6 +59,8 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._portal = Portal()
         self.lease: LeaseView | None = None
         self._mailbox: Mailbox | None = None
+        self._line: Line | None = None
+        """Set while there is a lease whose agent can be spoken to."""
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -112,10 +114,11 @@ class LeaseProvisioner(KernelProvisionerBase):
             project=self.project, profile=self.profile, label=str(self.kernel_id)[:80], mailbox=self._mailbox.address
         )
         self.lease = await self._portal.ask(ask, f"{self.kernel_id}-{self._generation}")
+        self._line = line = self._mailbox.line(self.lease.id)
         self._beating = asyncio.create_task(self._beat())
-        while not self._mailbox.hello.done():
-            await asyncio.wait([self._mailbox.hello], timeout=QUEUE_POLL)
-            if not self._mailbox.hello.done():
+        while not line.hello.done():
+            await asyncio.wait([line.hello], timeout=QUEUE_POLL)
+            if not line.hello.done():
                 with contextlib.suppress(PortalDownError):
                     self.lease = await self._portal.lease(self.lease.id)
                 self._check(self.lease)
@@ -141,11 +144,11 @@ class LeaseProvisioner(KernelProvisionerBase):
             raise
 
     async def _launch(self, cmd: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
-        if self._mailbox is None:
+        if self._line is None:
             raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
         # Ports 0 the first time, so that they are chosen where the kernel runs; at a restart the known ones, so that
         # open websockets stay valid.
-        answer = self._mailbox.start(
+        answer = self._line.run().start(
             argv=cmd, env=kwargs.get("env", {}), cwd=kwargs.get("cwd"), conn=self._connection()
         )  # fmt: skip
         try:
@@ -185,31 +188,30 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     async def poll(self) -> int | None:
         """Return None while the kernel runs, else how it ended."""
-        mailbox = self._mailbox
-        if mailbox is None or not self._alive:
+        line = self._line
+        if line is None or not self._alive:
             return LOST_RC
-        if mailbox.exited is not None:
-            return int(mailbox.exited.get("rc") or 0)
-        if mailbox.heard_at is not None and time.monotonic() - mailbox.heard_at > SILENT:
+        if (exited := line.run().exited) is not None:
+            return int(exited.get("rc") or 0)
+        if line.heard_at is not None and time.monotonic() - line.heard_at > SILENT:
             return LOST_RC
         return None
 
     async def wait(self) -> int | None:
         """Wait for the kernel's end."""
-        while self._mailbox is not None and await self.poll() is None:
+        while self._line is not None and await self.poll() is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._mailbox.ended.wait(), 1.0)
+                await asyncio.wait_for(self._line.run().ended.wait(), 1.0)
         return await self.poll() or 0
 
     async def send_signal(self, signum: int) -> None:
         """Pass a signal on to the kernel's process group; 0 asks whether there is one."""
-        if self._mailbox is not None and signum:
-            self._mailbox.say("signal", sig=int(signum))
+        if self._line is not None and signum:
+            self._line.run().signal(int(signum))
 
     async def kill(self, restart: bool = False) -> None:
         """Kill the kernel; the lease is kept for a restart."""
-        if self._mailbox is not None:
-            self._mailbox.say("kill")
+        await self.send_signal(signal.SIGKILL)
 
     async def terminate(self, restart: bool = False) -> None:
         """Ask the kernel to end; the lease is kept for a restart."""
@@ -227,7 +229,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
         while self.lease is not None:
             if self._speaks():
-                phase = "running" if self._mailbox is not None and self._mailbox.hello.done() else "starting"
+                phase = "running" if self._line is not None and self._line.hello.done() else "starting"
                 with contextlib.suppress(PortalDownError, PortalError):
                     answer = await self._portal.beat(self.lease.id, Beat(phase=phase, idle_seconds=self._idle()))
                     self.warning = answer.warn
@@ -237,9 +239,9 @@ class LeaseProvisioner(KernelProvisionerBase):
             await asyncio.sleep(BEAT)
 
     def _speaks(self) -> bool:
-        if self._mailbox is None:
+        if self._line is None:
             return False
-        heard = self._mailbox.heard_at
+        heard = self._line.heard_at
         return heard is None or time.monotonic() - heard < SILENT
 
     def _idle(self) -> int:
@@ -272,8 +274,8 @@ class LeaseProvisioner(KernelProvisionerBase):
             self._beating.cancel()
         self._alive = False
         self.connection_info = {}
-        if self._mailbox is not None:
-            self._mailbox.say("exit")
+        if self._line is not None:
+            self._line.say("exit")
         if lease is not None:
             # A portal that is down hears the silence of the lease instead.
             with contextlib.suppress(PortalDownError, PortalError):
@@ -282,6 +284,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         HELD.pop(str(self.kernel_id), None)
 
     def _hang_up(self) -> None:
+        self._line = None
         if self._mailbox is not None:
             self._mailbox.close()
             self._mailbox = None

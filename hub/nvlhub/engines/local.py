@@ -125,6 +125,7 @@ class LocalEngine:
         names = self.devices(task.placement)
         return {
             LEASE: task.lease_id,
+            "NVLHUB_BIND": self._bind,
             "NVLHUB_DEVICES": ",".join(names),
             "NVLHUB_SIMULATED": str(int(self.simulated)),
             "NVLHUB_DOMAIN": ",".join(dict.fromkeys(share.domain for share in task.placement)),

@@ -67,7 +67,9 @@ class Portal:
             sweep=settings.sweep,
         )  # fmt: skip
         more_url = f"{settings.public_url.rstrip('/')}/services/portal/more"
-        self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url)
+        self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
+            private_fabric=settings.private_fabric,
+        )  # fmt: skip
         self.registry = Registry(self.desk)
 
     def open(self) -> None:

@@ -1,0 +1,79 @@
+"""Dask's dashboard behind the login of its user's own server, and no other way.
+
+A scheduler serves its dashboard on a port of its machine, where anybody could call it. Ours answers only to requests with a
+key that two processes know: the kernel, and the user's server, which has checked the login by then. Both derive it from
+the server's token, so it is sent nowhere and stored nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from distributed import Scheduler
+from tornado import httputil
+
+HEADER = "X-Nvlhub-Dashboard"
+
+
+def key(environment: Mapping[str, str] = os.environ) -> str:
+    """Return what a request for the dashboard of this user's server must carry."""
+    token = environment.get("JUPYTERHUB_API_TOKEN", "")
+    return hmac.new(token.encode(), b"nvlhub: Dask dashboard", hashlib.sha256).hexdigest()
+
+
+class GuardedScheduler(Scheduler):
+    """A scheduler that shows nothing over HTTP to those who do not have the key."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        """Start the HTTP server, with a guard before every route."""
+        super().start_http_server(*args, **kwargs)
+        self.http_server.request_callback = _Guard(self.http_application, key())
+
+
+class _Guard(httputil.HTTPServerConnectionDelegate):
+    def __init__(self, application: httputil.HTTPServerConnectionDelegate, secret: str) -> None:
+        self._application = application
+        self._secret = secret
+
+    def start_request(
+        self, server_conn: object, request_conn: httputil.HTTPConnection
+    ) -> httputil.HTTPMessageDelegate:  # fmt: skip
+        return _Checked(self._application.start_request(server_conn, request_conn), request_conn, self._secret)
+
+    def on_close(self, server_conn: object) -> None:
+        self._application.on_close(server_conn)
+
+
+class _Checked(httputil.HTTPMessageDelegate):
+    """One request: passed on if it has the key, answered with 403 if not."""
+
+    def __init__(
+        self, inner: httputil.HTTPMessageDelegate, connection: httputil.HTTPConnection, secret: str
+    ) -> None:  # fmt: skip
+        self._inner = inner
+        self._connection = connection
+        self._secret = secret
+        self._allowed = False
+
+    def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Any:
+        self._allowed = hmac.compare_digest(headers.get(HEADER, "").encode(), self._secret.encode())
+        return self._inner.headers_received(start_line, headers) if self._allowed else None
+
+    def data_received(self, chunk: bytes) -> Any:
+        return self._inner.data_received(chunk) if self._allowed else None
+
+    def finish(self) -> None:
+        if self._allowed:
+            self._inner.finish()
+            return
+        text = b"This dashboard is shown by its user's own server, after the login.\n"
+        headers = httputil.HTTPHeaders({"Content-Type": "text/plain", "Content-Length": str(len(text))})
+        self._connection.write_headers(httputil.ResponseStartLine("HTTP/1.1", 403, "Forbidden"), headers, text)
+        self._connection.finish()
+
+    def on_connection_close(self) -> None:
+        self._inner.on_connection_close()

@@ -1,0 +1,135 @@
+"""One lease of a cluster: its node agent, and a Dask worker on each of its GPUs.
+
+Dask asks for a thing that can be started and closed (``ProcessInterface``). A start only begins it: the lease may wait in the
+queue, and nobody is kept waiting for that. A worker that ends although the cluster wants it is started again inside its lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+from distributed.core import Status
+from distributed.deploy.spec import ProcessInterface
+
+from nvlhub.wire import LeaseView
+from nvlkernels.client import Portal, PortalDownError, PortalError
+from nvlkernels.mailbox import Mailbox, Run
+
+DEATHS = 5
+"""Ends within :data:`DEATHS_WITHIN` seconds after which a worker is not started again."""
+DEATHS_WITHIN = 60.0
+SILENT = 15.0
+"""Seconds without a frame of the agent after which it counts as gone."""
+
+
+class Crew(Protocol):
+    """What a lease needs of its cluster."""
+
+    mailbox: Mailbox
+    portal: Portal
+
+    def start_message(self, name: str, device: str) -> dict[str, Any]:
+        """Return what the agent must know to start the worker `name`."""
+        ...
+
+    def wants(self, name: str) -> bool:
+        """Tell whether the lease called `name` still belongs to the cluster."""
+        ...
+
+    def ended(self, lease: LeaseView) -> None:
+        """Hear that a lease was given back, as it is then."""
+        ...
+
+    def gave_up(self, worker: LeaseWorker, tail: str) -> None:
+        """Hear that a worker ended too often; `tail` is the end of what it wrote."""
+        ...
+
+
+class LeaseWorker(ProcessInterface):
+    """The workers of one lease."""
+
+    def __init__(self, scheduler: str, name: str, *, lease: LeaseView, crew: Crew) -> None:
+        super().__init__(scheduler, name)
+        self.name = name
+        self.lease = lease
+        """As the portal last told it."""
+        self._crew = crew
+        self._runs: dict[str, Run] = {}
+        self._living: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; return at once."""
+        self._living = asyncio.create_task(self._live())
+        self.status = Status.running
+
+    async def _live(self) -> None:
+        line = self._crew.mailbox.line(self.lease.id)
+        devices = (await line.hello)["devices"]
+        names = worker_names(self.name, len(devices))
+        self._runs = {name: line.run(name) for name in names}
+        together = (self._keep(name, device) for name, device in zip(names, devices, strict=True))
+        await asyncio.gather(*together)
+
+    async def _keep(self, name: str, device: str) -> None:
+        """Have a worker run until the cluster no longer wants it, or its agent is gone."""
+        run, deaths = self._runs[name], deque[float](maxlen=DEATHS)
+        while self._crew.wants(self.name):
+            said = await run.start(**self._crew.start_message(name, device), devices=[device], cwd=_here())
+            if said["kind"] == "started":
+                await run.ended.wait()
+            exited = run.exited or said
+            if exited.get("phase") == "bye":
+                return
+            deaths.append(time.monotonic())
+            if len(deaths) == DEATHS and deaths[-1] - deaths[0] < DEATHS_WITHIN:
+                self._crew.gave_up(self, str(exited.get("tail", "")))
+                return
+
+    @property
+    def speaks(self) -> bool:
+        """Whether its agent gives signs of life, or was not to be heard yet."""
+        heard = self._crew.mailbox.line(self.lease.id).heard_at
+        return heard is None or time.monotonic() - heard < SILENT
+
+    @property
+    def phase(self) -> str:
+        """Whether its agent has dialled in, in the portal's words."""
+        return "running" if self._crew.mailbox.line(self.lease.id).hello.done() else "starting"
+
+    def restart(self, name: str) -> None:
+        """Have a worker that hangs killed; it starts again inside the lease."""
+        if (run := self._runs.get(name)) is not None:
+            run.signal(signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End the workers and give the lease back. Does no harm when repeated."""
+        if self.status in {Status.closing, Status.closed}:
+            return
+        self.status = Status.closing
+        if self._living is not None:
+            self._living.cancel()
+            await asyncio.wait([self._living])
+        self._crew.mailbox.line(self.lease.id).say("exit")
+        # A portal that is down hears the silence of the lease instead.
+        with contextlib.suppress(PortalDownError, PortalError):
+            self.lease = await self._crew.portal.end(self.lease.id)
+        self._crew.mailbox.drop(self.lease.id)
+        self._crew.ended(self.lease)
+        await super().close()
+
+
+def worker_names(lease_name: str, gpus: int) -> list[str]:
+    """Return the names of a lease's workers as Dask sees them: the lease's own when it has one GPU."""
+    return [lease_name] if gpus == 1 else [f"{lease_name}-{number}" for number in range(gpus)]
+
+
+def _here() -> str | None:
+    with contextlib.suppress(OSError):
+        return str(Path.cwd())
+    return None
