@@ -64,7 +64,7 @@ def test_more_than_a_domain_can_ever_hold_is_refused_before_anything_is_held(sto
     kernel = portal.ask("gpu4")
     with pytest.raises(ConflictError) as caught:
         ask(portal, 5, parent=kernel.id, domain="nvl001", pinned=True)
-    assert (caught.value.slug, caught.value.members["largest_count"]) == ("never-fit-together", 4)
+    assert (caught.value.slug, caught.value.members["largest_count"]) == ("never-fit-domain", 4)
     with pytest.raises(ConflictError):
         ask(portal, 13, parent=kernel.id)
     with pytest.raises(NotFoundError):

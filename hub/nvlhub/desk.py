@@ -179,8 +179,8 @@ class Desk:
         ]
         most = most_ever(request.gpus, request.profile.span, reach, family)
         if most < count and (count > 1 or ask.pinned):
-            where = str(ask.domain) if ask.pinned else request.profile.pool
-            raise ConflictError("never-fit-together", gpus=request.gpus, count=count, largest_count=most, where=where)
+            slug, where = ("never-fit-domain", ask.domain) if ask.pinned else ("never-fit-pool", request.profile.pool)
+            raise ConflictError(slug, gpus=request.gpus, count=count, largest_count=most, where=where)
 
     def _decide(
         self, request: Request, count: int, awards: Sequence[Award], in_use: InUse, now: int

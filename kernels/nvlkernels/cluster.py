@@ -187,7 +187,7 @@ class Cluster(SpecCluster):
     async def _open(self) -> None:
         """Take the first leases, then start the scheduler: a refusal comes before anything runs."""
         self._asking = asyncio.Lock()
-        self._payer = await find_payer(self.portal, self._wish)
+        self._payer = await self._find_payer()
         bind = os.environ.get("NVLHUB_BIND") or os.environ.get("NVLHUB_MAILBOX_BIND") or "127.0.0.1"
         facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric, bind=bind)
         try:
@@ -211,6 +211,9 @@ class Cluster(SpecCluster):
         self._add(leases)
         if leases:
             self._tell_partial(leases, self._first)
+
+    async def _find_payer(self) -> Payer:
+        return await find_payer(self.portal, self._wish)
 
     async def _close(self) -> None:
         await super()._close()
@@ -243,6 +246,12 @@ class Cluster(SpecCluster):
             "env": {**inherited, **self._tuning.environment},
             "files": {file: secrets[parts[part]] for part, file in CREDENTIALS.items()} if secrets else {},
         }
+
+    async def retire(self, names: list[str]) -> None:
+        """Have the scheduler move data away from workers and let them go."""
+        scheduler: Any = self.scheduler
+        if scheduler.status is Status.running:
+            await scheduler.retire_workers(names=names, close_workers=True, remove=True)
 
     def wants(self, name: str) -> bool:
         """Tell whether the lease called `name` still belongs to the cluster."""

@@ -1,28 +1,18 @@
 """Dask's dashboard behind the login of its user's own server, and no other way.
 
 A scheduler serves its dashboard on a port of its machine, where anybody could call it. Ours answers only to requests with a
-key that two processes know: the kernel, and the user's server, which has checked the login by then. Both derive it from
-the server's token, so it is sent nowhere and stored nowhere.
+key (:mod:`nvlkernels.dashboard_key`) that the user's server gives along, which has checked the login by then.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import os
-from collections.abc import Mapping
 from typing import Any
 
 from distributed import Scheduler
 from tornado import httputil
 
-HEADER = "X-Nvlhub-Dashboard"
-
-
-def key(environment: Mapping[str, str] = os.environ) -> str:
-    """Return what a request for the dashboard of this user's server must carry."""
-    token = environment.get("JUPYTERHUB_API_TOKEN", "")
-    return hmac.new(token.encode(), b"nvlhub: Dask dashboard", hashlib.sha256).hexdigest()
+from nvlkernels.dashboard_key import HEADER, dashboard_key
 
 
 class GuardedScheduler(Scheduler):
@@ -31,7 +21,8 @@ class GuardedScheduler(Scheduler):
     def start_http_server(self, *args: Any, **kwargs: Any) -> None:
         """Start the HTTP server, with a guard before every route."""
         super().start_http_server(*args, **kwargs)
-        self.http_server.request_callback = _Guard(self.http_application, key())
+        server: Any = self.http_server
+        server.request_callback = _Guard(self.http_application, dashboard_key(server.port))
 
 
 class _Guard(httputil.HTTPServerConnectionDelegate):

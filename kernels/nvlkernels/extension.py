@@ -1,6 +1,7 @@
-"""Jupyter Server extension: what this server's kernels hold or wait for, and a clean end.
+"""Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, and a clean end.
 
-``GET /nvlhub/leases`` lists them; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that waits.
+``GET /nvlhub/leases`` lists them; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that waits. ``/nvlhub/dask/PORT/...`` is the
+dashboard of a cluster of this server's kernels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tornado import web
 
 from nvlhub.text import say
 from nvlkernels.client import settings
+from nvlkernels.dashboard_proxy import PATTERN, DashboardHandler, open_sidebar
 from nvlkernels.provisioner import HELD, WAITING
 
 
@@ -75,10 +77,17 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    base = url_path_join(serverapp.web_app.settings["base_url"], "nvlhub", "leases")
+    base = serverapp.web_app.settings["base_url"]
+    leases = url_path_join(base, "nvlhub", "leases")
     serverapp.web_app.add_handlers(
-        ".*$", [(base, LeasesHandler), (url_path_join(base, "([0-9a-f-]{36})"), LeaseHandler)]
+        ".*$",
+        [
+            (leases, LeasesHandler),
+            (url_path_join(leases, "([0-9a-f-]{36})"), LeaseHandler),
+            (url_path_join(base, PATTERN), DashboardHandler),
+        ],
     )
+    open_sidebar()
     if threading.current_thread() is threading.main_thread():
         # The hub stops a server with SIGINT. Without a terminal Jupyter Server would leave at once and its kernels'
         # leases with it; this way they are given back first.

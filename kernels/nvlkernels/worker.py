@@ -38,6 +38,10 @@ class Crew(Protocol):
         """Return what the agent must know to start the worker `name`."""
         ...
 
+    async def retire(self, names: list[str]) -> None:
+        """Have the scheduler move data away from workers and let them go."""
+        ...
+
     def wants(self, name: str) -> bool:
         """Tell whether the lease called `name` still belongs to the cluster."""
         ...
@@ -115,6 +119,9 @@ class LeaseWorker(ProcessInterface):
         if self._living is not None:
             self._living.cancel()
             await asyncio.wait([self._living])
+        if len(self._runs) > 1:
+            # Dask retires by the name of the lease, which no worker of a gang has.
+            await self._crew.retire(list(self._runs))
         self._crew.mailbox.line(self.lease.id).say("exit")
         # A portal that is down hears the silence of the lease instead.
         with contextlib.suppress(PortalDownError, PortalError):

@@ -80,7 +80,11 @@ class LeaseSpawnerMixin(Configurable):
         env: dict[str, str] = super().get_env()  # type: ignore[misc]
         handler = getattr(self, "handler", None)
         lang = language(handler.request.headers.get("Accept-Language") if handler else None)
-        return {**env, "NVLHUB_PORTAL_URL": self.portal_url, "NVLHUB_LANGUAGE": lang}
+        sidebar = {
+            "DASK_LABEXTENSION__FACTORY__MODULE": "nvlkernels.sidebar",
+            "DASK_LABEXTENSION__FACTORY__CLASS": "SidebarCluster",
+        }
+        return {**sidebar, **env, "NVLHUB_PORTAL_URL": self.portal_url, "NVLHUB_LANGUAGE": lang}
 
     def get_args(self) -> list[str]:
         """Have the server use the lease kernels, without questions to the outside."""
