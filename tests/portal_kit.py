@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from tests.conftest import HandClock
-
 from nvlhub.demo_data import seed
 from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
@@ -20,6 +18,7 @@ from nvlhub.run import Runner
 from nvlhub.store import Broken, Store, verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseAsk, LeaseView, Mailbox
+from tests.conftest import HandClock
 
 MAILBOX = Mailbox(address="tcp://127.0.0.1:5555", public_key="k" * 40, token="t" * 40)
 RESEARCHER = Visitor("researcher", server="researcher/")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.conftest import HandClock
-from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, kit
 
 from nvlhub.engines.base import Sight
 from nvlhub.engines.scripted import Script
@@ -12,6 +10,8 @@ from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Beat, EndReason, Extend, LeaseAsk, State
+from tests.conftest import HandClock
+from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, kit
 
 OTHER = Visitor("instructor")
 

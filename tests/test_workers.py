@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.conftest import HandClock
-from tests.portal_kit import GRACE, MAILBOX, RESEARCHER, Kit, kit
 
 from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Beat, Beats, EndReason, Kind, LeaseView, State, WorkersAsk
+from tests.conftest import HandClock
+from tests.portal_kit import GRACE, MAILBOX, RESEARCHER, Kit, kit
 
 OTHER = Visitor("instructor")
 HOUR = 3600
