@@ -360,7 +360,7 @@ async def _http(request: Request, error: Exception) -> Response:
     elif status == 413:
         wrong = TooLargeError("body-too-large", most=MAX_BODY_BYTES)
     else:
-        wrong = HttpError("invalid-input", field="body", allowed_text="JSON")
+        wrong = HttpError("not-json")
     wrong.status = status  # type: ignore[misc]  # the status came from outside, not from the class
     return answer(request, wrong)
 

@@ -90,6 +90,8 @@ class Desk:
     ) -> tuple[list[LeaseView], bool]:  # fmt: skip
         if not (1 <= len(key) <= 80 and key.isprintable()):
             raise BadInputError("key-missing", field="Idempotency-Key")
+        if ask.mailbox is None:
+            raise BadInputError("mailbox-missing", field="mailbox")
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
         with self.store.writing() as unit:
@@ -364,7 +366,8 @@ class Desk:
             raise ConflictError("extend-balance", project=project.name, hold=units, left=left, gpus=lease.gpus)
         if lease.deadline is not None and lease.deadline + extend.seconds > award.ends:
             raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, award.ends - now))
-        moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units), visitor.name))
+        latest = min((lease.started_at or now) + most, award.ends)
+        moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
 
     def end(self, visitor: Visitor, lease_id: str, lang: str = "en") -> LeaseView:

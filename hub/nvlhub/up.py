@@ -9,13 +9,11 @@ What must be the same after a restart (ports, tokens, the demo password) stands 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,12 +25,13 @@ from typing import Any
 import httpx
 
 from nvlhub.demo_data import USERS
+from nvlhub.parent import follow_parent
 from nvlhub.ports import free_port, taken
 
 READY = 120.0
 """Seconds that hub and portal have to answer."""
-STOP = 15.0
-_PR_SET_PDEATHSIG = 1
+STOP = 25.0
+"""Seconds that a process has to end: more than the hub waits for what it started itself."""
 
 
 class UpError(Exception):
@@ -92,8 +91,13 @@ def examples() -> Path:
     return own if own.is_dir() else Path(sys.prefix) / "share" / "nvlhub" / "examples"
 
 
-def _follow_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _copy_missing(source: Path, target: Path) -> None:
+    """Copy what is not there yet: what a user changed stays."""
+    for file in source.rglob("*"):
+        copy = target / file.relative_to(source)
+        if file.is_file() and not copy.exists() and "__pycache__" not in file.parts:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
 
 
 class Up:
@@ -139,7 +143,7 @@ class Up:
             home = self._options.data / "home" / user
             home.mkdir(parents=True, exist_ok=True)
             if examples().is_dir():
-                shutil.copytree(examples(), home / "examples", dirs_exist_ok=True)
+                _copy_missing(examples(), home / "examples")
         self._start_proxy()
         self._start_hub()
         self._wait()
@@ -158,7 +162,7 @@ class Up:
     def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, env=self._environment(), cwd=self._options.data, stdin=subprocess.DEVNULL, stdout=self._log,
-            stderr=self._log, start_new_session=True, preexec_fn=_follow_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            stderr=self._log, start_new_session=True, preexec_fn=follow_parent,  # noqa: PLW1509
         )  # fmt: skip
 
     def _wait(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 API_PATH = "/services/portal/api/v1"
 """Where the REST API lies under the hub's public address."""
@@ -80,10 +80,18 @@ class View(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+def _check_port(address: str) -> str:
+    if not 1 <= int(address.rsplit(":", 1)[1]) <= 65_535:
+        raise ValueError("the port must be between 1 and 65535")
+    return address
+
+
 class Mailbox(Strict):
     """Where the node agent dials back to: a ZeroMQ ROUTER socket with CurveZMQ at the provisioner."""
 
-    address: Annotated[str, StringConstraints(pattern=r"^tcp://[A-Za-z0-9_.:\[\]-]{1,255}:[0-9]{1,5}$")]
+    address: Annotated[
+        str, StringConstraints(pattern=r"^tcp://[A-Za-z0-9_.:\[\]-]{1,255}:[0-9]{1,5}$"), AfterValidator(_check_port)
+    ]
     public_key: Annotated[str, StringConstraints(min_length=40, max_length=40, pattern=r"^[!-~]{40}$")]
     """The mailbox's CurveZMQ public key, Z85."""
     token: Annotated[str, StringConstraints(min_length=32, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -100,9 +108,9 @@ class LeaseAsk(Strict):
     project: Slug
     profile: Slug
     kind: Kind = Kind.KERNEL
-    gpus: Annotated[int, Field(ge=1, le=10_008)] | None = None
+    gpus: Annotated[int, Field(strict=True, ge=1, le=10_008)] | None = None
     """Fewer GPUs than the profile has; left out: the profile's number."""
-    seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] | None = None
+    seconds: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
     """A shorter time than the profile's longest; left out: the profile's longest, for a worker no longer than its
     kernel's lease has left."""
     label: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
@@ -119,7 +127,7 @@ class WorkersAsk(LeaseAsk):
     """Body of ``POST /leases/batch``: `count` leases of one shape, admitted together or not at all."""
 
     kind: Literal[Kind.WORKER] = Kind.WORKER
-    count: Annotated[int, Field(ge=1, le=1000)]
+    count: Annotated[int, Field(strict=True, ge=1, le=1000)]
     wait: bool = True
     """False: only as many as there is room for now; none of them waits in the queue."""
 

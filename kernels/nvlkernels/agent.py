@@ -117,6 +117,7 @@ class Agent:
         self._poller.register(wakeup, zmq.POLLIN)
         devices = [name for name in self._environment.get("NVLHUB_DEVICES", "").split(",") if name]
         self._say("hello", pid=os.getpid(), host=socket.gethostname(), devices=devices)
+        _adopt()
         next_beat = time.monotonic() + BEAT
         while self._over is None:
             starting = any(not task.reported for task in self._tasks.values())
@@ -131,9 +132,16 @@ class Agent:
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
                 self._say("hb")
+                _reap(self._pids())
                 if time.monotonic() - self._heard > self._grace:
                     self._over = LOST
         self._end(list(self._tasks))
+        # What left its process group came back to us as an orphan.
+        while _reap(set()):
+            for orphan in _children():
+                with contextlib.suppress(OSError):
+                    os.kill(orphan, signal.SIGKILL)
+            time.sleep(0.005)
         self._say("bye")
         self._socket.close(linger=200)
         return self._over
@@ -213,11 +221,40 @@ class Agent:
             task.signal(signal.SIGKILL)
             task.process.wait()
 
+    def _pids(self) -> set[int]:
+        return {task.process.pid for task in self._tasks.values()}
+
     def _forget(self, name: str) -> Task:
         task = self._tasks.pop(name)
         self._poller.unregister(task.pidfd)
         os.close(task.pidfd)
         return task
+
+
+def _adopt() -> None:
+    """Have orphans among our descendants become our children (Linux: PR_SET_CHILD_SUBREAPER), so that none escapes."""
+    import ctypes  # noqa: PLC0415  # after the start, which is waited for
+
+    ctypes.CDLL(None).prctl(36, 1)
+
+
+def _children() -> list[int]:
+    own = os.getpid()
+    try:
+        text = Path(f"/proc/{own}/task/{own}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(pid) for pid in text.split()]
+
+
+def _reap(tasks: set[int]) -> bool:
+    """Wait for ended orphans; return whether any child is left besides `tasks`."""
+    left = False
+    for pid in _children():
+        if pid not in tasks:
+            with contextlib.suppress(ChildProcessError):
+                left = os.waitpid(pid, os.WNOHANG) == (0, 0) or left
+    return left
 
 
 def _filled(part: str, told: dict[str, str]) -> str:

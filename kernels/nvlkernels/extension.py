@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
@@ -18,7 +19,7 @@ from tornado import web
 from nvlhub.text import say
 from nvlkernels.client import settings
 from nvlkernels.dashboard_proxy import PATTERN, DashboardHandler, open_sidebar
-from nvlkernels.provisioner import HELD, WAITING
+from nvlkernels.provisioner import ENDED, HELD, TOLD, WAITING
 
 
 class LeasesHandler(APIHandler):
@@ -55,7 +56,11 @@ class LeasesHandler(APIHandler):
                 )
                 item["cancel"] = say("queued-cancel", lang)
             items.append(item)
-        self.finish(json.dumps({"items": items}))
+        now = time.monotonic()
+        for kernel_id in [known for known, (at, _) in ENDED.items() if now - at > TOLD]:
+            del ENDED[kernel_id]
+        ended = [{"kernel": kernel_id, "text": text} for kernel_id, (_, text) in ENDED.items()]
+        self.finish(json.dumps({"items": items, "ended": ended}))
 
 
 class LeaseHandler(APIHandler):

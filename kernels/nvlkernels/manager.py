@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado import web
 from traitlets import Bool, Float
 
 from nvlkernels.provisioner import HELD, WAITING, LeaseProvisioner
@@ -21,6 +22,17 @@ DECIDED = 20.0
 def _admitted(kernel_id: str) -> bool:
     provisioner = HELD.get(kernel_id)
     return provisioner is not None and provisioner.lease is not None
+
+
+class StartRefusedError(web.HTTPError):
+    """A start that may not be. Its text is the same wherever it is read: Jupyter shows `str` of it, or its message."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(409, "%s", text)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 class LeaseKernelManager(AsyncMappingKernelManager):
@@ -43,7 +55,7 @@ class LeaseKernelManager(AsyncMappingKernelManager):
             await asyncio.sleep(0.01)
         if km.ready.done() and km.ready.exception() is not None:
             self._forget(kernel_id)
-            raise km.ready.exception()
+            raise StartRefusedError(str(km.ready.exception()))
         return kernel_id
 
     start_kernel = _async_start_kernel

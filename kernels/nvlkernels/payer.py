@@ -14,7 +14,7 @@ from nvlhub.text import say
 from nvlhub.wire import Kind, LeaseAsk, LeaseView, Mailbox, Offer, WorkersAsk
 from nvlkernels.client import Portal, PortalDownError
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for which a portal that does not answer is asked again: so long a restart may take."""
 AGAIN = 1.0
 T = TypeVar("T")

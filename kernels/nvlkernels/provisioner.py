@@ -21,10 +21,10 @@ from typing import Any
 
 import zmq
 from jupyter_client.provisioning import KernelProvisionerBase
-from traitlets import Unicode
+from traitlets import Integer, Unicode
 
 from nvlhub.text import say
-from nvlhub.wire import Beat, EndReason, LeaseAsk, LeaseView, State
+from nvlhub.wire import Beat, LeaseAsk, LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.mailbox import Line, Mailbox
 
@@ -42,6 +42,11 @@ WAITING: dict[str, LeaseProvisioner] = {}
 """Kernels whose start waits for a lease, by kernel id: what can be cancelled."""
 HELD: dict[str, LeaseProvisioner] = {}
 """All provisioners of this server that hold a lease or wait for one, by kernel id."""
+ENDED: dict[str, tuple[float, str]] = {}
+"""Why kernels lost their lease, by kernel id: when (monotonic) and in words. Forgotten after :data:`TOLD` seconds."""
+TOLD = 300.0
+OVER_WITHIN = 3.0
+"""Seconds in which the portal knows why an agent left."""
 
 
 class LeaseProvisioner(KernelProvisionerBase):
@@ -49,6 +54,7 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     project = Unicode(config=True, help="Short name of the project that pays.")
     profile = Unicode(config=True, help="Name of the profile to start.")
+    seconds = Integer(0, config=True, help="Time to pay for; 0: the profile's longest.")
     bind = Unicode(
         os.environ.get("NVLHUB_MAILBOX_BIND", "127.0.0.1"), config=True,
         help="Address that node agents dial; it must be reachable from where kernels run.",
@@ -63,6 +69,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         """Set while there is a lease whose agent can be spoken to."""
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[Any] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._cancelled = False
         self._alive = False
         self._generation = 0
@@ -78,6 +85,10 @@ class LeaseProvisioner(KernelProvisionerBase):
         environment = kwargs.pop("env", None) or dict(os.environ)
         if self.lease is None:
             await self._take()
+        elif self._left:
+            # The agent has left, so the lease is over: a restart can only say why.
+            await self._over()
+            raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
         argv = [part.replace("{resource_dir}", self.kernel_spec.resource_dir) for part in self.kernel_spec.argv]
         if argv[0] in {"python", "python3"}:
             argv[0] = sys.executable
@@ -111,7 +122,11 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._mailbox = Mailbox(self.bind)
         self._generation += 1
         ask = LeaseAsk(
-            project=self.project, profile=self.profile, label=str(self.kernel_id)[:80], mailbox=self._mailbox.address
+            project=self.project,
+            profile=self.profile,
+            seconds=self.seconds or None,
+            label=str(self.kernel_id)[:80],
+            mailbox=self._mailbox.address,
         )
         self.lease = await self._portal.ask(ask, f"{self.kernel_id}-{self._generation}")
         self._line = line = self._mailbox.line(self.lease.id)
@@ -155,10 +170,15 @@ class LeaseProvisioner(KernelProvisionerBase):
             said = await asyncio.wait_for(answer, LAUNCH)
         except TimeoutError:
             raise RuntimeError(say("kernel-silent", self._portal.lang, seconds=str(int(LAUNCH)))) from None
+        if said.get("phase") == "bye":
+            await self._over()
+            raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
         if said["kind"] != "started":
             tail = said.get("tail", "")
             raise RuntimeError(say("kernel-failed", self._portal.lang, rc=str(said.get("rc")), tail=tail))
         self._alive = True
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
         connection: dict[str, Any] = said["conn"]
         connection["key"] = connection["key"].encode()
         self.connection_info = connection
@@ -225,6 +245,19 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     # --- the lease --------------------------------------------------------------------------------------------
 
+    @property
+    def _left(self) -> bool:
+        """Whether the agent has said good-bye."""
+        return self._line is not None and (self._line.run().exited or {}).get("phase") == "bye"
+
+    async def _watch(self) -> None:
+        """Notice at once that the agent leaves though nobody here asked it to: the lease was ended from outside."""
+        while (line := self._line) is not None and not self._left:
+            await line.run().ended.wait()
+            await asyncio.sleep(0 if self._left else 0.1)
+        if self._left and self._alive:
+            await self._over()
+
     async def _beat(self) -> None:
         """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
         while self.lease is not None:
@@ -234,7 +267,7 @@ class LeaseProvisioner(KernelProvisionerBase):
                     answer = await self._portal.beat(self.lease.id, Beat(phase=phase, idle_seconds=self._idle()))
                     self.warning = answer.warn
                     if answer.state in {State.ENDING, State.SETTLED} and self._alive:
-                        await self._over(answer.end_reason)
+                        await self._over()
                         return
             await asyncio.sleep(BEAT)
 
@@ -252,14 +285,20 @@ class LeaseProvisioner(KernelProvisionerBase):
             return 0
         return max(0, int((datetime.now(UTC) - last).total_seconds()))
 
-    async def _over(self, reason: EndReason | None) -> None:
-        """Take the portal's word that the lease is over: no restart can bring this kernel back."""
+    async def _over(self) -> None:
+        """Take in that the lease is over: no restart can bring this kernel back, and its user reads why."""
         restarter = getattr(self.parent, "_restarter", None)
         if restarter is not None:
             restarter.restart_limit = 0
-        with contextlib.suppress(PortalDownError, PortalError):
-            self.lease = await self._portal.lease(self.lease.id) if self.lease else None
-        self.log.warning("lease of kernel %s is over: %s", self.kernel_id, reason)
+        until = time.monotonic() + OVER_WITHIN
+        while self.lease is not None and self.lease.end_reason is None and time.monotonic() < until:
+            with contextlib.suppress(PortalDownError, PortalError):
+                self.lease = await self._portal.lease(self.lease.id)
+            if self.lease.end_reason is None:
+                await asyncio.sleep(0.2)
+        why = say("kernel-ended", self._portal.lang, detail=self._why())
+        ENDED[str(self.kernel_id)] = (time.monotonic(), why)
+        self.log.warning("kernel %s: %s", self.kernel_id, why)
         self._hang_up()
 
     def _why(self) -> str:
@@ -268,6 +307,8 @@ class LeaseProvisioner(KernelProvisionerBase):
     async def _give_back(self) -> None:
         """End what there is of the lease. Does no harm when repeated."""
         lease, self.lease = self.lease, None
+        if self._watching is not None and self._watching is not asyncio.current_task():
+            self._watching.cancel()
         if self._asking is not None and not self._asking.done():
             self._asking.cancel()
         if self._beating is not None and self._beating is not asyncio.current_task():

@@ -7,6 +7,7 @@ the CPU kernel remains, and a notebook that names one of our kernels still gets 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,8 @@ from nvlhub.wire import Offer
 from nvlkernels.client import PortalDownError, PortalError, answer, settings
 
 PREFIX = "nvlhub-"
+STEPS = (5, 10, 15, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 2880)
+"""Times offered, in minutes: round ones, because a notebook remembers its kernel's name."""
 RESOURCES = str(Path(__file__).parent / "resources")
 
 
@@ -30,10 +33,18 @@ def spec_name(project: str, profile: str) -> str:
     return f"{PREFIX}{project}.{profile}"
 
 
-def parts_of(name: str) -> tuple[str, str] | None:
-    """Return project and profile of a kernel's name, or None for other kernels."""
-    project, dot, profile = name.removeprefix(PREFIX).partition(".")
-    return (project, profile) if name.startswith(PREFIX) and dot and project and profile else None
+def parts_of(name: str) -> tuple[str, str, int] | None:
+    """Return project, profile and minutes (0: the profile's longest) of a kernel's name, or None for other kernels."""
+    found = re.fullmatch(re.escape(PREFIX) + r"([^.]+)\.([^.]+)(?:\.([1-9][0-9]{0,4})m)?", name)
+    return (found[1], found[2], int(found[3] or 0)) if found else None
+
+
+def affordable(offer: Offer) -> int:
+    """Return for how many whole minutes an offer could be started that is refused for its full time; 0: not at all."""
+    if offer.why_not is None or offer.why_not.member("longest_gpus") != offer.gpus:
+        return 0
+    minutes = int(offer.why_not.member("longest_seconds") or 0) // 60
+    return max((step for step in STEPS if step <= minutes), default=0)
 
 
 class OfferKernelSpecManager(KernelSpecManager):
@@ -63,7 +74,14 @@ class OfferKernelSpecManager(KernelSpecManager):
             base, headers = settings()
             response = httpx.get(f"{base}/offers", headers=headers, timeout=10)
             items = answer(response)["items"]
-            self._offers = {spec_name(item["project"], item["profile"]): Offer(**item) for item in items}
+            offers = [Offer(**item) for item in items]
+            self._offers = {spec_name(offer.project, offer.profile): offer for offer in offers}
+            # What the rest of an award still pays for is one click away, too.
+            self._offers |= {
+                f"{spec_name(offer.project, offer.profile)}.{minutes}m": offer
+                for offer in offers
+                if (minutes := affordable(offer))
+            }
         except (httpx.HTTPError, PortalError, PortalDownError) as error:
             self.log.warning("offers could not be read: %s", error)
         finally:
@@ -83,7 +101,7 @@ class OfferKernelSpecManager(KernelSpecManager):
             if kernel_name == NATIVE_KERNEL_NAME:
                 spec.display_name = say("cpu-kernel", settings()[1]["Accept-Language"])
             return spec
-        if len(kernel_name) > 90:  # two slugs of 40 and our own
+        if len(kernel_name) > 100:  # two slugs of 40, a time and our own
             raise NoSuchKernel(kernel_name)
         return self._spec(*named, self._offers.get(kernel_name))
 
@@ -94,8 +112,13 @@ class OfferKernelSpecManager(KernelSpecManager):
             for name, where in self.find_kernel_specs().items()
         }
 
-    def _spec(self, project: str, profile: str, offer: Offer | None) -> KernelSpec:
+    def _spec(self, project: str, profile: str, minutes: int, offer: Offer | None) -> KernelSpec:
         title = f"{offer.display_name} · {offer.project_name}" if offer else f"{profile} · {project}"
+        if minutes:
+            shape, dot, payer = title.partition(" · ")
+            title = (
+                f"{shape}, {say('kernel-minutes', settings()[1]['Accept-Language'], minutes=str(minutes))}{dot}{payer}"
+            )
         python = os.environ.get("NVLHUB_KERNEL_PYTHON") or sys.executable
         return KernelSpec(
             resource_dir=RESOURCES,
@@ -108,7 +131,7 @@ class OfferKernelSpecManager(KernelSpecManager):
                 "supported_encryption": ["curve"],
                 "kernel_provisioner": {
                     "provisioner_name": "nvlhub-lease",
-                    "config": {"project": project, "profile": profile},
+                    "config": {"project": project, "profile": profile, "seconds": 60 * minutes},
                 },
             },
         )

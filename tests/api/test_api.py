@@ -17,6 +17,7 @@ from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 from nvlhub.api import Doors, make_app
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
+from nvlhub.run import Runner
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -113,6 +114,10 @@ BAD = [
     ({"project": "<b>"}, 422, "invalid-input"),
     ({"user": "admin"}, 422, "invalid-input"),
     ({"opt-gpus": 4}, 422, "invalid-input"),
+    ({"gpus": True}, 422, "invalid-input"),
+    ({"gpus": "1"}, 422, "invalid-input"),
+    ({"mailbox": None}, 422, "mailbox-missing"),
+    ({"mailbox": {"address": "tcp://h:99999", "public_key": "k" * 40, "token": "t" * 40}}, 422, "invalid-input"),
     ({"mailbox": {"address": "file:///etc/passwd", "public_key": "k" * 40, "token": "t" * 40}}, 422, "invalid-input"),
 ]
 
@@ -145,7 +150,7 @@ def test_a_refusal_carries_the_arithmetic_in_the_readers_language(api: Client) -
     assert (document["hold"], document["left"], document["largest_gpus"]) == (8 * 7200 * 1000, 2 * 3600 * 1000, 1)
     assert "http://x/more" in document["detail"]
     more = {"Idempotency-Key": "k9", "Accept-Language": "zh-TW,zh;q=0.9"}
-    body = {"project": "demo-small", "profile": "gpu8"}
+    body = {"project": "demo-small", "profile": "gpu8", "mailbox": MAILBOX.model_dump()}
     chinese = api("POST", "/leases", json=body, headers=more).json()
     assert "專案" in chinese["detail"]
 
@@ -165,7 +170,7 @@ def test_what_is_no_json_object_is_refused(api: Client, content: bytes) -> None:
         "POST", "/leases", content=content, headers={"Content-Type": "application/json", "Idempotency-Key": "k"}
     )
     assert response.status_code in {400, 422}
-    assert response.json()["type"] == "urn:nvlhub:problem:invalid-input"
+    assert response.json()["type"] in {"urn:nvlhub:problem:invalid-input", "urn:nvlhub:problem:not-json"}
 
 
 @pytest.mark.parametrize("path", ["/leases/%00", "/leases/a%0Ab", "/ledger?lease=%00", f"/leases/{'x' * 65}"])
@@ -193,6 +198,62 @@ ADMIN_ONLY = [
     ("POST", "/profiles/gpu1/publish", {"version": 1}),
     ("GET", "/ledger/verify", None),
 ]
+BATCH = {"project": "demo", "profile": "gpu1", "mailbox": MAILBOX.model_dump(), "count": 2}
+
+
+def batch(api: Client, who: str = "researcher", key: str = "b1", **body: Any) -> httpx.Response:
+    return api("POST", "/leases/batch", who, json=BATCH | body, headers={"Idempotency-Key": key})
+
+
+def test_workers_are_asked_for_beaten_and_listed_together(api: Client) -> None:
+    kernel = api.ask().json()["id"]
+    made = batch(api, parent=kernel)
+    assert made.status_code == 201
+    assert batch(api, parent=kernel).status_code == 200
+    ids = {lease["id"] for lease in made.json()["items"]}
+    assert len(ids) == 2
+    assert {lease["id"] for lease in api("GET", f"/leases?parent={kernel}").json()["items"]} == ids
+    beats = {"beats": {lease: {"phase": "running"} for lease in [*ids, "nope"]}}
+    assert {item["lease"]["id"] for item in api("POST", "/leases/heartbeats", json=beats).json()["items"]} == ids
+    assert api("POST", "/leases/heartbeats", "outsider", json=beats).json()["items"] == []
+    problem(batch(api, "outsider", "b2"), 404, "project-unknown")
+    problem(batch(api, "hub", "b3"), 403, "not-allowed")
+    problem(batch(api, "outsider", "b4", parent=kernel), 404, "lease-unknown")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        ({"count": 0}, 422, "invalid-input"),
+        ({"count": 1001}, 422, "invalid-input"),
+        ({"count": 1.5}, 422, "invalid-input"),
+        ({"kind": "kernel"}, 422, "invalid-input"),
+        ({"domain": "../x"}, 422, "invalid-input"),
+        ({"domain": "moon", "pinned": True}, 404, "domain-unknown"),
+        ({"parent": "nope"}, 404, "lease-unknown"),
+        ({"count": 100}, 409, "never-fit-pool"),
+    ],
+)
+def test_workers_that_cannot_be_leave_nothing(
+    api: Client, portal: Kit, body: dict[str, Any], status: int, slug: str
+) -> None:
+    problem(batch(api, **body), status, slug)
+    assert api("GET", "/leases?state=all").json()["total"] == 0
+    assert portal.broken() == []
+
+
+def test_extensions_at_the_same_moment_stay_within_the_limit_together(api: Client, portal: Kit) -> None:
+    lease = api.ask().json()["id"]
+    runner, later = portal.runner, []
+    # All are allowed by what they see; only then the run loop hears of them.
+    runner.tell = lambda *what: later.append(Runner.tell(runner, *what)) or later[-1]  # type: ignore[method-assign,func-returns-value]
+    portal.desk._answer = lambda answer: runner.board.leases[lease]  # type: ignore[method-assign]
+    for _ in range(3):
+        assert api("POST", f"/leases/{lease}/extend", json={"seconds": 2 * 3600}).status_code == 200
+    runner.step()
+    assert [answer.exception() is None for answer in later] == [True, True, False]
+    assert runner.board.leases[lease].seconds == 8 * 3600
+    assert portal.broken() == []
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ADMIN_ONLY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import pwd
@@ -198,3 +199,67 @@ def test_a_task_never_runs_under_another_account_than_its_users(
     assert (asked["user"], asked["group"]) == (account.pw_uid, account.pw_gid)
     assert asked["env"]["HOME"] == account.pw_dir  # type: ignore[index]
     assert list((tmp_path / "tasks").iterdir()) == []
+
+
+HIDE = """
+import os, subprocess, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(300)", "hidden-%s"], {})
+    os._exit(0)
+os.wait()
+import time; time.sleep(300)
+"""
+
+
+def hidden(mark: str) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if f"hidden-{mark}" in (process.info["cmdline"] or []) and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.mark.parametrize("cgroups", [True, False])
+@pytest.mark.parametrize("agent", ["lives", "stopped"])
+async def test_what_hides_from_its_lease_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroups: bool, agent: str
+) -> None:
+    from nvlkernels.mailbox import Mailbox as Line  # noqa: PLC0415  # the notebook side, for this test alone
+
+    if not cgroups:
+        monkeypatch.setattr("nvlhub.engines.local.Cgroups.find", lambda _tasks: None)
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
+    mail = Line("127.0.0.1")
+    started = task(mail.address)
+    [*_, handle] = engine.start(started)
+    line = mail.line(started.lease_id)
+    await line.hello
+    await line.run().start(argv=[sys.executable, "-c", HIDE % started.lease_id], env={}, conn=None)
+    for _ in range(100):
+        if hidden(started.lease_id):
+            break
+        await asyncio.sleep(0.1)
+    assert hidden(started.lease_id)
+    if agent == "stopped":
+        psutil.Process(int(str(handle["pid"]))).suspend()
+    assert await asyncio.to_thread(stopped, engine, started.lease_id, handle)
+    assert hidden(started.lease_id) == []
+    mail.close()
+
+
+def test_nothing_in_a_users_directory_is_followed(
+    tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the portal")
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
+    started = task(mailbox)
+    left = tmp_path / "tasks" / started.lease_id
+    left.mkdir()
+    (left / "agent.log").symlink_to(secret)
+    [*_, handle] = engine.start(started)
+    assert not (left / "agent.log").is_symlink()
+    assert stopped(engine, started.lease_id, handle)
+    assert secret.read_text() == "of the portal"

@@ -19,7 +19,7 @@ EVENTS = {
     states.Launched: states.Launched({"pid": 2}),
     states.Seen: states.Seen(200),
     states.Beaten: states.Beaten(210, 3),
-    states.Extended: states.Extended(60, 120_000),
+    states.Extended: states.Extended(60, 120_000, 10**9),
     states.End: states.End(EndReason.USER, 300),
     states.Gone: states.Gone(5),
 }

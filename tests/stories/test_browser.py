@@ -76,7 +76,7 @@ async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
     await page.wait_for_url(re.compile(r"/user/researcher/lab"), timeout=90_000)
 
     cards = page.locator(".jp-LauncherCard[data-category=Notebook]")
-    await expect(cards).to_have_count(9)
+    await expect(cards).to_have_count(13)
     await shot(page, "launcher")
     await open_notebook(page, "1 GPU · Demo project")
     await expect(page.get_by_text("| Idle").first).to_be_visible()
@@ -112,6 +112,17 @@ async def test_a_refusal_is_read_in_a_dialog_and_a_wait_in_a_notification(live: 
         await expect(dialog).to_contain_text("Allowed now: 1 × GPU for 2 h")
         await shot(page, "refused")
         await dialog.get_by_role("button").last.click()
+        # What would be allowed is a tile of the launcher.
+        await page.goto(f"{live.url}/user/researcher/lab?reset")
+        await open_notebook(page, "8 GPUs (two trays), 15 min · Demo project, nearly spent")
+        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 1, 30)
+        [lease] = live.api("GET", "/leases?user=researcher")["items"]
+        assert (lease["gpus"], lease["seconds"]) == (8, 900)
+        # An end from outside is told with its reason, and nothing pretends to come back.
+        live.api("DELETE", f"/leases/{lease['id']}")
+        gone = page.locator(".Toastify__toast").filter(has_text="an administrator ended it")
+        await expect(gone).to_be_visible()
+        await shot(page, "ended")
 
         full = await other.start_kernel("nvlhub-demo.gpu8", "full.ipynb")
         await full.run("1")

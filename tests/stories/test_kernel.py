@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import pytest
 from tests.stories.live import GPUS, Live, eventually
 
@@ -146,18 +147,79 @@ async def test_a_start_that_waits_can_be_cancelled(live: Live, way: str) -> None
         assert (await session.jupyter("GET", "/api/kernels")).json() == []
 
 
+async def test_a_lease_that_ends_from_outside_is_told_with_its_reason_and_the_kernel_stays_gone(live: Live) -> None:
+    async with live.session() as session:
+        await session.start_server()
+        kernel = await session.start_kernel("nvlhub-demo.gpu1", "ended.ipynb")
+        await kernel.run("1")
+        [lease] = live.api("GET", "/leases")["items"]
+        live.cli("lease", "end", lease["id"])
+
+        async def told() -> list[dict[str, str]]:
+            return list((await session.jupyter("GET", "/nvlhub/leases")).json()["ended"])
+
+        for _ in range(50):
+            if any(item["kernel"] == kernel.id for item in await told()):
+                break
+            await asyncio.sleep(0.1)
+        [text] = [item["text"] for item in await told() if item["kernel"] == kernel.id]
+        assert "an administrator ended it" in text
+        for _ in range(100):
+            if not (await session.jupyter("GET", "/api/kernels")).json():
+                break
+            await asyncio.sleep(0.1)
+        assert (await session.jupyter("GET", "/api/kernels")).json() == []
+        assert (await session.jupyter("DELETE", f"/api/sessions/{kernel.session_id}")).status_code in {204, 404, 410}
+        await live.settled()
+
+
+async def test_a_refusal_of_a_bare_kernel_is_a_409_with_its_text(live: Live) -> None:
+    async with live.session() as session:
+        await session.start_server()
+        refused = await session.jupyter("POST", "/api/kernels", json={"name": "nvlhub-demo-small.gpu8"})
+        assert refused.status_code == 409
+        assert "Left: 2.00 GPU-hours" in refused.json()["message"]
+
+
+async def test_what_the_rest_of_an_award_pays_for_can_be_started(live: Live) -> None:
+    async with live.session() as session:
+        await session.start_server()
+        kernel = await session.start_kernel("nvlhub-demo-small.gpu4.30m", "short.ipynb")
+        await kernel.run("1")
+        [lease] = live.api("GET", "/leases")["items"]
+        assert (lease["gpus"], lease["seconds"], lease["project"]) == (4, 1800, "demo-small")
+        await kernel.shut_down()
+        await live.settled()
+
+
+async def test_tricks_with_the_query_of_the_spawn_page_are_refused_in_words(live: Live) -> None:
+    async with live.session("instructor") as session:
+        await session.stop_server()
+    async with httpx.AsyncClient(follow_redirects=True) as http:
+        login = await http.get(f"{live.url}/hub/login")
+        form = {"username": "instructor", "password": live.password, "_xsrf": login.cookies.get("_xsrf") or ""}
+        await http.post(f"{live.url}/hub/login", data=form)
+        for query in ("opt-cmd=sh", "opt-gpus=73", "opt-%3Cscript%3E=1"):
+            page = await http.get(f"{live.url}/hub/spawn?{query}")
+            assert "positional argument" not in page.text
+            assert "<script>=1" not in page.text
+            assert "option does not exist" in page.text or "this option" in page.text, page.text[:2000]
+    assert live.api("GET", "/leases")["total"] == 0
+
+
 async def test_the_launcher_shows_a_cpu_kernel_and_one_kernel_per_project_and_profile(live: Live) -> None:
     async with live.session() as session:
         await session.start_server()
         for _ in range(20):
             specs = (await session.jupyter("GET", "/api/kernelspecs")).json()["kernelspecs"]
-            if len(specs) == 9:
+            if len(specs) == 13:
                 break
             await asyncio.sleep(0.5)
         names = {name: spec["spec"]["display_name"] for name, spec in specs.items()}
         assert names["python3"] == "Python 3 (CPU)"
         assert names["nvlhub-demo.gpu2"] == "2 GPUs (superchip) · Demo project"
-        assert len(names) == 9
+        assert names["nvlhub-demo-small.gpu1.120m"] == "1 GPU, 120 min · Demo project, nearly spent"
+        assert len(names) == 13
         kernel = await session.start_kernel("python3")
         ran = await kernel.run("import nvlkernels; print(nvlkernels.lease())")
         assert "holds no lease" in ran.text

@@ -24,8 +24,9 @@ from typing import Any
 import psutil
 
 from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.cgroups import Cgroups
 from nvlhub.engines.floor import Floor, devices
-from nvlhub.engines.processes import LEASE, alive, kill_all, of_lease
+from nvlhub.engines.processes import LEASE, alive, family, kill_all, of_lease
 from nvlhub.flow.placement import Domain, Placement
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class LocalEngine:
         self._asked: dict[str, float] = {}
         # Other accounts may pass through to their own task's directory, and see nothing else.
         tasks.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._cgroups = Cgroups.find(tasks)
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains of the floor."""
@@ -73,10 +75,14 @@ class LocalEngine:
         account = self._account(task.user)
         yield {"directory": str(directory)}
         try:
-            directory.mkdir(mode=0o700, exist_ok=True)
-            if account is not None:
-                os.chown(directory, account.pw_uid, account.pw_gid)
-            with (directory / "agent.log").open("ab") as log:
+            # What a start before this one left may be its user's by now: nothing in there is followed or kept.
+            if directory.exists():
+                shutil.rmtree(directory)
+            directory.mkdir(mode=0o700)
+            with (directory / "agent.log").open("xb") as log:
+                if account is not None:
+                    os.fchown(log.fileno(), account.pw_uid, account.pw_gid)
+                    os.chown(directory, account.pw_uid, account.pw_gid)
                 child = subprocess.Popen(
                     [self._python, *self._quick, "-m", AGENT, task.lease_id],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=directory, start_new_session=True,
@@ -89,6 +95,8 @@ class LocalEngine:
         yield {"directory": str(directory), "pid": child.pid, "created": psutil.Process(child.pid).create_time()}
         # Only now may it begin: before, nothing could find it. Without this line it ends by itself.
         try:
+            if self._cgroups is not None:
+                self._cgroups.add(task.lease_id, child.pid)
             with child.stdin or contextlib.nullcontext() as stdin:
                 if stdin is not None:
                     stdin.write(self._letter(task, directory))
@@ -143,14 +151,14 @@ class LocalEngine:
         pid, created = handle.get("pid"), handle.get("created")
         if isinstance(pid, int) and isinstance(created, float) and alive(pid, created):
             return Sighting(Sight.RUNNING)
-        left = of_lease(lease_id)
+        left = self._left(lease_id)
         agent = next((process for process in left if _is_agent(process)), None)
         if agent is not None:
             handle = {**handle, "pid": agent.pid, "created": agent.create_time()}
             return Sighting(Sight.RUNNING, handle)
         if left:
             # The agent is gone and cannot end what it started.
-            kill_all(left)
+            self._kill(lease_id, left)
             return Sighting(Sight.UNKNOWN)
         self._forget(lease_id)
         return Sighting(Sight.GONE)
@@ -158,10 +166,10 @@ class LocalEngine:
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Ask the agent to end its task; after a while, kill all of it."""
         asked = self._asked.setdefault(lease_id, time.monotonic())
-        left = of_lease(lease_id)
+        left = self._left(lease_id, handle)
         agents = [process for process in left if _is_agent(process)]
         if not agents or time.monotonic() - asked > POLITE:
-            kill_all(left)
+            self._kill(lease_id, left)
             return
         for agent in agents:
             with contextlib.suppress(psutil.Error):
@@ -172,17 +180,36 @@ class LocalEngine:
         found = set()
         for directory in self._tasks.iterdir():
             if directory.name not in known:
-                if of_lease(directory.name):
+                if self._left(directory.name):
                     found.add(directory.name)
                 else:
                     self._forget(directory.name)
         return frozenset(found)
+
+    def _left(self, lease_id: str, handle: Handle | None = None) -> list[psutil.Process]:
+        """Return what runs for a lease: what is in its cgroup, or what carries its mark, and the agent it is known by."""
+        pid, created = (handle or {}).get("pid"), (handle or {}).get("created")
+        found = {process.pid: process for process in of_lease(lease_id)}
+        if isinstance(pid, int) and isinstance(created, float) and alive(pid, created):
+            found |= {process.pid: process for process in family(pid)}
+        if self._cgroups is not None:
+            for member in self._cgroups.pids(lease_id):
+                with contextlib.suppress(psutil.Error):
+                    found[member] = psutil.Process(member)
+        return list(found.values())
+
+    def _kill(self, lease_id: str, left: list[psutil.Process]) -> None:
+        if self._cgroups is not None:
+            self._cgroups.kill(lease_id)
+        kill_all(left)
 
     def _forget(self, lease_id: str) -> None:
         self._asked.pop(lease_id, None)
         child = self._children.pop(lease_id, None)
         if child is not None:
             child.wait()
+        if self._cgroups is not None:
+            self._cgroups.remove(lease_id)
         shutil.rmtree(self._tasks / lease_id, ignore_errors=True)
 
 

@@ -29,6 +29,15 @@ def of_lease(lease_id: str) -> list[psutil.Process]:
     return [process for process, found in _marked() if found == lease_id]
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and its descendants."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def _marked() -> Iterator[tuple[psutil.Process, str]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

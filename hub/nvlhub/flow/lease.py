@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import assert_never
 
+from nvlhub.errors import ConflictError
 from nvlhub.flow.placement import Placement
 from nvlhub.wire import EndReason, Kind, Mailbox, Span, State
 
@@ -132,10 +133,11 @@ class Beaten:
 
 @dataclass(frozen=True, slots=True)
 class Extended:
-    """More time was paid for."""
+    """More time was paid for; `latest` is the last deadline that profile and award allow, in Unix seconds."""
 
     seconds: int
     units: int
+    latest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,15 @@ class IllegalMoveError(Exception):
 def advance(lease: Lease, event: Event) -> tuple[Lease, Effect | None]:
     """Move `lease` by `event`; return it as it is then, and what is to be done.
 
-    Raises `IllegalMoveError` for an event that has no place in its state.
+    Raises `IllegalMoveError` for an event that has no place in its state, `ConflictError` for an extension that was
+    overtaken by another.
     """
     move = MOVES[lease.state].get(type(event))
     if move is None:
         raise IllegalMoveError(lease.state, event)
+    if isinstance(event, Extended) and (lease.deadline or 0) + event.seconds > event.latest:
+        # Another extension was granted since this one was allowed.
+        raise ConflictError("extend-overtaken", lease=lease.id)
     state, effect = move
     return replace(_told(lease, event), state=state), effect
 

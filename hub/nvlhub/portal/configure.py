@@ -11,7 +11,7 @@ from typing import Any
 
 from traitlets import import_item
 
-from nvlhub.portal.spawner import LeaseSpawnerMixin
+from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 
 ACCESS = "access:services!service=portal"
@@ -99,7 +99,7 @@ def _spawner(c: Any, portal_url: str, hub_token: str) -> None:
     c.LeaseSpawnerMixin.portal_url = portal_url
     c.LeaseSpawnerMixin.portal_token = hub_token
     c.Spawner.options_form = lambda spawner: spawner.offers_form()
-    c.Spawner.options_from_form = lambda form, spawner: spawner.read_form(form)
+    c.Spawner.options_from_form = read_form
     c.Spawner.apply_user_options = lambda spawner, options: spawner.check_options(spawner, options)
     c.Spawner.post_stop_hook = lambda spawner: spawner.release_leases()
     if "default_url" not in c.Spawner:
@@ -121,7 +121,7 @@ def _culler(c: Any, after: int) -> None:
     c.JupyterHub.services.append(
         {
             "name": "idle-culler",
-            "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={after}"],
+            "command": [sys.executable, "-m", "nvlhub.portal.culler", f"--timeout={after}"],
         }
     )
     c.JupyterHub.load_roles.append(

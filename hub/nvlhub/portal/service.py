@@ -6,11 +6,9 @@ Told by the hub's environment (``JUPYTERHUB_…``) where the hub is, and by ``NV
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
 from nvlhub.engines.registry import make_engine
 from nvlhub.flow.request import Pool
+from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
@@ -37,8 +36,6 @@ from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
 logger = logging.getLogger("nvlhub")
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Portal:
@@ -121,12 +118,6 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     return app
 
 
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the hub dies, so that the next hub finds the port free."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def main() -> None:
     """Serve until told to end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s portal %(levelname)s %(message)s")
@@ -134,7 +125,8 @@ def main() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     data = Path(os.environ.get("NVLHUB_DATA", "."))
     if os.environ.get("JUPYTERHUB_SERVICE_NAME"):
-        _end_with_parent()
+        # The next hub finds the port free then.
+        follow_parent()
     with (data / "portal.lock").open("w") as lock:
         # One writer: a second portal on the same data would hand GPUs out twice.
         try:

@@ -22,6 +22,11 @@ _FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 )
 
 
+def read_form(formdata: dict[str, list[str]]) -> dict[str, str]:
+    """Keep what a form or a query string says; :meth:`LeaseSpawnerMixin.check_options` judges it like any other input."""
+    return {name: values[0] for name, values in formdata.items() if name != "_xsrf" and values and values[0]}
+
+
 class LeaseSpawnerMixin(Configurable):
     """Put it before a spawner's class; :func:`nvlhub.portal.configure` does so."""
 
@@ -59,10 +64,6 @@ class LeaseSpawnerMixin(Configurable):
         return _FORM.render(
             projects=projects, down=down, hours=gpu_hours, _=lambda message, **members: say(message, lang, **members)
         )
-
-    def read_form(self, formdata: dict[str, list[str]], spawner: Any = None) -> dict[str, str]:
-        """Keep what the form may send; the rest is judged like any other input."""
-        return {name: values[0] for name, values in formdata.items() if name != "_xsrf" and values and values[0]}
 
     async def check_options(self, spawner: Any, user_options: dict[str, Any]) -> None:
         """Check options wherever they came from: the form, its query string, or the REST API.

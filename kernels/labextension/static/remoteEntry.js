@@ -1,5 +1,6 @@
 // A JupyterLab plugin without a build step: it needs nothing but the commands of the application.
-// It shows what GET /nvlhub/leases says: a start that waits (position, expected start, Cancel), a lease that ends soon.
+// It shows what GET /nvlhub/leases says: a start that waits (position, expected start, Cancel), a lease that ends soon, and
+// why one has ended.
 (function () {
   "use strict";
 
@@ -21,6 +22,8 @@
     activate: (app) => {
       const shown = new Map(); // kernel -> {id, text}
       const warned = new Map(); // kernel -> kind of the last warning
+      const mourned = new Set(); // kernels whose end was told
+      let had = false; // whether a GPU kernel was seen: its end is told although it is gone
 
       app.commands.addCommand(CANCEL, {
         label: "Cancel a start that waits for GPUs",
@@ -53,10 +56,15 @@
 
       async function look() {
         const kernels = Array.from(app.serviceManager.kernels.running());
-        if (!shown.size && !kernels.some((kernel) => kernel.name.startsWith("nvlhub-"))) return;
+        had = had || kernels.some((kernel) => kernel.name.startsWith("nvlhub-"));
+        if (!shown.size && !had) return;
         const response = await call(address, "GET");
         if (!response.ok) return;
-        const items = (await response.json()).items;
+        const { items, ended } = await response.json();
+        for (const end of ended.filter((end) => !mourned.has(end.kernel))) {
+          mourned.add(end.kernel);
+          await app.commands.execute("apputils:notify", { message: end.text, type: "error", options: { autoClose: false } });
+        }
         const waiting = items.filter((item) => item.text);
         for (const item of waiting) await showWaiting(item);
         items.forEach(showWarning);

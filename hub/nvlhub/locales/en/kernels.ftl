@@ -5,6 +5,7 @@ kernel-ended = The GPU lease of this kernel is over: { $detail }. Start a new ke
 kernel-silent = The kernel did not report within { $seconds } s; its lease was given back. Try again; if it goes on, tell an administrator.
 kernel-failed = The kernel ended while it started (exit status { $rc }); its lease was given back.
     { $tail }
+kernel-minutes = { $minutes } min
 cpu-kernel = Python 3 (CPU)
 queued = Waiting for { $gpus } × GPU ({ $project }): position { $position } in the queue, expected start { $start }. Cells you run meanwhile are kept and run then.
 queued-unknown = not foreseeable

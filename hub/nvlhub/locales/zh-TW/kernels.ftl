@@ -5,6 +5,7 @@ kernel-ended = 此核心的 GPU 租約已結束：{ $detail }。請啟動新的�
 kernel-silent = 核心在 { $seconds } 秒內沒有回報；租約已歸還。請再試一次；若持續發生，請通知管理員。
 kernel-failed = 核心在啟動時結束（結束狀態 { $rc }）；租約已歸還。
     { $tail }
+kernel-minutes = { $minutes } 分鐘
 cpu-kernel = Python 3（CPU）
 queued = 正在等候 { $gpus } 個 GPU（{ $project }）：排在第 { $position } 位，預計開始時間 { $start }。這段期間執行的儲存格會保留，屆時執行。
 queued-unknown = 無法預估
