@@ -28,7 +28,7 @@ class StartRefusedError(web.HTTPError):
     """A start that may not be. Its text is the same wherever it is read: Jupyter shows `str` of it, or its message."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(409, "%s", text)
+        super().__init__(409, text)
         self._text = text
 
     def __str__(self) -> str:

@@ -71,6 +71,9 @@ class LeaseSpawnerMixin(Configurable):
         A server has none: what a kernel needs is in the kernel's name. Raises an HTTP 400 that names the option.
         """
         for option in user_options:
+            # The hub has stored them already, as what the next start is to use.
+            spawner.user_options = {}
+            spawner.orm_spawner.user_options = {}
             shown = "".join(letter for letter in str(option) if letter.isalnum() or letter in "-_")
             raise web.HTTPError(400, say("spawn-option", option=shown[:40]))
 
