@@ -500,7 +500,11 @@ class Cluster(SpecCluster):
         return f"Cluster({self.name!r}, {', '.join(f'{name}: {value}' for name, value in as_rows(self.standing, self._lang))})"
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
-        rows = as_table(as_rows(self.standing, self._lang)) if self.status is Status.running else ""
+        rows = ""
+        if self.status is Status.running:
+            # Dask's own view counts the workers already; ours says what is missing.
+            whole = len(self.scheduler_info["workers"]) == self._size
+            rows = as_table(as_rows(self.standing, self._lang)[whole:])
         return str(super()._repr_html_(cluster_status=(cluster_status or "") + rows))
 
 

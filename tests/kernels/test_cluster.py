@@ -159,6 +159,7 @@ def test_it_shows_workers_gpus_domain_price_time_and_charge(served: Served) -> N
         assert cluster.standing.charge >= 2000
         page = cluster._repr_html_()
         assert "NVLink domain" in page
+        assert page.count("Workers:") == 1
         assert "<script" not in page
         text = repr(cluster.explain())
         assert "simulated" in text

@@ -162,6 +162,61 @@ async def test_a_wait_is_cancelled_from_its_notification(live: Live, browser: Br
     await context.close()
 
 
+async def test_a_cluster_is_made_in_a_cell_and_watched_in_the_sidebar(live: Live, browser: Browser) -> None:
+    context = await browser.new_context(viewport={"width": 1500, "height": 950})
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    async with live.session() as mine, live.session("instructor") as other:
+        await mine.start_server()
+        await other.start_server()
+        await log_in(page, live, "researcher")
+        await page.goto(f"{live.url}/user/researcher/lab?reset")
+        await open_notebook(page, "1 GPU · Demo project")
+        await expect(page.get_by_text("| Idle").first).to_be_visible()
+        await run(
+            page, "from nvlkernels import Cluster\ncluster = Cluster(workers=3)\nclient = cluster.get_client()\ncluster"
+        )
+        view = page.locator(".jp-OutputArea-output").filter(has_text="Price").first
+        await expect(view).to_contain_text("nvl001")
+        await expect(view).to_contain_text("3 GPU-h per hour")
+        await run(
+            page,
+            "import time\nfutures = client.map(lambda n: time.sleep(0.2) or n, range(120)); cluster.dashboard_link",
+        )
+        link = page.locator(".jp-OutputArea-output").filter(has_text=re.compile(r"^\s*'/user/"))
+        address = (await link.inner_text()).strip().strip("'")
+
+        await page.get_by_role("tab", name="Dask").click()
+        box = page.locator(".dask-DaskDashboardLauncher input, .dask-URLInput input").first
+        await box.fill(address)
+        await box.press("Enter")
+        await (
+            page.locator(".dask-DashboardListing-item button")
+            .filter(has_text=re.compile("^Task Stream$", re.I))
+            .click()
+        )
+        pane = page.frame_locator("iframe").last
+        await expect(pane.locator(".bk-Figure, .bk-Column, .bk-Row, .bk-root").first).to_be_visible()
+        await page.wait_for_timeout(3000 if SHOTS else 0)
+        await shot(page, "cluster")
+
+        # Another user, logged in: not the page, not its data, not by the way of their own server.
+        stranger = await browser.new_context()
+        theirs = await stranger.new_page()
+        await log_in(theirs, live, "instructor")
+        await theirs.wait_for_url(re.compile(r"/hub/spawn|/user/instructor"))
+        await theirs.goto(f"{live.url}/user/instructor/lab")
+        for way in (address, address.replace("/user/researcher/", "/user/instructor/")):
+            answer = await theirs.goto(live.url + way)
+            assert answer is not None
+            assert answer.status == 403, way
+        await stranger.close()
+        await mine.stop_server()
+        await other.stop_server()
+        await live.settled()
+    await context.close()
+
+
 async def test_pages_speak_the_readers_language_and_forms_need_their_own_page(live: Live, browser: Browser) -> None:
     context = await browser.new_context(locale="zh-TW", viewport={"width": 390, "height": 800})
     page = await context.new_page()
