@@ -41,10 +41,10 @@ def test_the_demo_goes_the_whole_way_in_time_and_leaves_nothing(tmp_path: Path) 
     assert left == []
 
 
-@pytest.mark.parametrize("notebook", sorted((ROOT / "examples").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_an_example_runs_on_a_cpu_kernel_too(notebook: Path, tmp_path: Path) -> None:
-    read = nbformat.read(notebook, as_version=4)
+@pytest.mark.parametrize("notebook", ["01_first_lease", "03_accelerated_dataframes_lesson"])
+def test_an_example_without_a_cluster_runs_on_a_cpu_kernel_too(notebook: str, tmp_path: Path) -> None:
+    read = nbformat.read(ROOT / "examples" / f"{notebook}.ipynb", as_version=4)
     NotebookClient(read, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in read.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert "336776" in str(outputs)
+    assert "336776" in str(outputs) or "336,776" in str(outputs)

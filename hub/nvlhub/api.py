@@ -205,6 +205,12 @@ def projects(here: Here, who: Who) -> dict[str, Any]:
     return _list(here.registry.projects(who))
 
 
+@router.get("/programmes")
+def programmes(here: Here, who: Who) -> dict[str, Any]:
+    """List the programmes."""
+    return _list(here.registry.programmes(who))
+
+
 @router.post("/programmes", status_code=201)
 def add_programme(here: Here, who: Who, body: NewProgramme) -> dict[str, Any]:
     """Add a programme."""

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -23,6 +24,7 @@ out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, soft_wrap=True)
 
 DATA = Path(os.environ.get("NVLHUB_DATA", ".nvlhub"))
+Cap = Annotated[int | None, typer.Option(help="GPUs held at once; left out: no cap.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -123,14 +125,14 @@ def up(
 @app.command()
 def demo(
     data: Annotated[
-        Path, typer.Option(help="Where everything is kept; left out: a directory that is removed after.")
-    ] = Path(),
+        Path | None, typer.Option(help="Where everything is kept; left out: a directory that is removed after.")
+    ] = None,
 ) -> None:
     """Go the whole way without a browser: server, GPU kernel, example notebook, charge, ledger."""
     from nvlhub.demo import run_demo  # noqa: PLC0415  # needs what a notebook needs
 
     try:
-        run_demo(None if data == Path() else data.resolve(), typer.echo)
+        run_demo(data.resolve() if data else None, typer.echo)
     except UpError as error:
         _fail(str(error))
 
@@ -193,7 +195,7 @@ def award_list(project: str = "", as_json: Json = False) -> None:
 @awards.command("add")
 def award_add(
     project: str, gpu_hours_awarded: Annotated[int, typer.Argument(metavar="GPU_HOURS", min=1)],
-    days: Annotated[int, typer.Option(min=1, max=3660)] = 365, pool: str = "main", cap: int | None = None,
+    days: Annotated[int, typer.Option(min=1, max=3660)] = 365, pool: str = "main", cap: Cap = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Award GPU-hours to a project from now on."""
@@ -214,8 +216,14 @@ def award_add(
     )
 
 
+@programmes.command("list")
+def programme_list(as_json: Json = False) -> None:
+    """List programmes."""
+    show(_items("/programmes"), {name: _key(name) for name in ("slug", "name", "cap")}, as_json=as_json)
+
+
 @programmes.command("add")
-def programme_add(slug: str, name: str, cap: int | None = None) -> None:
+def programme_add(slug: str, name: str, cap: Cap = None) -> None:
     """Add a programme."""
     typer.echo(json.dumps(call("POST", "/programmes", json={"slug": slug, "name": name, "cap": cap})))
 
@@ -227,16 +235,17 @@ def project_list(as_json: Json = False) -> None:
 
 
 @projects.command("add")
-def project_add(slug: str, name: str, programme: str, cap: int | None = None) -> None:
+def project_add(slug: str, name: str, programme: str, cap: Cap = None) -> None:
     """Add a project."""
     body = {"slug": slug, "name": name, "programme": programme, "cap": cap}
     typer.echo(json.dumps(call("POST", "/projects", json=body)))
 
 
 @projects.command("member")
-def project_member(project: str, user: str, role: str = "member", cap: int | None = None) -> None:
+def project_member(project: str, user: str, role: str = "member", cap: Cap = None) -> None:
     """Make somebody a member: --role pi, manager or member."""
-    typer.echo(json.dumps(call("PUT", f"/projects/{project}/members/{user}", json={"role": role, "cap": cap})))
+    path = f"/projects/{quote(project, safe='')}/members/{quote(user, safe='')}"
+    typer.echo(json.dumps(call("PUT", path, json={"role": role, "cap": cap})))
 
 
 @pools.command("list")
@@ -251,7 +260,10 @@ def domain_list(as_json: Json = False) -> None:
     """List NVLink domains."""
     show(
         _items("/domains"),
-        {name: _key(name) for name in ("name", "pool", "gpus", "free", "leased", "in_service")},
+        {
+            **{name: _key(name) for name in ("name", "pool", "gpus", "free", "leased")},
+            "trays in service": lambda row: f"{sum(tray['in_service'] for tray in row['trays'])}/{len(row['trays'])}",
+        },
         as_json=as_json,
     )
 

@@ -177,7 +177,7 @@ class Desk:
         family = [
             lease.placement
             for lease in self.board.leases.values()
-            if ask.parent and ask.parent in {lease.id, lease.parent}
+            if ask.parent and ask.parent in {lease.id, lease.parent} and lease.state is not State.ENDING
         ]
         most = most_ever(request.gpus, request.profile.span, reach, family)
         if most < count and (count > 1 or ask.pinned):

@@ -62,6 +62,12 @@ class Registry:
             rows = unit.all_projects() if visitor.admin else unit.projects_of(visitor.name)
         return [asdict(row) for row in rows]
 
+    def programmes(self, visitor: Visitor) -> list[dict[str, Any]]:
+        """Return the programmes; for administrators."""
+        self._admin(visitor)
+        with self._store.reading() as unit:
+            return unit.programmes()
+
     def add_programme(self, visitor: Visitor, new: NewProgramme) -> dict[str, Any]:
         """Add a programme."""
         self._admin(visitor)
@@ -204,6 +210,8 @@ class Registry:
         """Return a page of the journal: all of it to an administrator, that of their projects to others."""
         own = self._own(visitor)
         with self._store.reading() as unit:
+            if lease and unit.lease(lease) is None:
+                raise NotFoundError("lease-unknown", lease=lease)
             rows, total = unit.journal(lease=lease or None, projects=own, page=page, per_page=per_page)
         return [asdict(row) for row in rows], total
 

@@ -32,6 +32,8 @@ from nvlhub.wire import EndReason, State
 
 logger = logging.getLogger(__name__)
 
+ENDING_TICK = 0.15
+"""Seconds between two looks at the engine while something ends."""
 FLUSH_EVERY = 10
 """Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
 harmless."""
@@ -108,6 +110,7 @@ class Runner:
         with store.reading() as unit:
             self._leases = {lease.id: lease for lease in unit.active_leases()}
         self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
+        self._ending = {lease.id for lease in self._leases.values() if lease.state is State.ENDING}
         self._running = {lease.id: _running(lease, clock.now()) for lease in self._leases.values() if lease.placement}
         self._capacity: tuple[Domain, ...] = ()
         self._domains: tuple[Domain, ...] = ()
@@ -161,6 +164,11 @@ class Runner:
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
+    @property
+    def _pace(self) -> float:
+        """Seconds between two looks: who ends something waits for its GPUs."""
+        return min(self._tick, ENDING_TICK) if self._ending else self._tick
+
     def _loop(self) -> None:
         while not self._stopping:
             try:
@@ -173,7 +181,7 @@ class Runner:
     def _wait(self) -> list[_Said]:
         said: list[_Said] = []
         try:
-            first = self._inbox.get(timeout=max(0.0, self._looked + self._tick - time.monotonic()))
+            first = self._inbox.get(timeout=max(0.0, self._looked + self._pace - time.monotonic()))
             while True:
                 if first is not None:
                     said.append(first)
@@ -192,7 +200,7 @@ class Runner:
                 self._recount()
                 self._stop_strays()
                 self._swept = time.monotonic()
-            if time.monotonic() - self._looked >= self._tick:
+            if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
                 self._end_due(now)
                 self._look(now)
@@ -283,8 +291,6 @@ class Runner:
         if not lease.placement:
             return self._gone(lease)
         self._engine.stop(lease.id, lease.handle)
-        # The next look sees it gone; have that soon.
-        self._looked = min(self._looked, time.monotonic() - self._tick + 0.1)
         return lease
 
     def _gone(self, lease: Lease) -> Lease:
@@ -383,10 +389,11 @@ class Runner:
             self._running[lease.id] = _running(lease, self._clock.now())
         else:
             self._running.pop(lease.id, None)
-        if lease.state is State.HELD:
-            self._waiting.add(lease.id)
-        else:
-            self._waiting.discard(lease.id)
+        for state, members in ((State.HELD, self._waiting), (State.ENDING, self._ending)):
+            if lease.state is state:
+                members.add(lease.id)
+            else:
+                members.discard(lease.id)
         if before is None or not lease.active or before.seconds != lease.seconds or lease.state is State.ENDING:
             self._crowded = False
         if not self._waiting and self._outlook:

@@ -122,6 +122,8 @@ class Cluster(SpecCluster):
         }  # fmt: skip
         self._told: dict[str, float] = {}
         self._spent = 0
+        self._clock = (0, time.monotonic())
+        """The portal's time, and when it was told."""
         self._lost_at: deque[float] = deque(maxlen=REPLACEMENTS)
         self._opening: asyncio.Future[None] | None = None
         self._background: set[asyncio.Future[Any]] = set()
@@ -277,6 +279,7 @@ class Cluster(SpecCluster):
 
     def _add(self, leases: list[LeaseView]) -> None:
         for lease in leases:
+            self._clock = (lease.now, time.monotonic())
             name = lease.id[:13]
             spec: dict[str, Any] = {"cls": LeaseWorker, "options": {"name": name, "lease": lease, "crew": self}}
             if lease.gpus > 1:
@@ -312,11 +315,22 @@ class Cluster(SpecCluster):
             return _done()
         self._check_open()
         wanted = self._whole("workers", n, 0, MOST)
+        self._end_adapting()
         if self.asynchronous:
             return self._scale(wanted)
         leases = self.sync(self._scale, wanted)
         self._tell_partial(leases, len(leases))
         return None
+
+    def _end_adapting(self) -> None:
+        """Let a number that was set by hand stand: what follows the load would undo it."""
+        if self._adaptive is not None and self._adapts:
+            self._adaptive.stop(reason="scaled-by-hand")
+            self._log(say("cluster-adapt-ends", self._lang))
+
+    @property
+    def _adapts(self) -> bool:
+        return self._adaptive is not None and self._adaptive.state in {"starting", "running"}
 
     def _memory_needs(self, memory: str) -> float:
         from dask.utils import parse_bytes  # noqa: PLC0415  # rarely used
@@ -429,6 +443,7 @@ class Cluster(SpecCluster):
 
     def _hear(self, worker: LeaseWorker, answer: Beaten) -> None:
         worker.lease = answer.lease
+        self._clock = (answer.lease.now, time.monotonic())
         if answer.warn:
             self._tell("cluster-warning", text=answer.warn)
         if answer.lease.state in {State.ENDING, State.SETTLED} and self.wants(worker.name):
@@ -438,7 +453,7 @@ class Cluster(SpecCluster):
         """Take the end of a lease that the cluster still wants; where nobody wished it, ask for another."""
         self._remove([worker.name])
         self._tell("cluster-lost", gpus=str(worker.lease.gpus), why=worker.lease.detail)
-        if worker.lease.end_reason in REPLACED and self._adaptive is None:
+        if worker.lease.end_reason in REPLACED and not self._adapts:
             now = time.monotonic()
             if len(self._lost_at) < REPLACEMENTS or now - self._lost_at[0] > 60:
                 self._lost_at.append(now)
@@ -475,7 +490,8 @@ class Cluster(SpecCluster):
     def standing(self) -> Standing:
         """What the cluster holds now."""
         views = self._views()
-        now = max((view.now for view in views), default=0)
+        told, at = self._clock
+        now = told + int(time.monotonic() - at)
         return Standing(
             tuple(views), len(self.scheduler_info["workers"]), now, self._spent, self._payer.simulated,
             self._tuning.protocol,
@@ -496,7 +512,8 @@ class Cluster(SpecCluster):
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tuning") or self.status is not Status.running:
-            return f"Cluster({self._wish.label!r}, {self.status.name})"
+            charged = f", {say('cluster-row-charge', self._lang)}: {self._spent // 1000} GPU-s" if self._spent else ""
+            return f"Cluster({self._wish.label!r}, {self.status.name}{charged})"
         return f"Cluster({self.name!r}, {', '.join(f'{name}: {value}' for name, value in as_rows(self.standing, self._lang))})"
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:

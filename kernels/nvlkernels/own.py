@@ -19,6 +19,7 @@ import httpx
 from nvlhub.text import say
 from nvlhub.wire import LeaseView, gpu_hours
 from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
+from nvlkernels.cluster_view import time_left
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Held:
         """Pay for more time. Raises `PortalError` with the reason when balance, award or profile do not allow it."""
         if self.view is None:
             return self
-        return Held(LeaseView(**_call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})))
+        longer = _call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})
+        return Held(LeaseView(**longer), self.lang)
 
     def facts(self) -> dict[str, str]:
         """Return what a reader wants to know, as words."""
@@ -62,12 +64,11 @@ class Held:
         trays = ", ".join(
             f"{share.domain}/tray {share.tray} (GPU {', '.join(map(str, share.gpus))})" for share in view.placement
         )
-        hours, rest = divmod(self.seconds_left, 3600)
         names = ("lease", "state", "gpus", "placement", "devices", "project", "profile", "left", "price", "hold")
         values = (
-            view.id, view.state.value, str(view.gpus), trays, ", ".join(view.devices), view.project, view.profile,
-            f"{hours} h {rest // 60:02} min" + (f" ({datetime.fromtimestamp(view.deadline, UTC).astimezone():%H:%M})" if view.deadline else ""),
-            f"{self.price:g} GPU-h/h", f"{gpu_hours(view.held)} GPU-h",
+            view.id, say(f"state-{view.state.value}", self.lang), str(view.gpus), trays, ", ".join(view.devices), view.project, view.profile,
+            time_left(self.seconds_left, self.lang) + (f" ({datetime.fromtimestamp(view.deadline, UTC).astimezone():%H:%M})" if view.deadline else ""),
+            say("cluster-price", self.lang, price=f"{self.price:g}"), f"{gpu_hours(view.held)} GPU-h",
         )  # fmt: skip
         return dict(zip((say(f"lease-row-{name}", self.lang) for name in names), values, strict=True))
 

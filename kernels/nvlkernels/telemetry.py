@@ -78,6 +78,8 @@ class Usage:
     charge: int
     """Charged so far, in milli-GPU-seconds."""
     lang: str = "en"
+    coming: int = 0
+    """Workers that have not joined yet, or wait for room."""
 
     def _cells(self) -> list[tuple[str, ...]]:
         head = tuple(say(f"usage-{name}", self.lang) for name in ("where", "device", "busy", "memory"))
@@ -95,10 +97,16 @@ class Usage:
         ]
 
     def _foot(self) -> str:
-        return say("usage-charge", self.lang, hours=gpu_hours(self.charge), seconds=str(self.charge // 1000))
+        coming = say("usage-coming", self.lang, workers=str(self.coming)) + " " if self.coming else ""
+        return coming + say("usage-charge", self.lang, hours=gpu_hours(self.charge), seconds=str(self.charge // 1000))
 
     def __repr__(self) -> str:
-        return "\n".join([*("  ".join(f"{part:<22}" for part in row).rstrip() for row in self._cells()), self._foot()])
+        cells = self._cells()
+        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+        lines = [
+            "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        return "\n".join([*lines, self._foot()])
 
     def _repr_html_(self) -> str:
         head, *rows = [[html.escape(part) for part in row] for row in self._cells()]
@@ -117,12 +125,14 @@ def usage(cluster: Any = None) -> Usage:
 
     held = lease()
     rows = measure()
-    charge = spent(held.view, held.view.now) if held.view else 0
+    charge, coming = spent(held.view, held.view.now) if held.view else 0, 0
     if cluster is not None:
         charge += cluster.standing.charge
-        told = cluster.get_client().run(_measure_worker)
+        # A closed cluster has cost something, and has no workers to ask.
+        told = cluster.get_client().run(_measure_worker) if cluster.standing.leases else {}
         rows += [row for worker in told.values() for row in worker]
-    return Usage(tuple(rows), charge, held.lang)
+        coming = sum(lease.gpus for lease in cluster.standing.leases) - len(told)
+    return Usage(tuple(rows), charge, held.lang, max(0, coming))
 
 
 def _measure_worker(dask_worker: Any) -> list[Measured]:

@@ -17,13 +17,15 @@ from typing import Any, Protocol
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
 
-from nvlhub.wire import LeaseView
+from nvlhub.wire import LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.mailbox import Mailbox, Run
 
 DEATHS = 5
 """Ends within :data:`DEATHS_WITHIN` seconds after which a worker is not started again."""
 DEATHS_WITHIN = 60.0
+SETTLED = 3.0
+"""Seconds to wait for a lease that was given back to be settled."""
 SILENT = 15.0
 """Seconds without a frame of the agent after which it counts as gone."""
 
@@ -126,6 +128,11 @@ class LeaseWorker(ProcessInterface):
         # A portal that is down hears the silence of the lease instead.
         with contextlib.suppress(PortalDownError, PortalError):
             self.lease = await self._crew.portal.end(self.lease.id)
+            # Who closes a cluster and makes another one finds the GPUs and the caps free.
+            until = time.monotonic() + SETTLED
+            while self.lease.state is not State.SETTLED and time.monotonic() < until:
+                await asyncio.sleep(0.05)
+                self.lease = await self._crew.portal.lease(self.lease.id)
         self._crew.mailbox.drop(self.lease.id)
         self._crew.ended(self.lease)
         await super().close()

@@ -159,7 +159,7 @@ def test_it_shows_workers_gpus_domain_price_time_and_charge(served: Served) -> N
         assert cluster.standing.charge >= 2000
         page = cluster._repr_html_()
         assert "NVLink domain" in page
-        assert page.count("Workers:") == 1
+        assert page.split("Scheduler Info")[0].count("Workers:") == 1
         assert "<script" not in page
         text = repr(cluster.explain())
         assert "simulated" in text
@@ -310,6 +310,27 @@ def test_adapt_takes_no_place_in_the_queue(served: Served) -> None:
         cluster.adapt(minimum=0, maximum=4, interval="100ms", target_duration="100ms")
         assert sum(client.gather(client.map(slow, range(8)))) == 28
         assert "held" not in {lease["state"] for lease in served.leases()}
+
+
+def test_what_was_closed_can_be_taken_again_at_once(served: Served) -> None:
+    served.portal.registry.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
+    for _ in range(3):
+        with make(2) as cluster:
+            until_workers(cluster, 2, served)
+            time.sleep(1.1)
+        assert served.leases() == []
+    assert f"{cluster._spent // 1000} GPU-s" in repr(cluster)
+    assert cluster._spent == sum(lease["charged"] for lease in served.leases(state="ended")[:2])
+
+
+def test_a_number_set_by_hand_ends_adapting_and_says_so(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    with Cluster(project="demo") as cluster:
+        cluster.adapt(minimum=0, maximum=3, interval="100ms", wait_count=2)
+        cluster.scale(2)
+        assert "no longer follows the load" in capsys.readouterr().out
+        until_workers(cluster, 2, served)
+        time.sleep(1)
+        assert len(served.leases()) == 2
 
 
 # --- gangs ------------------------------------------------------------------------------------------------------------

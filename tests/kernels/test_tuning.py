@@ -31,6 +31,7 @@ def test_without_a_gpu_workers_are_plain_with_one_thread_and_a_gpu_to_count() ->
         command
     )
     assert tuning.environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
+    assert tuning.environment["OPENBLAS_NUM_THREADS"] == "1"
     assert not tuning.gpus
 
 

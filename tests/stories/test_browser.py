@@ -192,7 +192,7 @@ async def test_a_cluster_is_made_in_a_cell_and_watched_in_the_sidebar(live: Live
         await box.press("Enter")
         await (
             page.locator(".dask-DashboardListing-item button")
-            .filter(has_text=re.compile("^Task Stream$", re.I))
+            .filter(has_text=re.compile("^Task Stream$", re.IGNORECASE))
             .click()
         )
         pane = page.frame_locator("iframe").last

@@ -37,5 +37,5 @@ def floor_plan(domains: Sequence[Mapping[str, Any]], lang: str) -> Markup:
     label = escape(say("floor-title", lang))
     return Markup(  # noqa: S704  # every text in it was escaped above
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto" font-family="sans-serif">{body}</svg>'
+        f'font-family="sans-serif">{body}</svg>'
     )

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from nvlhub.desk import Desk
+from nvlhub.flow.lease import FINAL
 from nvlhub.wire import State
 
 
@@ -22,9 +23,9 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return the gauges. Every state is listed, so that a series exists before it is first needed."""
+        """Return the gauges. Every state that holds something is listed, so that a series exists before it is needed."""
         board = self._desk.board
-        by_state = dict.fromkeys(State, 0)
+        by_state = dict.fromkeys((state for state in State if state not in FINAL), 0)
         for lease in board.leases.values():
             by_state[lease.state] += 1
         leases = GaugeMetricFamily("nvlhub_leases", "Leases by state", labels=["state"])

@@ -21,7 +21,7 @@ from nvlhub.portal.login import Login
 from nvlhub.registry import Registry
 from nvlhub.text import say
 from nvlhub.visitor import Visitor
-from nvlhub.wire import gpu_hours
+from nvlhub.wire import LeaseView, gpu_hours
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FunctionLoader(
@@ -56,6 +56,12 @@ def _clock(at: int | None) -> str:
     return "" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _families(leases: list[LeaseView]) -> list[LeaseView]:
+    """Put the leases of workers below that of their kernel; the order is otherwise kept."""
+    heads = {lease.id: place for place, lease in enumerate(leases)}
+    return sorted(leases, key=lambda lease: (heads.get(lease.parent, heads[lease.id]), lease.parent != ""))
+
+
 class _Pages:
     def __init__(self, desk: Desk, registry: Registry, login: Login, prefix: str, contact: str) -> None:
         self._desk = desk
@@ -73,7 +79,7 @@ class _Pages:
         active, _ = self._desk.leases(who, user=who.name, state="active", per_page=200, lang=lang)
         ended, ended_total = self._desk.leases(who, user=who.name, state="ended", per_page=SHOWN, lang=lang)
         return self._page(
-            "home.html", lang, who=who, active=active, ended=ended, ended_total=ended_total,
+            "home.html", lang, who=who, active=_families(active), ended=ended, ended_total=ended_total,
             awards=self._registry.awards(Visitor(who.name)), offers=self._desk.offers(who.name, lang),
             picture=floor_plan(self._registry.domains(who), lang), simulated=self._desk.engine.simulated,
             floor=self._desk.engine.gpu_model,

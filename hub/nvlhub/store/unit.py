@@ -74,6 +74,10 @@ class Unit:
             raise ConflictError("programme-exists", programme=slug)
         self.connection.execute(t.programmes.insert().values(slug=slug, name=name, cap=cap))
 
+    def programmes(self) -> list[dict[str, Any]]:
+        """Return the programmes, by name."""
+        return [dict(row._mapping) for row in self._all(sa.select(t.programmes).order_by(t.programmes.c.slug))]  # noqa: SLF001  # SQLAlchemy's public name
+
     def add_project(
         self, slug: str, name: str, programme: str, *, institution: str = "", cap: int | None = None
     ) -> None:

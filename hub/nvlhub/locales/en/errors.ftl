@@ -5,7 +5,7 @@ duration-seconds = { $n } s
 
 allowed-start = { $gpus } × GPU for { $time }
 allowed-or = { "" } or { "" }
-allowed-nothing = nothing until more is awarded or something is given back
+allowed-nothing = nothing for now
 
 refusal-asked = Asked: { $gpus } × GPU for { $seconds }, which would hold { $hold } GPU-hours.
 
@@ -56,15 +56,15 @@ key-reused = Header Idempotency-Key: it was used before for a different request.
 body-too-large = The request is larger than { $most } bytes and was not read. Send less.
 page-out-of-range = { $field }: { $given } is not possible; between { $least } and { $most }.
 
-project-unknown = project: there is no project “{ $project }” that you are a member of. Your projects are on your portal page.
+project-unknown = project: there is no project “{ $project }”, or you are no member of it. Your projects are on your portal page.
 project-exists = project: there is already a project “{ $project }”. Choose another short name.
 programme-unknown = programme: there is no programme “{ $programme }”.
 programme-exists = programme: there is already a programme “{ $programme }”.
-profile-unknown = profile: there is no published profile “{ $profile }”. GET /offers lists what can be started.
+profile-unknown = profile: there is no published profile “{ $profile }”. The spawn page and `nvlhub profile list` show what there is.
 pool-unknown = pool: there is no pool “{ $pool }”.
 domain-unknown = domain: there is no domain or tray “{ $domain }” in this pool.
 award-unknown = award: there is no award “{ $award }”.
-lease-unknown = There is no lease “{ $lease }” of yours. Your leases are on your portal page.
+lease-unknown = There is no lease “{ $lease }”, or it is not yours. Your leases are on your portal page.
 lease-over = The lease “{ $lease }” has ended already; nothing was changed.
 lease-cannot = The lease “{ $lease }” is { $state } and cannot do that now; nothing was changed.
 dates-reversed = ends: it must lie after starts.

@@ -5,7 +5,7 @@ duration-seconds = { $n } 秒
 
 allowed-start = { $gpus } 個 GPU、{ $time }
 allowed-or = { "" } 或 { "" }
-allowed-nothing = 在獲得更多核配或有資源歸還之前，無法啟動
+allowed-nothing = 目前都不行
 
 refusal-asked = 申請：{ $gpus } 個 GPU、{ $seconds }，將保留 { $hold } GPU 小時。
 
@@ -41,11 +41,11 @@ no-room = 目前沒有空間再配置 { $gpus } 個 GPU，而此要求不願等�
 parent-of-worker = parent：只有 worker 可以隸屬於核心的租約。請省略它，或以 kind "worker" 要求。
 parent-cannot = parent：租約「{ $lease }」即將結束或本身就是 worker 的租約，因此不能有 worker 隸屬於它。未啟動任何項目。
 never-fits = 「{ $profile }」未啟動：以目前提供服務的設備，{ $gpus } 個 GPU 無法配置在一起。
-    請選擇較小的設定檔，或洽詢容量何時恢復：{ $more }
+    請選擇較小的方案，或洽詢容量何時恢復：{ $more }
 
 gpus-out-of-range = gpus：無法使用 { $given }；此處可申請 { $least } 到 { $most } 個 GPU。
 gpus-not-whole-trays = gpus：無法使用 { $given }；超過 4 個 GPU 時只能租用整個托盤：請申請 { $below } 或 { $above } 個。
-gpus-above-profile = gpus：{ $given } 超過「{ $profile }」的數量；請申請 1 到 { $most } 個，或選擇較大的設定檔。
+gpus-above-profile = gpus：{ $given } 超過「{ $profile }」的數量；請申請 1 到 { $most } 個，或選擇較大的方案。
 seconds-out-of-range = seconds：「{ $profile }」無法使用 { $given }；可申請 { $least } 到 { $most } 秒。
 invalid-input = { $field }：{ $allowed_text }
 mailbox-missing = mailbox：缺少此欄位。租約的節點代理程式會連回它：請送出 address、public_key 與 token（筆記本端會處理）。
@@ -56,15 +56,15 @@ key-reused = 標頭 Idempotency-Key：先前已用於不同的請求。沒有啟
 body-too-large = 請求超過 { $most } 位元組，未被讀取。請縮小內容。
 page-out-of-range = { $field }：無法使用 { $given }；可用範圍為 { $least } 到 { $most }。
 
-project-unknown = project：沒有您所屬的專案「{ $project }」。您的專案列在入口網頁上。
+project-unknown = project：沒有專案「{ $project }」，或您不是其成員。您的專案列在入口網頁上。
 project-exists = project：專案「{ $project }」已存在。請選擇其他簡稱。
 programme-unknown = programme：沒有計畫「{ $programme }」。
 programme-exists = programme：計畫「{ $programme }」已存在。
-profile-unknown = profile：沒有已發布的設定檔「{ $profile }」。GET /offers 會列出可啟動的項目。
+profile-unknown = profile：沒有已發布的方案「{ $profile }」。啟動頁與 `nvlhub profile list` 會列出現有方案。
 pool-unknown = pool：沒有資源池「{ $pool }」。
 domain-unknown = domain：此資源池中沒有網域或托盤「{ $domain }」。
 award-unknown = award：沒有核配「{ $award }」。
-lease-unknown = 您沒有租約「{ $lease }」。您的租約列在入口網頁上。
+lease-unknown = 沒有租約「{ $lease }」，或不是您的。您的租約列在入口網頁上。
 lease-over = 租約「{ $lease }」已經結束；未做任何變更。
 lease-cannot = 租約「{ $lease }」目前狀態為 { $state }，無法執行此操作；未做任何變更。
 dates-reversed = ends：必須晚於 starts。
@@ -83,7 +83,7 @@ idle-near = 已有一段時間沒有執行任何工作：若不使用，此租�
 
 end-user = 已歸還
 end-deadline = 時間已到
-end-idle = 超過設定檔的閒置時間沒有執行任何工作
+end-idle = 超過方案的閒置時間沒有執行任何工作
 end-preempted = 預約需要這些 GPU
 end-engine = 機器故障；時間已退還 { $note }
 end-admin = 由管理員結束
