@@ -104,13 +104,16 @@ async def find_payer(portal: Portal, wish: Wish, environment: Mapping[str, str] 
     Raises `NoPayerError` when there is neither, or nothing is offered to the project; and as :class:`Portal` does.
     """
     lease_id = environment.get("NVLHUB_LEASE")
-    own = await _patiently(lambda: portal.lease(lease_id)) if lease_id else None
-    project = wish.project or (own.project if own else None)
-    if project is None:
+    if lease_id is None and wish.project is None:
         raise NoPayerError(say("cluster-no-lease", portal.lang))
-    if wish.pinned and own is None:
+    if lease_id is None and wish.pinned:
         raise NoPayerError(say("cluster-no-domain", portal.lang))
-    offers = await _patiently(lambda: portal.offers(project))
+    # Both at once: this is in the way of every new cluster.
+    own, offers = await asyncio.gather(
+        _patiently(lambda: _own(portal, lease_id)), _patiently(lambda: portal.offers(wish.project))
+    )
+    project = wish.project or (own.project if own else "")
+    offers = [offer for offer in offers if offer.project == project]
     if own is not None:
         offers = [offer for offer in offers if offer.pool == own.pool]
     if wish.profile is not None:
@@ -124,6 +127,10 @@ async def find_payer(portal: Portal, wish: Wish, environment: Mapping[str, str] 
     if not offers:
         raise NoPayerError(say("cluster-no-offer", portal.lang, project=project))
     return Payer(portal, wish, project, own, tuple(offers))
+
+
+async def _own(portal: Portal, lease_id: str | None) -> LeaseView | None:
+    return await portal.lease(lease_id) if lease_id else None
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:

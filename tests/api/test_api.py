@@ -11,8 +11,6 @@ import httpx
 import pytest
 from fastapi import Request
 from starlette.testclient import TestClient
-from tests.conftest import HandClock
-from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 from nvlhub.api import Doors, make_app
 from nvlhub.portal.identity import LoginNeededError
@@ -20,6 +18,8 @@ from nvlhub.portal.service import token_of
 from nvlhub.run import Runner
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
+from tests.conftest import HandClock
+from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 BASE = "/services/portal/api/v1"
 PEOPLE = {

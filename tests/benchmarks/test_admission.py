@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import sqlalchemy as sa
-from tests.conftest import START, HandClock
-from tests.portal_kit import MAILBOX, RESEARCHER, Kit, kit
 
 from nvlhub.store import Store
 from nvlhub.wire import LeaseAsk
+from tests.conftest import START, HandClock
+from tests.portal_kit import MAILBOX, RESEARCHER, Kit, kit
 
 ROUNDS, BATCH = 8, 25
 

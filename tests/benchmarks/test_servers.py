@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from tests.stories.live import live_portal
 
 from nvlhub.notebook import Session
 from nvlhub.ports import free_port
 from nvlhub.up import proxy_command
+from tests.stories.live import live_portal
 
 COUNT = 8
 TOKEN = "f" * 40

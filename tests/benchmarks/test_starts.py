@@ -6,9 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
-from tests.stories.live import live_portal
-
 from nvlhub.notebook import Session
+from tests.stories.live import live_portal
 
 COUNT = 20
 

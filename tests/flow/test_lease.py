@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.flow.strategies import lease
 
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import FINAL, MOVES, RESUME, Effect, IllegalMoveError, advance
 from nvlhub.wire import EndReason, Share, State
+from tests.flow.strategies import lease
 
 EVENTS = {
     states.Approved: states.Approved(7, 100),

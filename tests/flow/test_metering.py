@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.flow.strategies import lease
 
 from nvlhub.flow.metering import charge, due, seconds_run, warning
 from nvlhub.flow.settlement import award_postings, extend_postings, hold_postings, settle_postings
 from nvlhub.wire import EndReason, State
+from tests.flow.strategies import lease
 
 GRACE = 15
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.flow.strategies import SIZES, floors
 
 from nvlhub.flow.placement import Domain, Tray, count_free, fits_ever, given_back, place, without
 from nvlhub.wire import Share, Span
+from tests.flow.strategies import SIZES, floors
 
 FULL = frozenset(range(4))
 

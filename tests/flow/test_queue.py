@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.flow.strategies import SIZES, floors
-from tests.flow.test_placement import rack
 
 from nvlhub.flow.placement import Domain, place, without
 from nvlhub.flow.queue import Running, Waiting, expected_start, plan
 from nvlhub.wire import Span
+from tests.flow.strategies import SIZES, floors
+from tests.flow.test_placement import rack
 
 NOW = 1000
 

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client, Security
-from tests.kernels.conftest import GRACE, PEOPLE, Served
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.store import tables
@@ -26,6 +25,7 @@ from nvlkernels.client import PortalError
 from nvlkernels.cluster import ClusterClosedError
 from nvlkernels.payer import NoPayerError
 from nvlkernels.worker import LeaseWorker
+from tests.kernels.conftest import GRACE, PEOPLE, Served
 
 
 def double(number: int) -> int:

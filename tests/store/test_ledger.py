@@ -8,15 +8,15 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
-from tests.conftest import START, HandClock
-from tests.flow.strategies import lease as asked
-from tests.portal_kit import MAILBOX, RESEARCHER, kit
 
 from nvlhub.errors import ConflictError, NvlhubError
 from nvlhub.flow.lease import Approved, Lease, advance
 from nvlhub.store import Store, verify
 from nvlhub.store import tables as t
 from nvlhub.wire import LeaseAsk
+from tests.conftest import START, HandClock
+from tests.flow.strategies import lease as asked
+from tests.portal_kit import MAILBOX, RESEARCHER, kit
 
 
 def hold(store: Store, units: int) -> Lease:

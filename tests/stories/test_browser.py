@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
+
 from tests.conftest import missing
 from tests.stories.live import Live, eventually
 

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.stories.live import Live, eventually
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Kernel, Session
+from tests.stories.live import Live, eventually
 
 GRACE = 15
 START = "from nvlkernels import Cluster; cluster = Cluster(workers=2, quiet=True); client = cluster.get_client(); client.wait_for_workers(2); print(client.submit(sum, [1, 2]).result())"

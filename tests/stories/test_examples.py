@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from tests.stories.live import Live
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -8,9 +8,9 @@ import re
 
 import httpx
 import pytest
-from tests.stories.live import GPUS, Live, eventually
 
 from nvlhub.notebook import NotebookError
+from tests.stories.live import GPUS, Live, eventually
 
 LITTLE = r"Left: (2\.00|1\.\d\d) GPU-hours"
 """What is left of the small demo award, of which tests use a little."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.stories.live import Live, eventually, live_portal
 
 from nvlhub.notebook import Kernel, Session
+from tests.stories.live import Live, eventually, live_portal
 
 GRACE = 15
 

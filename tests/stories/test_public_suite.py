@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import jupyter_kernel_test
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
+
 from tests.stories.live import Live
 
 
