@@ -32,7 +32,9 @@ def running_gateway(directory: Path) -> Iterator[str]:
     directory.mkdir()
     api, public = free_port(), free_port()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    (directory / "config.py").write_text(CONFIG.format(python=sys.executable, api=api, public=public, directory=directory))
+    (directory / "config.py").write_text(
+        CONFIG.format(python=sys.executable, api=api, public=public, directory=directory)
+    )
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "dask_gateway_server", "-f", directory / "config.py"],
