@@ -32,6 +32,7 @@ from distributed.deploy.spec import SpecCluster
 from nvlhub.text import say
 from nvlhub.wire import Beat, Beaten, EndReason, LeaseView, State
 from nvlkernels.adaptive import LeaseAdaptive
+from nvlkernels.arguments import free_name, one_of, whole
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.cluster_view import Explanation, Standing, as_rows, as_table, explanation, queue, spent
 from nvlkernels.dashboard import GuardedScheduler
@@ -108,15 +109,17 @@ class Cluster(SpecCluster):
         shutdown_on_close: bool = True,
     ) -> None:
         self.portal = Portal()
-        self._lang = self.portal.lang
+        self._lang = lang = self.portal.lang
+        # Dask takes clusters of one name for the same cluster.
+        taken = [other.name for other in SpecCluster._instances if other.status is Status.running]  # noqa: SLF001
         self._first = self._whole("workers", workers, 0, MOST)
         self._wish = Wish(
-            project=project, profile=profile, pinned=self._one_of("span", span, SPANS) == "domain", gang=gang,
+            project=project, profile=profile, pinned=one_of(lang, "span", span, SPANS) == "domain", gang=gang,
             seconds=None if seconds is None else self._whole("seconds", seconds, 60, 30 * 24 * 3600),
-            label=self._free_name(name) if name is not None else f"nvlhub-{uuid.uuid4().hex[:6]}",
+            label=f"nvlhub-{uuid.uuid4().hex[:6]}" if name is None else free_name(lang, name, taken),
         )  # fmt: skip
         self._asked: dict[str, Any] = {
-            "protocol": None if protocol is None else self._one_of("protocol", protocol, PROTOCOLS),
+            "protocol": None if protocol is None else one_of(lang, "protocol", protocol, PROTOCOLS),
             "threads": self._whole("threads", threads, 1, 1024),
             "options": dict(worker_options), "environment": dict(worker_env),
         }  # fmt: skip
@@ -141,38 +144,13 @@ class Cluster(SpecCluster):
             )  # fmt: skip
         except BaseException:
             # Dask leaves the thread of a cluster running that could not start.
-            if getattr(self, "status", Status.closed) is not Status.closed:
-                self.sync(self._close)
+            if not asynchronous:
                 self._loop_runner.stop()
             raise
         self.quiet = quiet
 
-    # --- arguments --------------------------------------------------------------------------------------------
-
     def _whole(self, argument: str, given: object, least: int, most: int) -> int:
-        """Return a whole number in range. Raises `ValueError` naming the argument and the range."""
-        if isinstance(given, bool) or not hasattr(given, "__index__") or not least <= given.__index__() <= most:
-            raise ValueError(
-                say("cluster-not-whole", self._lang, argument=argument, given=repr(given)[:40], least=str(least),
-                    most=str(most))
-            )  # fmt: skip
-        return int(given.__index__())
-
-    def _one_of(self, argument: str, given: object, allowed: tuple[str, ...]) -> str:
-        if given not in allowed:
-            raise ValueError(
-                say("cluster-not-one-of", self._lang, argument=argument, given=repr(given)[:40],
-                    allowed=", ".join(allowed))
-            )  # fmt: skip
-        return str(given)
-
-    def _free_name(self, name: str) -> str:
-        """Return a name that nobody has. Dask takes clusters of one name for the same cluster."""
-        if not 1 <= len(name) <= 60 or not name.isprintable() or set(name) & set("<>&"):
-            raise ValueError(say("cluster-name-bad", self._lang))
-        if any(other.name == name and other.status is Status.running for other in SpecCluster._instances):  # noqa: SLF001
-            raise ValueError(say("cluster-name-taken", self._lang, name=name))
-        return name
+        return whole(self._lang, argument, given, least, most)
 
     def _check_open(self) -> None:
         if self.status in {Status.closing, Status.closed, Status.failed}:
@@ -189,30 +167,36 @@ class Cluster(SpecCluster):
     async def _open(self) -> None:
         """Take the first leases, then start the scheduler: a refusal comes before anything runs."""
         self._asking = asyncio.Lock()
-        self._payer = await self._find_payer()
-        bind = os.environ.get("NVLHUB_BIND") or os.environ.get("NVLHUB_MAILBOX_BIND") or "127.0.0.1"
-        facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric, bind=bind)
+        leases: list[LeaseView] = []
         try:
+            self._payer = await self._find_payer()
+            bind = os.environ.get("NVLHUB_BIND") or os.environ.get("NVLHUB_MAILBOX_BIND") or "127.0.0.1"
+            facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric, bind=bind)
             self._tuning = tune(facts, **self._asked)
-        except GroundError as error:
-            raise GroundError(say(error.message, self._lang)) from None
-        self.mailbox = Mailbox(bind)
-        leases = await self._payer.take(self._first, self.mailbox.address) if self._first else []
-        try:
-            if self._tuning.protocol == "tls":
-                self.security = Security.temporary()
-            self.scheduler_spec["options"] = {
-                "protocol": f"{self._tuning.protocol}://", "host": bind, "port": 0, "security": self.security,
-                "dashboard": True, "dashboard_address": "127.0.0.1:0",
-            }  # fmt: skip
-            await super()._start()
-        except BaseException:
+            self.mailbox = Mailbox(bind)
+            leases = await self._payer.take(self._first, self.mailbox.address) if self._first else []
+            await self._start_scheduler(bind)
+        except BaseException as error:
             await self._end(leases)
+            await self._close()
+            if isinstance(error, GroundError):
+                raise GroundError(say(error.message, self._lang)) from None
             raise
         self._spawn(self._beat())
+        for warning in self._tuning.warnings:
+            self._log(say(f"explain-{warning}", self._lang))
         self._add(leases)
         if leases:
             self._tell_partial(leases, self._first)
+
+    async def _start_scheduler(self, bind: str) -> None:
+        if self._tuning.protocol == "tls":
+            self.security = Security.temporary()
+        self.scheduler_spec["options"] = {
+            "protocol": f"{self._tuning.protocol}://", "host": bind, "port": 0, "security": self.security,
+            "dashboard": True, "dashboard_address": "127.0.0.1:0",
+        }  # fmt: skip
+        await super()._start()
 
     async def _find_payer(self) -> Payer:
         return await find_payer(self.portal, self._wish)
@@ -310,7 +294,7 @@ class Cluster(SpecCluster):
         if memory is not None or cores is not None:
             n = max(n, 0 if memory is None else math.ceil(self._memory_needs(memory)))
             n = max(n, 0 if cores is None else math.ceil(cores / self._threads_per_worker()))
-        if self.status is Status.closing or (n == 0 and self.status is Status.closed):
+        if self.status is Status.closing:
             self._remove(list(self.worker_spec))
             return _done()
         self._check_open()

@@ -108,6 +108,16 @@ async def test_a_cluster_can_be_awaited(served: Served) -> None:
     assert repr(cluster).startswith("Cluster(")
 
 
+async def test_a_refusal_of_a_cluster_that_is_awaited_leaves_nothing_open(served: Served) -> None:
+    before = descriptors()
+    for _ in range(3):
+        with pytest.raises(PortalError):
+            await Cluster(9, project="demo", asynchronous=True)
+    assert served.leases(state="all") == []
+    await asyncio.sleep(0.2)
+    assert descriptors() <= before + 2
+
+
 async def test_a_cluster_that_is_awaited_twice_starts_once(served: Served) -> None:
     cluster = await make(1, asynchronous=True)
     await cluster
@@ -128,7 +138,12 @@ def test_closing_twice_does_no_harm_and_nothing_works_afterwards(served: Served)
     cluster = make(1)
     cluster.close()
     cluster.close()
-    for use in (lambda: cluster.scale(2), lambda: cluster.adapt(maximum=2), cluster.get_client):
+    for use in (
+        lambda: cluster.scale(2),
+        lambda: cluster.scale(0),
+        lambda: cluster.adapt(maximum=2),
+        cluster.get_client,
+    ):
         with pytest.raises(ClusterClosedError, match="is closed"):
             use()
     assert "closed" in repr(cluster)
@@ -175,8 +190,9 @@ def test_the_language_is_that_of_the_reader(served: Served, monkeypatch: pytest.
             cluster.scale(99)
 
 
-def test_a_fast_path_that_is_not_there_is_named(served: Served) -> None:
-    with make(protocol="ucx") as cluster:
+def test_a_fast_path_that_is_not_there_is_named(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    with Cluster(project="demo", protocol="ucx") as cluster:
+        assert "ucx was asked for" in capsys.readouterr().out
         explained = cluster.explain()
         assert explained.warnings
         assert "no GPU here" in explained.warnings[0]
