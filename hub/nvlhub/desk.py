@@ -177,10 +177,10 @@ class Desk:
         family = [
             lease.placement
             for lease in self.board.leases.values()
-            if ask.parent and ask.parent in {lease.id, lease.parent} and lease.state is not State.ENDING
+            if _kin(ask, request, lease) and lease.state is not State.ENDING
         ]
         most = most_ever(request.gpus, request.profile.span, reach, family)
-        if most < count and (count > 1 or ask.pinned):
+        if most < count and ask.kind is Kind.WORKER:
             slug, where = ("never-fit-domain", ask.domain) if ask.pinned else ("never-fit-pool", request.profile.pool)
             raise ConflictError(slug, gpus=request.gpus, count=count, largest_count=most, where=where)
 
@@ -394,6 +394,14 @@ class Desk:
             # Somebody else was quicker; the end that was asked for has come about.
             with self.store.reading() as unit:
                 return unit.lease(lease.id) or lease
+
+
+def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:
+    """Tell whether a lease belongs to the same kernel as what is asked for, or to the same cluster."""
+    if ask.parent:
+        return ask.parent in {lease.id, lease.parent}
+    same = (lease.user, lease.server, lease.label, lease.kind) == (request.user, request.server, ask.label, Kind.WORKER)
+    return same and bool(ask.label) and not lease.parent
 
 
 def _reach(ask: LeaseAsk, domains: Sequence[Domain]) -> Sequence[Domain]:

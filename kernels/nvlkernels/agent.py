@@ -174,8 +174,8 @@ class Agent:
             message["conn"] |= {"ip": self._bind}
         try:
             task = Task(directory, message, self._told(message))
-        except OSError as error:
-            tail = f"{message['argv'][0]}: {error.strerror}"
+        except (OSError, TypeError, ValueError) as error:
+            tail = f"{message['argv'][0]}: {getattr(error, 'strerror', None) or error}"
             self._say("exit", task=name, run=message["run"], rc=127, phase="start", tail=tail)
             return
         self._tasks[name] = task

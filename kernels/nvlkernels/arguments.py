@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from nvlhub.text import say
 
@@ -27,9 +27,21 @@ def one_of(lang: str, argument: str, given: object, allowed: tuple[str, ...]) ->
     return str(given)
 
 
-def free_name(lang: str, name: str, taken: Collection[str]) -> str:
+def pairs(lang: str, argument: str, given: object, begins: str = "") -> dict[str, str | None]:
+    """Return names with their texts; numbers become text. Raises `ValueError`."""
+    if isinstance(given, Mapping) and all(_fits(name, value, begins) for name, value in given.items()):
+        return {name: None if value is None else str(value) for name, value in given.items()}
+    raise ValueError(say("cluster-not-pairs", lang, argument=argument, given=repr(given)[:60], begins=begins or "A"))
+
+
+def _fits(name: object, value: object, begins: str) -> bool:
+    good = isinstance(name, str) and len(name) > len(begins) and name.startswith(begins) and not set(name) & set("=\0")
+    return good and isinstance(value, str | int | float | None) and "\0" not in str(value)
+
+
+def free_name(lang: str, name: object, taken: Collection[str]) -> str:
     """Return a name that can be shown and that nobody has. Raises `ValueError`."""
-    if not 1 <= len(name) <= 60 or not name.isprintable() or set(name) & set("<>&"):
+    if not isinstance(name, str) or not 1 <= len(name) <= 60 or not name.isprintable() or set(name) & set("<>&"):
         raise ValueError(say("cluster-name-bad", lang))
     if name in taken:
         raise ValueError(say("cluster-name-taken", lang, name=name))

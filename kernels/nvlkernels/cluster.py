@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import logging
 import math
 import os
@@ -32,7 +33,7 @@ from distributed.deploy.spec import SpecCluster
 from nvlhub.text import say
 from nvlhub.wire import Beat, Beaten, EndReason, LeaseView, State
 from nvlkernels.adaptive import LeaseAdaptive
-from nvlkernels.arguments import free_name, one_of, whole
+from nvlkernels.arguments import free_name, one_of, pairs, whole
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.cluster_view import Explanation, Standing, as_rows, as_table, explanation, queue, spent
 from nvlkernels.dashboard import GuardedScheduler
@@ -48,12 +49,14 @@ MOST = 1000
 """Workers of one cluster; as many are asked for and beaten for in one call."""
 MISSING = 15.0
 """Seconds that a worker may be unknown to the scheduler before it counts as hanging."""
+REFUSAL_SHOWN = 60.0
+"""Seconds for which the widget shows a refusal."""
 REMIND = 300.0
 """Seconds after which a warning that still holds is told again."""
 REPLACED = frozenset({EndReason.LOST, EndReason.ENGINE})
 """Ends of a lease that are nobody's wish: another one is asked for."""
 REPLACEMENTS = 3
-"""Leases replaced within a minute at most: what is lost again and again has a cause that asking does not mend."""
+"""Leases replaced within a minute at most."""
 SPANS = ("fabric", "domain")
 NOT_FOR_WORKERS = ("JUPYTERHUB_", "JPY_", "NVLHUB_", "CONFIGPROXY_")
 """Beginnings of variables of this kernel that workers do not get: tokens, and what belongs to the kernel alone."""
@@ -121,9 +124,11 @@ class Cluster(SpecCluster):
         self._asked: dict[str, Any] = {
             "protocol": None if protocol is None else one_of(lang, "protocol", protocol, PROTOCOLS),
             "threads": self._whole("threads", threads, 1, 1024),
-            "options": dict(worker_options), "environment": dict(worker_env),
+            "options": pairs(lang, "worker_options", worker_options, "--"),
+            "environment": {name: value or "" for name, value in pairs(lang, "worker_env", worker_env).items()},
         }  # fmt: skip
         self._told: dict[str, float] = {}
+        self._refused = (-REFUSAL_SHOWN, "")
         self._spent = 0
         self._clock = (0, time.monotonic())
         """The portal's time, and when it was told."""
@@ -302,8 +307,13 @@ class Cluster(SpecCluster):
         self._end_adapting()
         if self.asynchronous:
             return self._scale(wanted)
-        leases = self.sync(self._scale, wanted)
-        self._tell_partial(leases, len(leases))
+        try:
+            leases = self.sync(self._scale, wanted)
+        except Exception as error:
+            # Who asked by the button of the widget reads it there: nobody sees what a callback raises.
+            self._refused = (time.monotonic(), str(error))
+            raise
+        self._tell_partial(leases, sum(lease.gpus for lease in leases))
         return None
 
     def _end_adapting(self) -> None:
@@ -437,11 +447,18 @@ class Cluster(SpecCluster):
         """Take the end of a lease that the cluster still wants; where nobody wished it, ask for another."""
         self._remove([worker.name])
         self._tell("cluster-lost", gpus=str(worker.lease.gpus), why=worker.lease.detail)
-        if worker.lease.end_reason in REPLACED and not self._adapts:
-            now = time.monotonic()
-            if len(self._lost_at) < REPLACEMENTS or now - self._lost_at[0] > 60:
-                self._lost_at.append(now)
-                self._spawn(self._replace(worker.lease.gpus))
+        if worker.lease.end_reason not in REPLACED:
+            return
+        now = time.monotonic()
+        if len(self._lost_at) == REPLACEMENTS and now - self._lost_at[0] < 60:
+            # What is lost again and again has a cause that asking does not mend.
+            if self._adaptive is not None:
+                self._adaptive.stop(reason="leases-are-lost")
+            self._tell("cluster-stops-replacing", losses=str(REPLACEMENTS))
+            return
+        self._lost_at.append(now)
+        if not self._adapts:
+            self._spawn(self._replace(worker.lease.gpus))
 
     async def _replace(self, gpus: int) -> None:
         async with self._asking:
@@ -465,9 +482,10 @@ class Cluster(SpecCluster):
         waiting = [lease for lease in leases if not lease.placement]
         if waiting:
             standing = Standing(tuple(waiting), 0, waiting[0].now)
+            coming = sum(lease.gpus for lease in waiting)
             self._log(
-                say("cluster-partial", self._lang, started=str(asked - len(waiting)), asked=str(asked),
-                    waiting=str(len(waiting)), wait=queue(standing, self._lang))
+                say("cluster-partial", self._lang, started=str(asked - coming), asked=str(asked),
+                    waiting=str(coming), wait=queue(standing, self._lang))
             )  # fmt: skip
 
     @property
@@ -499,6 +517,11 @@ class Cluster(SpecCluster):
             charged = f", {say('cluster-row-charge', self._lang)}: {self._spent // 1000} GPU-s" if self._spent else ""
             return f"Cluster({self._wish.label!r}, {self.status.name}{charged})"
         return f"Cluster({self.name!r}, {', '.join(f'{name}: {value}' for name, value in as_rows(self.standing, self._lang))})"
+
+    def _scaling_status(self) -> str:
+        at, text = self._refused
+        shown = f'<p style="white-space: pre-wrap"><strong>{html.escape(text)}</strong></p>'
+        return str(super()._scaling_status()) + (shown if time.monotonic() - at < REFUSAL_SHOWN else "")
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
         rows = ""

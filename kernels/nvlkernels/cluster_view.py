@@ -149,7 +149,7 @@ def explanation(tuning: Tuning, standing: Standing, lang: str) -> Explanation:
 def _where(standing: Standing, lang: str) -> Sequence[tuple[str, str, str]]:
     kind = "simulated" if standing.simulated else "real"
     domains = standing.domains
-    across = "one-domain" if len(domains) <= 1 else "across-domains"
+    across = "no-workers" if not domains else "one-domain" if len(domains) == 1 else "across-domains"
     return (
         ("GPUs", str(standing.gpus), say(f"explain-{kind}", lang)),
         ("NVLink domain", ", ".join(domains) or "-", say(f"explain-{across}", lang)),

@@ -12,7 +12,7 @@ from typing import Any
 from distributed import Scheduler
 from tornado import httputil
 
-from nvlkernels.dashboard_key import HEADER, dashboard_key
+from nvlkernels.dashboard_key import HEADER, PROOF, dashboard_key, proof
 
 
 class GuardedScheduler(Scheduler):
@@ -22,36 +22,38 @@ class GuardedScheduler(Scheduler):
         """Start the HTTP server, with a guard before every route."""
         super().start_http_server(*args, **kwargs)
         server: Any = self.http_server
-        server.request_callback = _Guard(self.http_application, dashboard_key(server.port))
+        server.request_callback = _Guard(self.http_application, server.port)
 
 
 class _Guard(httputil.HTTPServerConnectionDelegate):
-    def __init__(self, application: httputil.HTTPServerConnectionDelegate, secret: str) -> None:
+    def __init__(self, application: httputil.HTTPServerConnectionDelegate, port: int) -> None:
         self._application = application
-        self._secret = secret
+        self._port = port
 
     def start_request(
         self, server_conn: object, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:  # fmt: skip
-        return _Checked(self._application.start_request(server_conn, request_conn), request_conn, self._secret)
+        return _Checked(self._application.start_request(server_conn, request_conn), request_conn, self._port)
 
     def on_close(self, server_conn: object) -> None:
         self._application.on_close(server_conn)
 
 
 class _Checked(httputil.HTTPMessageDelegate):
-    """One request: passed on if it has the key, answered with 403 if not."""
+    """One request: passed on if it has the key, answered with 403 if not; a nonce is answered with its proof."""
 
     def __init__(
-        self, inner: httputil.HTTPMessageDelegate, connection: httputil.HTTPConnection, secret: str
+        self, inner: httputil.HTTPMessageDelegate, connection: httputil.HTTPConnection, port: int
     ) -> None:  # fmt: skip
         self._inner = inner
         self._connection = connection
-        self._secret = secret
+        self._port = port
         self._allowed = False
+        self._path = ""
 
     def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Any:
-        self._allowed = hmac.compare_digest(headers.get(HEADER, "").encode(), self._secret.encode())
+        self._path = str(start_line.path)
+        self._allowed = hmac.compare_digest(headers.get(HEADER, "").encode(), dashboard_key(self._port).encode())
         return self._inner.headers_received(start_line, headers) if self._allowed else None
 
     def data_received(self, chunk: bytes) -> Any:
@@ -60,10 +62,14 @@ class _Checked(httputil.HTTPMessageDelegate):
     def finish(self) -> None:
         if self._allowed:
             self._inner.finish()
-            return
-        text = b"This dashboard is shown by its user's own server, after the login.\n"
+        elif self._path.startswith(PROOF):
+            self._answer(200, "OK", proof(self._port, self._path.removeprefix(PROOF)))
+        else:
+            self._answer(403, "Forbidden", "This dashboard is shown by its user's own server, after the login.\n")
+
+    def _answer(self, status: int, reason: str, text: str) -> None:
         headers = httputil.HTTPHeaders({"Content-Type": "text/plain", "Content-Length": str(len(text))})
-        self._connection.write_headers(httputil.ResponseStartLine("HTTP/1.1", 403, "Forbidden"), headers, text)
+        self._connection.write_headers(httputil.ResponseStartLine("HTTP/1.1", status, reason), headers, text.encode())
         self._connection.finish()
 
     def on_connection_close(self) -> None:

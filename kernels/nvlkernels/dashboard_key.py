@@ -10,6 +10,15 @@ from collections.abc import Mapping
 HEADER = "X-Nvlhub-Dashboard"
 
 
+PROOF = "/nvlhub/proof/"
+"""Where a dashboard proves that it is one: it answers a nonce with a signature of it."""
+
+
+def proof(port: int, nonce: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return what the dashboard on `port` answers to a nonce; another listener on that port cannot know it."""
+    return hmac.new(dashboard_key(port, environment).encode(), nonce.encode(), hashlib.sha256).hexdigest()
+
+
 def dashboard_key(port: int, environment: Mapping[str, str] = os.environ) -> str:
     """Return what a request for the dashboard on `port` must carry.
 

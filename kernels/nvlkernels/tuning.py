@@ -138,7 +138,7 @@ def _plain(
     )
     warnings = ("no-ucx-simulated",) if protocol == "ucx" else ()
     return Tuning(
-        "tls", "distributed.cli.dask_worker", chosen, {**_one_core(threads), **ENCRYPTED, **environment}, choices, warnings
+        "tls", "distributed.cli.dask_worker", chosen, {**_one_core(threads), **CLOSED, **ENCRYPTED, **environment}, choices, warnings
     )  # fmt: skip
 
 
@@ -150,6 +150,9 @@ def _one_core(threads: int) -> dict[str, str]:
 
 ENCRYPTED = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
 """Nobody without the cluster's certificate is spoken to (distributed, configuration reference)."""
+
+CLOSED = {"DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]"}
+"""A worker shows nothing over HTTP: everybody on its machine could look."""
 
 UCX = {
     # "Create a CUDA context before UCX is initialised" (distributed-ucxx, configuration); without it UCX finds no NVLink.
@@ -203,6 +206,7 @@ def _cuda(
         "RAPIDS_NO_INITIALIZE": "1",
         "DASK_CUDF_SPILL_WARNING": "False",
         "CUDF_SPILL": "on",
+        **CLOSED,
         **(UCX if wanted == "ucx" else ENCRYPTED),
     }
     return Tuning(

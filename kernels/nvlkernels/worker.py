@@ -124,10 +124,12 @@ class LeaseWorker(ProcessInterface):
         if len(self._runs) > 1:
             # Dask retires by the name of the lease, which no worker of a gang has.
             await self._crew.retire(list(self._runs))
-        self._crew.mailbox.line(self.lease.id).say("exit")
-        # A portal that is down hears the silence of the lease instead.
+        # The portal first: an agent that leaves before its lease was given back looks lost. A portal that is down hears the
+        # silence of the lease instead.
         with contextlib.suppress(PortalDownError, PortalError):
             self.lease = await self._crew.portal.end(self.lease.id)
+        self._crew.mailbox.line(self.lease.id).say("exit")
+        with contextlib.suppress(PortalDownError, PortalError):
             # Who closes a cluster and makes another one finds the GPUs and the caps free.
             until = time.monotonic() + SETTLED
             while self.lease.state is not State.SETTLED and time.monotonic() < until:

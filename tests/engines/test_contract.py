@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 from nvlhub.engines.base import Engine, EngineError, Sight, Task
+from nvlhub.engines.cgroups import Cgroups
 from nvlhub.engines.floor import MachineFloor, SimulatedFloor
 from nvlhub.engines.local import LocalEngine
 from nvlhub.engines.processes import of_lease
@@ -247,6 +248,24 @@ async def test_what_hides_from_its_lease_ends_with_it(
     assert await asyncio.to_thread(stopped, engine, started.lease_id, handle)
     assert hidden(started.lease_id) == []
     mail.close()
+
+
+def test_cgroups_are_found_again_while_tasks_run(tmp_path: Path, mailbox: Mailbox) -> None:
+    found = Cgroups.find(tmp_path / "tasks")
+    if found is None:
+        pytest.skip("no cgroups can be made here: that needs cgroup version 2 and the right to write it")
+    options = {"python": sys.executable, "bind": "127.0.0.1", "grace": 15, "as_user": False}
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    started = task(mailbox)
+    [*_, handle] = engine.start(started)
+    assert engine._cgroups is not None
+    assert engine._cgroups.pids(started.lease_id) == [handle["pid"]]
+    again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    assert again._cgroups is not None
+    assert again._cgroups.pids(started.lease_id) == [handle["pid"]]
+    assert stopped(again, started.lease_id, handle)
+    assert not again._cgroups._base.exists()
+    engine._children[started.lease_id].wait(5)
 
 
 def test_nothing_in_a_users_directory_is_followed(

@@ -14,6 +14,7 @@ from tornado.websocket import websocket_connect
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Kernel, Session
+from nvlhub.ports import free_port
 from tests.stories.live import Live, eventually
 
 GRACE = 15
@@ -159,14 +160,36 @@ async def test_the_dashboard_is_seen_after_its_users_login_and_no_other_way(live
                 assert (await http.get(f"http://127.0.0.1:{port}/{direct}")).status_code == 403
             # The way of the other user's own server to this port, and the plain proxy of the same user.
             for way in (f"{other.server}/nvlhub/dask/{port}/status", f"{other.server}/proxy/{port}/status"):
-                assert (await http.get(way, headers=stranger)).status_code == 403
-        assert (await session.jupyter("GET", f"/proxy/{port}/status")).status_code == 403
+                assert (await http.get(way, headers=stranger)).status_code == 404
+        assert (await session.jupyter("GET", f"/proxy/{port}/status")).status_code == 404
 
         socket = live.url.replace("http", "ws") + link.replace("status", "status/ws")
         with pytest.raises(Exception, match="403"):
             await websocket_connect(HTTPRequest(socket, headers={"Authorization": f"token {other.token}"}))
         await kernel.shut_down()
         await live.settled()
+
+
+async def test_a_stranger_on_a_port_learns_nothing_of_who_is_sent_there(live: Live) -> None:
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", free_port())
+    port = server.sockets[0].getsockname()[1]
+    async with live.session() as session:
+        await session.start_server()
+        answer = await session.jupyter("GET", f"/nvlhub/dask/{port}/status")
+        assert answer.status_code == 404
+        assert (await session.jupyter("GET", "/nvlhub/dask/99999/status")).status_code == 404
+    server.close()
+    [asked] = heard
+    for private in (b"cookie", b"authorization", b"x-nvlhub-dashboard", session.token.encode()):
+        assert private not in asked.lower()
 
 
 async def test_the_sidebar_makes_scales_shows_and_closes_the_same_clusters(live: Live) -> None:

@@ -30,15 +30,18 @@ class Cgroups:
             return None
         name = "nvlhub-" + hashlib.sha256(str(tasks).encode()).hexdigest()[:12]
         base = Path(roots[0]) / own[0].lstrip("/") / name
-        with contextlib.suppress(OSError):
-            base.mkdir(exist_ok=True)
-            trial = base / "trial"
-            trial.mkdir(exist_ok=True)
+        trial = base / "trial"
+        try:
+            trial.mkdir(parents=True, exist_ok=True)
             usable = (trial / "cgroup.kill").exists()
-            trial.rmdir()
-            base.rmdir()
-            return cls(base) if usable else None
-        return None
+        except OSError:
+            return None
+        # Those of tasks that run stay; what a portal before this one left empty goes.
+        for left in (*base.iterdir(), base):
+            if left.is_dir():
+                with contextlib.suppress(OSError):
+                    left.rmdir()
+        return cls(base) if usable else None
 
     def add(self, lease_id: str, pid: int) -> None:
         """Put a process that has not begun yet into its lease's cgroup. Raises `OSError`."""

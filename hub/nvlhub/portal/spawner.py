@@ -96,7 +96,8 @@ class LeaseSpawnerMixin(Configurable):
             *super().get_args(),  # type: ignore[misc]
             "--ServerApp.kernel_spec_manager_class=nvlkernels.specs.OfferKernelSpecManager",
             "--ServerApp.kernel_manager_class=nvlkernels.manager.LeaseKernelManager",
-            "--ServerApp.jpserver_extensions={'nvlkernels.extension': True}",
+            # What listens on a port of the machine may belong to anybody: no general way to ports.
+            "--ServerApp.jpserver_extensions={'nvlkernels.extension': True, 'jupyter_server_proxy': False}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",
         ]

@@ -34,9 +34,9 @@ cap-award = “{ $profile }” was not started: the award of project “{ $proje
     Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
     Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
 never-fit-domain = workers: { $count } × { $gpus } GPU can never be placed in NVLink domain “{ $where }” at once; { $largest_count } can, beside what you hold there.
-    Nothing was started. Ask for at most { $largest_count }, or let them be placed in other domains, too: span="fabric".
+    Nothing was started. Ask for at most { $largest_count } more, or let them be placed in other domains, too: span="fabric".
 never-fit-pool = workers: { $count } × { $gpus } GPU can never be placed in pool “{ $where }” at once; { $largest_count } can, beside what you hold there.
-    Nothing was started. Ask for at most { $largest_count }.
+    Nothing was started. Ask for at most { $largest_count } more.
 no-room = There is no room for another { $gpus } × GPU now, and it was asked for without waiting. Nothing was started.
 parent-of-worker = parent: only a worker can belong to a kernel's lease. Leave it out, or ask with kind "worker".
 parent-cannot = parent: the lease “{ $lease }” is ending or is itself a worker's, so no worker can belong to it. Nothing was started.

@@ -37,6 +37,10 @@ cluster-no-dask-cuda = There are real GPUs here, and the package dask-cuda is no
 cluster-closed = The cluster “{ $name }” is closed. Make a new one: Cluster(workers=…).
 cluster-not-whole = { $argument }: { $given } is not possible; a whole number from { $least } to { $most } is.
 cluster-not-one-of = { $argument }: { $given } is not possible; one of { $allowed } is.
+cluster-not-pairs = { $argument }: { $given } is not possible; names beginning with { $begins } (without “=”) and their texts are, for example { "{" }"{ $begins }NAME": "text"{ "}" }.
+cluster-stops-replacing = { $losses } leases of workers were lost within a minute; no more are asked for. get_logs() shows why workers end; scale() tries again.
+explain-no-workers = No worker runs now.
+dashboard-gone = No cluster of yours has a dashboard at this address: it is closed, or its kernel has ended. The cell that shows the cluster has the address of a new one.
 cluster-name-taken = name: a cluster called “{ $name }” is open in this process. Close it, or choose another name.
 cluster-name-bad = name: 1 to 60 characters without line breaks, <, > and &.
 cluster-partial = { $started } of { $asked } workers start now; { $waiting } wait for room ({ $wait }). They join by themselves; scale down to give up their places.

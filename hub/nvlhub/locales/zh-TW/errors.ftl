@@ -34,9 +34,9 @@ cap-award = 「{ $profile }」未啟動：專案「{ $project }」的核配最�
     申請：{ $gpus } 個 GPU、{ $seconds } = 需保留 { $hold } GPU 小時；剩餘 { $left }。
     目前可啟動：{ $allowed }。請關閉不需要的 GPU 核心，或申請提高上限：{ $more }
 never-fit-domain = workers：NVLink 網域「{ $where }」內無法同時配置 { $count } × { $gpus } 個 GPU；除了您已持有的之外，最多可配置 { $largest_count } 個。
-    未啟動任何項目。請最多要求 { $largest_count } 個，或允許也配置在其他網域：span="fabric"。
+    未啟動任何項目。請最多再要求 { $largest_count } 個，或允許也配置在其他網域：span="fabric"。
 never-fit-pool = workers：資源池「{ $where }」內無法同時配置 { $count } × { $gpus } 個 GPU；除了您已持有的之外，最多可配置 { $largest_count } 個。
-    未啟動任何項目。請最多要求 { $largest_count } 個。
+    未啟動任何項目。請最多再要求 { $largest_count } 個。
 no-room = 目前沒有空間再配置 { $gpus } 個 GPU，而此要求不願等候。未啟動任何項目。
 parent-of-worker = parent：只有 worker 可以隸屬於核心的租約。請省略它，或以 kind "worker" 要求。
 parent-cannot = parent：租約「{ $lease }」即將結束或本身就是 worker 的租約，因此不能有 worker 隸屬於它。未啟動任何項目。

@@ -37,6 +37,10 @@ cluster-no-dask-cuda = 這裡有真正的 GPU，但未安裝 dask-cuda 套件，
 cluster-closed = 叢集「{ $name }」已關閉。請建立新的：Cluster(workers=…)。
 cluster-not-whole = { $argument }：{ $given } 不可行；請用 { $least } 到 { $most } 的整數。
 cluster-not-one-of = { $argument }：{ $given } 不可行；可用的有 { $allowed }。
+cluster-not-pairs = { $argument }：{ $given } 不可行；請用以 { $begins } 開頭（不含「=」）的名稱與其文字，例如 { "{" }"{ $begins }NAME": "text"{ "}" }。
+cluster-stops-replacing = 一分鐘內有 { $losses } 個 worker 的租約遺失；不再要求替代。get_logs() 會顯示 worker 結束的原因；scale() 會再試。
+explain-no-workers = 目前沒有 worker 在執行。
+dashboard-gone = 此位址沒有您的叢集儀表板：叢集已關閉，或其核心已結束。顯示叢集的儲存格有新的位址。
 cluster-name-taken = name：此程序中已有名為「{ $name }」的叢集。請關閉它，或另取名稱。
 cluster-name-bad = name：1 到 60 個字元，不含換行、<、> 與 &。
 cluster-partial = { $asked } 個 worker 中有 { $started } 個現在啟動；{ $waiting } 個等候空位（{ $wait }）。它們會自行加入；縮減規模即可放棄排隊。
