@@ -207,7 +207,7 @@ async def test_the_sidebar_makes_scales_shows_and_closes_the_same_clusters(live:
         page = await session.jupyter("GET", SIDEBAR.replace("clusters", "dashboard") + "/status")
         assert page.status_code == 200
         refused = await session.jupyter("PATCH", SIDEBAR, json={"workers": 100})
-        assert "can never be placed in pool “main” at once; 8 can" in refused.json()["message"]
+        assert "can never be placed in pool “main” at once; 6 can" in refused.json()["message"]
         adapted = await session.jupyter("PATCH", SIDEBAR, json={"adapt": {"minimum": 0, "maximum": 3}})
         assert adapted.json()["adapt"] == {"minimum": 0, "maximum": 3}
         assert (await session.jupyter("DELETE", SIDEBAR)).status_code == 204
