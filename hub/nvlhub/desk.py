@@ -174,13 +174,15 @@ class Desk:
         reach = _reach(ask, self.board.capacity)
         if ask.pinned and not reach:
             raise NotFoundError("domain-unknown", domain=str(ask.domain))
+        if ask.kind is not Kind.WORKER:
+            return
         family = [
             lease.placement
             for lease in self.board.leases.values()
             if _kin(ask, request, lease) and lease.state is not State.ENDING
         ]
         most = most_ever(request.gpus, request.profile.span, reach, family)
-        if most < count and ask.kind is Kind.WORKER:
+        if most < count:
             slug, where = ("never-fit-domain", ask.domain) if ask.pinned else ("never-fit-pool", request.profile.pool)
             raise ConflictError(slug, gpus=request.gpus, count=count, largest_count=most, where=where)
 

@@ -231,11 +231,10 @@ class Cluster(SpecCluster):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_WORKERS)}
         scheduler: Any = self.scheduler
         secrets = self.security.get_tls_config_for_role("worker") if self._tuning.protocol == "tls" else {}
-        parts = {"ca-file": "ca_file", "cert": "cert", "key": "key"}
         return {
             "argv": self._tuning.command(sys.executable, scheduler.address, name),
             "env": {**inherited, **self._tuning.environment},
-            "files": {file: secrets[parts[part]] for part, file in CREDENTIALS.items()} if secrets else {},
+            "files": {file: secrets[part.replace("-", "_")] for part, file in CREDENTIALS.items()} if secrets else {},
         }
 
     async def retire(self, names: list[str]) -> None:

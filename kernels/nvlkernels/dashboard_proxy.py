@@ -35,16 +35,21 @@ async def proven(port: int) -> bool:
     return False
 
 
+def _passed_on(handler: ProxyHandler, port: int) -> Any:
+    """Return the headers that a dashboard gets: the key, and nothing that is the visitor's alone."""
+    headers = ProxyHandler.proxy_request_headers(handler)
+    for private in PRIVATE:
+        headers.pop(private, None)
+    headers[HEADER] = dashboard_key(port)
+    return headers
+
+
 class DashboardHandler(ProxyHandler):
     """Passes on what its user may see: the login was checked before."""
 
     def proxy_request_headers(self) -> Any:
         """Give the key along, and nothing that is the visitor's alone."""
-        headers = super().proxy_request_headers()
-        for private in PRIVATE:
-            headers.pop(private, None)
-        headers[HEADER] = dashboard_key(int(self.path_args[0]))
-        return headers
+        return _passed_on(self, int(self.path_args[0]))
 
     async def _at(self, port: str) -> int:
         if not 0 < int(port) < 65_536 or not await proven(int(port)):
@@ -68,10 +73,6 @@ def open_sidebar() -> None:
 
         def headers(handler: Any) -> Any:
             _, port = handler._get_parsed(handler.path_kwargs["cluster_id"])  # noqa: SLF001
-            found = ProxyHandler.proxy_request_headers(handler)
-            for private in PRIVATE:
-                found.pop(private, None)
-            found[HEADER] = dashboard_key(port)
-            return found
+            return _passed_on(handler, port)
 
         DaskDashboardHandler.proxy_request_headers = headers

@@ -20,6 +20,9 @@ import zmq.asyncio
 
 from nvlhub.wire import Mailbox as Address
 
+SILENT = 15.0
+"""Seconds without a frame of an agent after which it counts as gone."""
+
 
 class Run:
     """One task of a line."""
@@ -78,6 +81,11 @@ class Line:
         """Monotonic time of the agent's last frame."""
         self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         """Done when the agent has dialled in: ``pid``, ``host`` and ``devices``."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the agent gives signs of life, or was not to be heard yet."""
+        return self.heard_at is None or time.monotonic() - self.heard_at < SILENT
 
     def run(self, name: str = "") -> Run:
         """Return the task of that name; a kernel's has none."""

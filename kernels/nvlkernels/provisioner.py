@@ -30,8 +30,6 @@ from nvlkernels.mailbox import Line, Mailbox
 
 BEAT = 5.0
 """Seconds between two signs of life to the portal."""
-SILENT = 15.0
-"""Seconds without a frame of the agent after which the kernel counts as dead."""
 QUEUE_POLL = 1.0
 """Seconds between two looks at a lease that waits."""
 LAUNCH = 60.0
@@ -213,9 +211,7 @@ class LeaseProvisioner(KernelProvisionerBase):
             return LOST_RC
         if (exited := line.run().exited) is not None:
             return int(exited.get("rc") or 0)
-        if line.heard_at is not None and time.monotonic() - line.heard_at > SILENT:
-            return LOST_RC
-        return None
+        return None if line.speaks else LOST_RC
 
     async def wait(self) -> int | None:
         """Wait for the kernel's end."""
@@ -261,8 +257,8 @@ class LeaseProvisioner(KernelProvisionerBase):
     async def _beat(self) -> None:
         """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
         while self.lease is not None:
-            if self._speaks():
-                phase = "running" if self._line is not None and self._line.hello.done() else "starting"
+            if self._line is not None and self._line.speaks:
+                phase = "running" if self._line.hello.done() else "starting"
                 with contextlib.suppress(PortalDownError, PortalError):
                     answer = await self._portal.beat(self.lease.id, Beat(phase=phase, idle_seconds=self._idle()))
                     self.warning = answer.warn
@@ -270,12 +266,6 @@ class LeaseProvisioner(KernelProvisionerBase):
                         await self._over()
                         return
             await asyncio.sleep(BEAT)
-
-    def _speaks(self) -> bool:
-        if self._line is None:
-            return False
-        heard = self._line.heard_at
-        return heard is None or time.monotonic() - heard < SILENT
 
     def _idle(self) -> int:
         """Return for how many seconds the kernel has done nothing; 0 where nobody watches."""

@@ -26,8 +26,6 @@ DEATHS = 5
 DEATHS_WITHIN = 60.0
 SETTLED = 3.0
 """Seconds to wait for a lease that was given back to be settled."""
-SILENT = 15.0
-"""Seconds without a frame of the agent after which it counts as gone."""
 
 
 class Crew(Protocol):
@@ -100,8 +98,7 @@ class LeaseWorker(ProcessInterface):
     @property
     def speaks(self) -> bool:
         """Whether its agent gives signs of life, or was not to be heard yet."""
-        heard = self._crew.mailbox.line(self.lease.id).heard_at
-        return heard is None or time.monotonic() - heard < SILENT
+        return self._crew.mailbox.line(self.lease.id).speaks
 
     @property
     def phase(self) -> str:
