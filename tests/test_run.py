@@ -194,10 +194,10 @@ def test_others_cannot_see_or_end_a_lease(store: Store, clock: HandClock) -> Non
 
 
 def test_a_drained_tray_takes_nothing_new(store: Store, clock: HandClock) -> None:
-    from nvlhub.wire import Service  # noqa: PLC0415
+    from nvlhub.forms import Service  # noqa: PLC0415
 
     portal = kit(store, clock, trays=2)
-    portal.registry.set_service(ADMIN, "main", "nvl001", Service(in_service=False, tray=1))
+    portal.registry.capacity.set_service(ADMIN, "main", "nvl001", Service(in_service=False, tray=1))
     portal.step(1)
     assert portal.ask("gpu1").placement[0].tray == 2
     with pytest.raises(ConflictError) as caught:

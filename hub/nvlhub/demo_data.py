@@ -8,7 +8,13 @@ from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
 
 HOUR = 3600
 USERS = ("researcher", "instructor", "admin")
-PROJECTS = (("demo", "Demo project", 200), ("demo-small", "Demo project, nearly spent", 2))
+BUDGET = 100_000
+"""GPU-hours that the demo programme may award."""
+PROJECTS = (
+    ("demo", "Demo project", 200, ("researcher", "instructor")),
+    ("demo-small", "Demo project, nearly spent", 2, USERS),
+)
+"""Nobody decides on a project that they are a member of: the officer, admin, is none of the first."""
 PROFILES = (
     ("gpu1", "1 GPU", 1, 4 * HOUR),
     ("gpu2", "2 GPUs (superchip)", 2, 4 * HOUR),
@@ -20,12 +26,17 @@ PROFILES = (
 def seed(store: Store, pool: Pool, now: int) -> None:
     """Fill an empty directory with the demo; do nothing in one that has projects."""
     with store.writing() as unit:
-        if unit.all_projects():
+        if unit.projects(per_page=1)[1]:
             return
+        for user in USERS:
+            unit.know_user(user, now)
+        unit.add_institution("demo", "Demo institution")
         unit.add_programme("demo", "Demo programme")
-        for slug, name, hours in PROJECTS:
-            unit.add_project(slug, name, "demo", institution="Demo institution")
-            for user in USERS:
+        unit.set_officer("demo", "admin", is_one=True)
+        unit.set_budget("demo", pool.name, BUDGET * MILLI_PER_GPU_HOUR, ref="demo", at=now, actor="demo")
+        for slug, name, hours, members in PROJECTS:
+            unit.add_project(slug, name, "demo", institution="demo")
+            for user in members:
                 unit.set_member(slug, user, "pi" if user == "researcher" else "member")
             year = 365 * 24 * HOUR
             unit.add_award(

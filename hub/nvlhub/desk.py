@@ -146,7 +146,7 @@ class Desk:
 
     def _admit(self, unit: Unit, request: Request, ask: LeaseAsk, count: int, now: int) -> list[Lease]:
         slug = request.project.slug
-        unit.lock_project(slug)
+        unit.lock_project(slug, request.user)
         in_use = unit.in_use(slug, request.user, request.project.programme)
         self._check_reach(request, ask, count)
         decided = self._decide(request, count, unit.awards(slug, request.profile.pool), in_use, now)
@@ -255,9 +255,9 @@ class Desk:
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
             gpu_model=pool.gpu_model, simulated=self.engine.simulated, private_fabric=self._private_fabric,
-            factor_milli=pool.factor_milli,
-            price_milli=profile.gpus * pool.factor_milli, longest=profile.longest, idle=profile.idle,
-            hold=request.hold, left=sum(award.left for award in awards if award.starts <= now < award.ends),
+            factor_milli=request.factor_milli,
+            price_milli=profile.gpus * request.factor_milli, longest=profile.longest, idle=profile.idle,
+            hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
         )  # fmt: skip
 

@@ -23,7 +23,7 @@ from nvlhub.engines.base import Engine, EngineError, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import Effect, End, Event, Extended, Gone, Launched, Lease, Placed, Saved, Seen, advance
-from nvlhub.flow.metering import charge, due
+from nvlhub.flow.metering import charge, due, seconds_run
 from nvlhub.flow.placement import Domain, given_back, without
 from nvlhub.flow.queue import Outlook, Running, Waiting, plan
 from nvlhub.flow.settlement import extend_postings, settle_postings
@@ -199,6 +199,7 @@ class Runner:
             if time.monotonic() - self._swept >= self._sweep:
                 self._recount()
                 self._stop_strays()
+                self._guarded_house(now)
                 self._swept = time.monotonic()
             if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
@@ -295,7 +296,8 @@ class Runner:
 
     def _gone(self, lease: Lease) -> Lease:
         used = charge(lease, self._grace)
-        return self._move(lease, Gone(used, used if lease.end_reason is EndReason.ENGINE else 0))
+        ran = seconds_run(lease, self._grace)
+        return self._move(lease, Gone(ran, used, used if lease.end_reason is EndReason.ENGINE else 0))
 
     # --- seeing -----------------------------------------------------------------------------------------------
 
@@ -418,6 +420,30 @@ class Runner:
         self._domains = without(self._capacity, placements)
         self._crowded = False
         self._changed = True
+
+    def _guarded_house(self, now: int) -> None:
+        """Give back what is over, and write down a change of what is in service; the leases come first."""
+        try:
+            self._return_over_awards(now)
+            self._note_capacity(now)
+        except Exception:
+            logger.exception("awards that are over could not be given back; trying again")
+
+    def _return_over_awards(self, now: int) -> None:
+        """Move the rest of awards that have expired or were revoked back to their programmes."""
+        with self._store.reading() as unit:
+            over = unit.over_awards(now)
+        for award in over:
+            left = award["awarded"] - award["charged"] - award["held"]
+            why = "revoked" if award["revoked_at"] is not None else "expired"
+            with self._store.writing() as unit:
+                unit.give_back(award, left, why, at=now, actor="portal")
+
+    def _note_capacity(self, now: int) -> None:
+        gpus = sum(domain.free_gpus for domain in self._capacity)
+        with self._store.writing() as unit:
+            if unit.capacity_at(self._pool, "in_service", now) != gpus:
+                unit.add_capacity(self._pool, "in_service", gpus, now, f"engine {self._engine.name}", "portal")
 
     def _stop_strays(self) -> None:
         for lease_id in sorted(self._engine.strays(frozenset(self._leases))):

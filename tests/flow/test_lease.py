@@ -21,7 +21,7 @@ EVENTS = {
     states.Beaten: states.Beaten(210, 3),
     states.Extended: states.Extended(60, 120_000, 10**9),
     states.End: states.End(EndReason.USER, 300),
-    states.Gone: states.Gone(5),
+    states.Gone: states.Gone(1, 5),
 }
 
 

@@ -97,5 +97,9 @@ def test_a_machine_failure_is_refunded_by_an_entry_that_names_the_charge() -> No
 
 
 def test_keys_are_unique_per_event() -> None:
-    keys = [award_postings(7, "g", 5).key, hold_postings(lease()).key, extend_postings(lease(seconds=7200), 5).key]
+    keys = [
+        award_postings(7, "g", "main", 5).key,
+        hold_postings(lease()).key,
+        extend_postings(lease(seconds=7200), 5).key,
+    ]
     assert len(set(keys)) == 3

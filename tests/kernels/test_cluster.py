@@ -18,8 +18,8 @@ from distributed import Client, Security
 from distributed.comm import connect
 
 from nvlhub.engines.processes import of_lease
+from nvlhub.forms import Membership
 from nvlhub.store import tables
-from nvlhub.wire import Membership
 from nvlkernels import Cluster
 from nvlkernels import cluster as module
 from nvlkernels.client import PortalError

@@ -51,6 +51,12 @@ class Lease:
     held: int = 0
     charged: int = 0
     refunded: int = 0
+    ran: int = 0
+    """Seconds that it ran and pays for, once it is settled."""
+    preemptible: bool = False
+    """Whether it must make room for others: it costs nothing and counts against no cap."""
+    preempt_at: int | None = None
+    """When it must have made room; None: nobody needs its GPUs."""
     idle: int | None = None
     label: str = ""
     server: str = ""
@@ -153,6 +159,7 @@ class End:
 class Gone:
     """The engine has nothing of it any more."""
 
+    ran: int
     charged: int
     refunded: int = 0
 
@@ -241,9 +248,9 @@ def _told(lease: Lease, event: Event) -> Lease:
             return replace(lease, seconds=lease.seconds + seconds, held=lease.held + units)
         case End(reason, at, note):
             return replace(lease, end_reason=reason, ended_at=at, note=note)
-        case Gone(charged, refunded):
+        case Gone(ran, charged, refunded):
             # What the agent needed to start is a secret that nobody needs any more.
-            return replace(lease, charged=charged, refunded=refunded, mailbox=None, handle={})
+            return replace(lease, ran=ran, charged=charged, refunded=refunded, mailbox=None, handle={})
         case Denied():
             return lease
         case _:

@@ -37,8 +37,11 @@ def seconds_run(lease: Lease, grace: int) -> int:
 
 
 def charge(lease: Lease, grace: int) -> int:
-    """Return the charge in milli-GPU-seconds: GPUs x seconds run x factor. Never above what is held."""
-    return lease.gpus * seconds_run(lease, grace) * lease.factor_milli
+    """Return the charge in milli-GPU-seconds: GPUs x seconds run x factor. Never above what is held.
+
+    A pre-emptible lease has nothing held and is charged nothing.
+    """
+    return 0 if lease.preemptible else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
 
 
 def due(

@@ -18,6 +18,14 @@ FORECAST = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What a programme may do to the order of the queue: higher priority first, then by share (a weight)."""
+
+    priority: int = 0
+    share: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A lease that waits for room."""
 

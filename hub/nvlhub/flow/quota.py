@@ -25,6 +25,11 @@ class Award:
     ends: int
     cap: int | None = None
     """GPUs held at once; None = no cap."""
+    revoked: bool = False
+
+    def pays(self, now: int) -> bool:
+        """Tell whether starts may be paid from it now."""
+        return not self.revoked and self.starts <= now < self.ends
 
     @property
     def left(self) -> int:
@@ -41,11 +46,13 @@ class InUse:
     project: int = 0
     programme: int = 0
     awards: Mapping[int, int] = field(default_factory=dict)
+    everywhere: int = 0
+    """By this user in all projects together."""
 
     def plus(self, award: int, gpus: int) -> InUse:
         """Return what is held when `award` pays for `gpus` more."""
         awards = {**self.awards, award: self.awards.get(award, 0) + gpus}
-        return InUse(self.user + gpus, self.project + gpus, self.programme + gpus, awards)
+        return InUse(self.user + gpus, self.project + gpus, self.programme + gpus, awards, self.everywhere + gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Refusal:
 
 def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) -> Hold | Refusal:
     """Decide on a request; `awards` are those of its project in its pool, oldest first."""
-    paying = [award for award in awards if award.starts <= now < award.ends]
+    paying = [award for award in awards if award.pays(now)]
     if not paying:
         return Refusal("no-award", _facts(request, 0, None, now, ends=max((a.ends for a in awards), default=None)))
     capped = _over_cap(request, in_use)
@@ -144,6 +151,7 @@ def _award_room(award: Award, in_use: InUse) -> int | None:
 def _caps(request: Request, in_use: InUse) -> list[tuple[str, int, int]]:
     project = request.project
     caps = (
+        ("cap-user", project.user_cap, in_use.everywhere),
         ("cap-member", project.member_cap, in_use.user),
         ("cap-project", project.cap, in_use.project),
         ("cap-programme", project.programme_cap, in_use.programme),

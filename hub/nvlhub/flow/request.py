@@ -51,6 +51,12 @@ class Project:
     programme_cap: int | None = None
     member_cap: int | None = None
     """The asking member's own cap in this project."""
+    user_cap: int | None = None
+    """The asking user's cap in all projects together."""
+    low_priority: bool = False
+    """Whether idle GPUs may be used over the caps and at zero balance, until somebody else needs them."""
+    factor_milli: int = 1000
+    """Charge factor of the programme in thousandths; multiplies that of the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,11 @@ def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
         )  # fmt: skip
 
 
+def charge_factor(pool: Pool, project: Project) -> int:
+    """Return the charge factor in thousandths: that of the pool times that of the programme, rounded down, at least 1."""
+    return max(1, pool.factor_milli * project.factor_milli // 1000)
+
+
 def make_request(ask: LeaseAsk, user: str, server: str, project: Project, profile: Profile, pool: Pool) -> Request:
     """Return the request that `ask` means.
 
@@ -107,5 +118,5 @@ def make_request(ask: LeaseAsk, user: str, server: str, project: Project, profil
         )  # fmt: skip
     return Request(
         user=user, project=project, profile=profile, kind=ask.kind, gpus=gpus, seconds=seconds,
-        factor_milli=pool.factor_milli, label=ask.label, server=server,
+        factor_milli=charge_factor(pool, project), label=ask.label, server=server,
     )  # fmt: skip

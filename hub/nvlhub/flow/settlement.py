@@ -1,7 +1,7 @@
 """What happened to an award or a lease -> postings that sum to zero.
 
-Accounts are named by what they hold: ``programme:<slug>`` (what it gave away, negative), ``award:<id>`` (what can
-be set aside), ``held:<id>`` (set aside by the award's running leases), ``charged:<pool>`` (what was used).
+Accounts are named by what they hold: ``supply:<pool>`` (what the programmes got of it, negative),
+``programme:<slug>:<pool>`` (what a programme can still award), ``award:<id>`` (what can be set aside), ``held:<id>`` (set aside by the award's running leases), ``charged:<pool>`` (what was used).
 Amounts are milli-GPU-seconds, positive into the account. Nothing is ever changed or removed: what was wrong is
 put right by a transaction that names the one it corrects.
 """
@@ -19,11 +19,15 @@ from nvlhub.wire import EndReason
 class Entry(StrEnum):
     """Why a transaction was written."""
 
+    BUDGET = "budget"
     AWARD = "award"
+    SUPPLEMENT = "supplement"
+    RETURN = "return"
     HOLD = "hold"
     EXTEND = "extend"
     SETTLE = "settle"
     REFUND = "refund"
+    CORRECT = "correct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +44,75 @@ class Transaction:
 
     key: str
     entry: Entry
-    award: int
+    award: int | None
+    """None where no award is concerned: between the supply of a pool and a programme."""
     postings: tuple[Posting, ...]
     lease: str = ""
     corrects: str = ""
     """Key of the transaction that this one puts right."""
+    reason: str = ""
+    """In the words of whoever wrote it."""
 
     def __post_init__(self) -> None:
         if sum(posting.amount for posting in self.postings):
             raise ValueError(f"postings of {self.key} do not sum to zero")
 
 
-def award_postings(award: int, programme: str, amount: int) -> Transaction:
-    """Give `amount` from a programme to an award."""
+def budget_postings(programme: str, pool: str, amount: int, ref: str) -> Transaction:
+    """Give `amount` of a pool's supply to a programme, or take it back (negative); `ref` makes the key unique."""
     return Transaction(
-        key=f"award:{award}",
-        entry=Entry.AWARD,
+        key=f"budget:{programme}:{pool}:{ref}",
+        entry=Entry.BUDGET,
+        award=None,
+        postings=(Posting(f"supply:{pool}", -amount), Posting(programme_account(programme, pool), amount)),
+    )
+
+
+def programme_account(programme: str, pool: str) -> str:
+    """Return the account of what a programme can still award in a pool."""
+    return f"programme:{programme}:{pool}"
+
+
+def award_postings(award: int, programme: str, pool: str, amount: int) -> Transaction:
+    """Give `amount` from a programme to a new award."""
+    return _granted(f"award:{award}", Entry.AWARD, award, programme, pool, amount)
+
+
+def supplement_postings(award: int, programme: str, pool: str, amount: int, ref: str) -> Transaction:
+    """Give an award `amount` more; `ref` makes the key unique."""
+    return _granted(f"supplement:{award}:{ref}", Entry.SUPPLEMENT, award, programme, pool, amount)
+
+
+def _granted(key: str, entry: Entry, award: int, programme: str, pool: str, amount: int) -> Transaction:
+    return Transaction(
+        key=key,
+        entry=entry,
         award=award,
-        postings=(Posting(f"programme:{programme}", -amount), Posting(f"award:{award}", amount)),
+        postings=(Posting(programme_account(programme, pool), -amount), Posting(f"award:{award}", amount)),
+    )
+
+
+def return_postings(award: int, programme: str, pool: str, amount: int, before: int, reason: str) -> Transaction:
+    """Give `amount` of an award back to its programme; `before` is what was given back before, which only grows."""
+    return Transaction(
+        key=f"return:{award}:{before}",
+        entry=Entry.RETURN,
+        award=award,
+        postings=(Posting(f"award:{award}", -amount), Posting(programme_account(programme, pool), amount)),
+        reason=reason,
+    )
+
+
+def correct_postings(lease: Lease, amount: int, corrects: str, ref: str, reason: str) -> Transaction:
+    """Charge a settled lease `amount` more, or give it back (negative); `corrects` is what was wrong."""
+    return Transaction(
+        key=f"correct:{lease.id}:{ref}",
+        entry=Entry.CORRECT,
+        award=lease.award,
+        lease=lease.id,
+        corrects=corrects,
+        postings=(Posting(f"award:{lease.award}", -amount), Posting(f"charged:{lease.pool}", amount)),
+        reason=reason,
     )
 
 
@@ -83,6 +138,8 @@ def _set_aside(key: str, entry: Entry, lease: Lease, units: int) -> Transaction:
 
 def settle_postings(lease: Lease, grace: int) -> tuple[Transaction, ...]:
     """Charge what an ended lease used, give back the rest, and refund it when the machine failed."""
+    if lease.preemptible:
+        return ()
     used = charge(lease, grace)
     postings = [Posting(f"held:{lease.award}", -lease.held)]
     if used:

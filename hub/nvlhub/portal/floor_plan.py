@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from nvlhub.forms import DomainView
 from nvlhub.text import say
 
 GPU, GAP, TRAY_GAP, ROW, LABEL = 9, 2, 5, 16, 64
@@ -15,15 +15,15 @@ SHOWN = 40
 COLOURS = {"free": "#b8e07a", "mine": "#3f6f00", "taken": "#8a8f98", "out": "#f0d9c0"}
 
 
-def floor_plan(domains: Sequence[Mapping[str, Any]], lang: str) -> Markup:
+def floor_plan(domains: Sequence[DomainView], lang: str) -> Markup:
     """Return an SVG of `domains` as ``GET /domains`` gives them; ``*`` is somebody else's."""
     rows, width = [], LABEL
     for number, domain in enumerate(domains[:SHOWN]):
         top, left, squares = number * ROW + 2, LABEL, []
-        for tray in domain["trays"]:
-            for index, held in enumerate(tray["gpus"]):
-                state = "mine" if held and held != "*" else "taken" if held else "free" if tray["in_service"] else "out"
-                title = f"{domain['name']} tray {tray['index']} GPU {index}: {say(f'gpu-{state}', lang)}"
+        for tray in domain.trays:
+            for index, held in enumerate(tray.gpus):
+                state = "mine" if held and held != "*" else "taken" if held else "free" if tray.in_service else "out"
+                title = f"{domain.name} tray {tray.index} GPU {index}: {say(f'gpu-{state}', lang)}"
                 squares.append(
                     f'<rect x="{left}" y="{top}" width="{GPU}" height="{GPU}" rx="1.5" fill="{COLOURS[state]}">'
                     f"<title>{escape(title)}</title></rect>"
@@ -31,7 +31,7 @@ def floor_plan(domains: Sequence[Mapping[str, Any]], lang: str) -> Markup:
                 left += GPU + GAP
             left += TRAY_GAP
         width = max(width, left)
-        rows.append(f'<text x="0" y="{top + GPU}" font-size="11">{escape(domain["name"])}</text>' + "".join(squares))
+        rows.append(f'<text x="0" y="{top + GPU}" font-size="11">{escape(domain.name)}</text>' + "".join(squares))
     height = len(rows) * ROW + 4
     body = "".join(rows)
     label = escape(say("floor-title", lang))

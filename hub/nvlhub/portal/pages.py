@@ -80,8 +80,8 @@ class _Pages:
         ended, ended_total = self._desk.leases(who, user=who.name, state="ended", per_page=SHOWN, lang=lang)
         return self._page(
             "home.html", lang, who=who, active=_families(active), ended=ended, ended_total=ended_total,
-            awards=self._registry.awards(Visitor(who.name)), offers=self._desk.offers(who.name, lang),
-            picture=floor_plan(self._registry.domains(who), lang), simulated=self._desk.engine.simulated,
+            awards=self._registry.awards.awards(Visitor(who.name), per_page=200)[0], offers=self._desk.offers(who.name, lang),
+            picture=floor_plan(self._registry.capacity.domains(who), lang), simulated=self._desk.engine.simulated,
             floor=self._desk.engine.gpu_model,
         )  # fmt: skip
 

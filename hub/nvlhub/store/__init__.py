@@ -1,7 +1,9 @@
 """What is remembered: directory, leases and the ledger, on SQLite or PostgreSQL."""
 
 from nvlhub.store.database import Store
-from nvlhub.store.unit import JournalRow, ProjectRow, Unit
+from nvlhub.store.directory import ProjectRow
+from nvlhub.store.journal import JournalRow
+from nvlhub.store.unit import Unit
 from nvlhub.store.verify import Broken, verify
 
 __all__ = ["Broken", "JournalRow", "ProjectRow", "Store", "Unit", "verify"]

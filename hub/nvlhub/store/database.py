@@ -35,12 +35,33 @@ class Store:
         """Bring the tables up to date, or back to an earlier `revision`; a new database gets them all."""
         config = Config()
         config.set_main_option("script_location", "nvlhub.store:migrations")
-        with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        writing = self._engine.connect().execution_options(**{WRITES: True})
+        with writing as connection, self._rebuilding(connection), connection.begin():
             config.attributes["connection"] = connection
             if revision == "head":
                 command.upgrade(config, revision)
             else:
                 command.downgrade(config, revision)
+            self._check_references(connection)
+
+    def _check_references(self, connection: sa.Connection) -> None:
+        if self._engine.dialect.name == "sqlite":
+            lost = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if lost is not None:
+                raise RuntimeError(f"migration would leave rows that point to nothing: {tuple(lost)}")
+
+    @contextmanager
+    def _rebuilding(self, connection: sa.Connection) -> Iterator[None]:
+        """SQLite makes a table anew to change a column; others may point to it meanwhile."""
+        if self._engine.dialect.name != "sqlite":
+            yield
+            return
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield
+        finally:
+            raw.execute("PRAGMA foreign_keys=ON")
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:

@@ -21,12 +21,55 @@ Big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 FINISHED = ("settled", "refused")
 
+institutions = sa.Table(
+    "institutions",
+    metadata,
+    sa.Column("slug", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    # Its identifier in the Research Organization Registry (ror.org), if it has one.
+    sa.Column("ror", sa.String(40), nullable=False, server_default=""),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    # GPUs held at once in all projects together.
+    sa.Column("cap", sa.Integer),
+    sa.Column("since", sa.BigInteger, nullable=False),
+)
+
 programmes = sa.Table(
     "programmes",
     metadata,
     sa.Column("slug", sa.String(40), primary_key=True),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("cap", sa.Integer),
+    # Weight in the queue against other programmes of the same priority.
+    sa.Column("share", sa.Integer, nullable=False, server_default="100"),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("at_zero", sa.String(12), nullable=False, server_default="stop"),
+    # Multiplies the charge factor of the pool; in thousandths.
+    sa.Column("factor_milli", sa.Integer, nullable=False, server_default="1000"),
+)
+
+officers = sa.Table(
+    "officers",
+    metadata,
+    sa.Column("programme", sa.ForeignKey("programmes.slug"), primary_key=True),
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Index("officers_by_user", "user"),
+)
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    # What a programme may award in a pool, and what of it is awarded.
+    sa.Column("programme", sa.ForeignKey("programmes.slug"), primary_key=True),
+    sa.Column("pool", sa.ForeignKey("pools.name"), primary_key=True),
+    sa.Column("granted", sa.BigInteger, nullable=False),
+    sa.Column("awarded", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("awarded >= 0 AND awarded <= granted", name="never_over_budget"),
 )
 
 projects = sa.Table(
@@ -34,8 +77,8 @@ projects = sa.Table(
     metadata,
     sa.Column("slug", sa.String(40), primary_key=True),
     sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("programme", sa.ForeignKey("programmes.slug"), nullable=False),
-    sa.Column("institution", sa.String(200), nullable=False, server_default=""),
+    sa.Column("programme", sa.ForeignKey("programmes.slug"), nullable=False, index=True),
+    sa.Column("institution", sa.ForeignKey("institutions.slug"), index=True),
     sa.Column("cap", sa.Integer),
 )
 
@@ -58,6 +101,21 @@ pools = sa.Table(
     sa.Column("factor_milli", sa.Integer, nullable=False),
     sa.Column("domain_gpus", sa.Integer, nullable=False),
     sa.Column("gpus", sa.Integer, nullable=False),
+)
+
+capacities = sa.Table(
+    "capacities",
+    metadata,
+    # From `at` on this many GPUs are announced, installed or in service; the last word for a time counts.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.ForeignKey("pools.name"), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("gpus", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.String(200), nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.CheckConstraint("kind IN ('announced', 'installed', 'in_service')", name="capacity_kind_known"),
+    sa.Index("capacities_by_pool", "pool", "kind", "at"),
 )
 
 out_of_service = sa.Table(
@@ -94,10 +152,49 @@ awards = sa.Table(
     sa.Column("starts", sa.BigInteger, nullable=False),
     sa.Column("ends", sa.BigInteger, nullable=False),
     sa.Column("cap", sa.Integer),
+    # `awarded` is what it has now; this is what it had and gave back to its programme.
+    sa.Column("returned", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("request", sa.BigInteger),
     # The last line of defence: whatever the code does, nobody spends what was not awarded.
     sa.CheckConstraint("charged >= 0 AND held >= 0 AND charged + held <= awarded", name="never_overspent"),
     sa.CheckConstraint("starts < ends", name="starts_before_ends"),
     sa.Index("awards_by_project", "project", "pool"),
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("project", sa.ForeignKey("projects.slug"), nullable=False, index=True),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("pool", sa.ForeignKey("pools.name"), nullable=False),
+    # Milli-GPU-seconds; 0 where only dates are asked for.
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("starts", sa.BigInteger),
+    sa.Column("ends", sa.BigInteger),
+    sa.Column("cap", sa.Integer),
+    # The award that is renewed, extended, supplemented or taken from.
+    sa.Column("award", sa.ForeignKey("awards.id")),
+    sa.Column("reasons", sa.Text, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("asked_by", sa.String(255), nullable=False),
+    sa.Column("asked_at", sa.BigInteger, nullable=False),
+    # The award that came of it.
+    sa.Column("result", sa.BigInteger),
+    sa.Index("requests_by_state", "state", "id"),
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.ForeignKey("requests.id"), nullable=False, index=True),
+    sa.Column("reviewer", sa.String(255), nullable=False),
+    sa.Column("verdict", sa.String(10), nullable=False),
+    sa.Column("amount", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
 )
 
 leases = sa.Table(
@@ -122,6 +219,13 @@ leases = sa.Table(
     sa.Column("held", sa.BigInteger, nullable=False),
     sa.Column("charged", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("refunded", sa.BigInteger, nullable=False, server_default="0"),
+    # Sum of later corrections: negative gives back, positive charges more.
+    sa.Column("corrected", sa.BigInteger, nullable=False, server_default="0"),
+    # Seconds that it ran and pays for, once it is settled.
+    sa.Column("ran", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("preemptible", sa.Boolean, nullable=False, server_default=sa.false()),
+    # When it must make room for others.
+    sa.Column("preempt_at", sa.BigInteger),
     sa.Column("idle", sa.Integer),
     sa.Column("label", sa.String(80), nullable=False, server_default=""),
     sa.Column("server", sa.String(300), nullable=False, server_default=""),
@@ -139,6 +243,7 @@ leases = sa.Table(
     sa.Column("note", sa.String(500), nullable=False, server_default=""),
     sa.Index("leases_by_user", "user", "number"),
     sa.Index("leases_by_parent", "parent"),
+    sa.Index("leases_by_end", "ended_at"),
 )
 active = leases.c.state.not_in([sa.literal_column(f"'{state}'") for state in FINISHED])
 # Admission asks what is active; these indexes hold nothing else, so the past costs nothing.
@@ -146,6 +251,10 @@ sa.Index("leases_active", leases.c.number, sqlite_where=active, postgresql_where
 sa.Index(
     "leases_active_by_programme", leases.c.programme, leases.c.project, leases.c.user, leases.c.award, leases.c.gpus,
     sqlite_where=active, postgresql_where=active,
+)  # fmt: skip
+
+sa.Index(
+    "leases_active_by_user", leases.c.user, leases.c.gpus, sqlite_where=active, postgresql_where=active,
 )  # fmt: skip
 
 keys = sa.Table(
@@ -179,9 +288,11 @@ transactions = sa.Table(
     sa.Column("entry", sa.String(10), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("actor", sa.String(255), nullable=False),
-    sa.Column("award", sa.ForeignKey("awards.id"), nullable=False, index=True),
+    # None: between the supply of a pool and a programme, where no award is concerned.
+    sa.Column("award", sa.ForeignKey("awards.id"), index=True),
     sa.Column("lease", sa.String(36), nullable=False, server_default="", index=True),
     sa.Column("corrects", sa.String(120), nullable=False, server_default=""),
+    sa.Column("reason", sa.String(500), nullable=False, server_default=""),
 )
 
 postings = sa.Table(
@@ -195,13 +306,65 @@ postings = sa.Table(
 )
 
 
+audit = sa.Table(
+    "audit",
+    metadata,
+    # Who changed what, when, from what to what; each line's hash covers the one before it.
+    sa.Column("id", Big, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("object", sa.String(300), nullable=False),
+    # Whose business it is: a programme, a project, a user; empty: the administrators'.
+    sa.Column("programme", sa.String(40), nullable=False, server_default="", index=True),
+    sa.Column("project", sa.String(40), nullable=False, server_default="", index=True),
+    sa.Column("user", sa.String(255), nullable=False, server_default="", index=True),
+    sa.Column("before", sa.JSON(none_as_null=True)),
+    sa.Column("after", sa.JSON(none_as_null=True)),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
+once = sa.Table(
+    "once",
+    metadata,
+    # What was asked for with an idempotency key, other than leases, and what came of it.
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Column("key", sa.String(80), primary_key=True),
+    sa.Column("body_hash", sa.String(64), nullable=False),
+    sa.Column("result", sa.String(40), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+
+differences = sa.Table(
+    "differences",
+    metadata,
+    # Where the engine's own records and the ledger disagree about a lease.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.ForeignKey("pools.name"), nullable=False),
+    sa.Column("lease", sa.String(36), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    # GPU-seconds as the ledger and as the engine has them; None: it has none.
+    sa.Column("ledger", sa.BigInteger),
+    sa.Column("engine", sa.BigInteger),
+    sa.Column("found_at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False, server_default="open"),
+    sa.Column("closed_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("closed_at", sa.BigInteger),
+    sa.Column("reason", sa.String(500), nullable=False, server_default=""),
+    # Key of the compensating transaction, where one was written.
+    sa.Column("correction", sa.String(120), nullable=False, server_default=""),
+    sa.UniqueConstraint("pool", "lease", "kind", name="difference_once"),
+)
+
+
 def lease_of(row: sa.Row[Any]) -> Lease:
     """Return the lease that a row of ``leases`` stands for."""
     return Lease(
         id=row.id, state=State(row.state), user=row.user, project=row.project, programme=row.programme,
         profile=row.profile, version=row.version, pool=row.pool, kind=Kind(row.kind), gpus=row.gpus,
         span=Span(row.span), seconds=row.seconds, factor_milli=row.factor_milli, asked_at=row.asked_at,
-        award=row.award, held=row.held, charged=row.charged, refunded=row.refunded, idle=row.idle, label=row.label,
+        award=row.award, held=row.held, charged=row.charged, refunded=row.refunded, ran=row.ran,
+        preemptible=row.preemptible, preempt_at=row.preempt_at, idle=row.idle, label=row.label,
         server=row.server, parent=row.parent, domain=row.domain, pinned=row.pinned, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
         placement=tuple(Share(**share) for share in row.placement), handle=row.handle, started_at=row.started_at,
         beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at,
@@ -214,7 +377,7 @@ def row_of(lease: Lease) -> dict[str, Any]:
     return {
         "id": lease.id, "user": lease.user, "project": lease.project, "programme": lease.programme,
         "profile": lease.profile, "version": lease.version, "pool": lease.pool, "kind": lease.kind.value,
-        "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli,
+        "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli, "preemptible": lease.preemptible,
         "asked_at": lease.asked_at, "award": lease.award, "idle": lease.idle, "label": lease.label,
         "server": lease.server, "parent": lease.parent, "domain": lease.domain, "pinned": lease.pinned,
         **changing_of(lease),
@@ -225,7 +388,8 @@ def changing_of(lease: Lease) -> dict[str, Any]:
     """Return the columns of a lease that change in its life."""
     return {
         "state": lease.state.value, "seconds": lease.seconds, "held": lease.held, "charged": lease.charged,
-        "refunded": lease.refunded, "mailbox": lease.mailbox.model_dump() if lease.mailbox else None,
+        "refunded": lease.refunded, "ran": lease.ran, "preempt_at": lease.preempt_at,
+        "mailbox": lease.mailbox.model_dump() if lease.mailbox else None,
         "placement": [share.model_dump() for share in lease.placement], "handle": dict(lease.handle),
         "started_at": lease.started_at, "beat_at": lease.beat_at, "idle_seconds": lease.idle_seconds,
         "ended_at": lease.ended_at, "end_reason": lease.end_reason.value if lease.end_reason else None,
@@ -235,7 +399,9 @@ def changing_of(lease: Lease) -> dict[str, Any]:
 
 def award_of(row: sa.Row[Any]) -> Award:
     """Return the award that a row of ``awards`` stands for."""
-    return Award(row.id, row.awarded, row.charged, row.held, row.starts, row.ends, row.cap)
+    return Award(
+        row.id, row.awarded, row.charged, row.held, row.starts, row.ends, row.cap, revoked=row.revoked_at is not None
+    )
 
 
 def pool_of(row: sa.Row[Any]) -> Pool:

@@ -45,27 +45,57 @@ _INVARIANTS = {
         WHERE a.held <> COALESCE(l.held, 0)""",
     "award-charged-equals-settled-leases": """
         SELECT a.id, 'award ' || a.charged || ' / leases ' || COALESCE(l.charged, 0) FROM awards a
-        LEFT JOIN (SELECT award, SUM(charged - refunded) AS charged FROM leases GROUP BY award) l ON l.award = a.id
+        LEFT JOIN (SELECT award, SUM(charged - refunded + corrected) AS charged FROM leases GROUP BY award) l
+               ON l.award = a.id
         WHERE a.charged <> COALESCE(l.charged, 0)""",
     "lease-has-one-hold": """
         SELECT l.id, COUNT(tx.id) FROM leases l
         LEFT JOIN transactions tx ON tx.lease = l.id AND tx.entry = 'hold'
-        WHERE l.state <> 'refused' GROUP BY l.id HAVING COUNT(tx.id) <> 1""",
+        WHERE l.state <> 'refused' GROUP BY l.id, l.held HAVING COUNT(tx.id) <> (CASE WHEN l.held > 0 THEN 1 ELSE 0 END)""",
     "hold-resolves-once": """
         SELECT l.id, l.state || ', settled ' || COUNT(tx.id) || ' times' FROM leases l
         LEFT JOIN transactions tx ON tx.lease = l.id AND tx.entry = 'settle'
-        GROUP BY l.id, l.state
-        HAVING (l.state = 'settled' AND COUNT(tx.id) <> 1) OR (l.state <> 'settled' AND COUNT(tx.id) <> 0)""",
+        GROUP BY l.id, l.state, l.held
+        HAVING COUNT(tx.id) <> (CASE WHEN l.state = 'settled' AND l.held > 0 THEN 1 ELSE 0 END)""",
+    "only-preemptible-is-free": """
+        SELECT id, held FROM leases WHERE (held = 0) <> preemptible AND state <> 'refused'""",
     "charge-within-hold": """
         SELECT id, charged - held FROM leases WHERE charged > held OR charged < 0 OR refunded > charged""",
     "charge-equals-time": """
         SELECT id, charged FROM leases
-        WHERE state = 'settled' AND (charged > (CASE WHEN started_at IS NULL OR ended_at IS NULL THEN 0
-              WHEN ended_at < started_at THEN 0 ELSE ended_at - started_at END) * gpus * factor_milli)""",
+        WHERE state = 'settled' AND held > 0 AND (charged <> ran * gpus * factor_milli OR ran < 0
+              OR ran > (CASE WHEN started_at IS NULL OR ended_at IS NULL OR ended_at < started_at THEN 0
+                        ELSE ended_at - started_at END))""",
+    "corrections-equal-journal": """
+        SELECT l.id, 'lease ' || l.corrected || ' / journal ' || COALESCE(c.amount, 0) FROM leases l
+        LEFT JOIN (SELECT tx.lease, SUM(p.amount) AS amount FROM transactions tx
+                   JOIN postings p ON p.transaction_id = tx.id AND p.account LIKE 'charged:%'
+                   WHERE tx.entry = 'correct' GROUP BY tx.lease) c ON c.lease = l.id
+        WHERE l.corrected <> COALESCE(c.amount, 0) OR l.charged - l.refunded + l.corrected < 0""",
+    "award-total-equals-journal": """
+        SELECT a.id, 'award ' || a.awarded || ' returned ' || a.returned || ' / journal ' || COALESCE(j.amount, 0)
+               || ' returned ' || COALESCE(j.back, 0) FROM awards a
+        LEFT JOIN (SELECT tx.award, SUM(p.amount) AS amount,
+                          SUM(CASE WHEN tx.entry = 'return' THEN -p.amount ELSE 0 END) AS back
+                   FROM transactions tx JOIN postings p ON p.transaction_id = tx.id AND p.account = 'award:' || tx.award
+                   WHERE tx.entry IN ('award', 'supplement', 'return') GROUP BY tx.award) j ON j.award = a.id
+        WHERE a.awarded <> COALESCE(j.amount, 0) OR a.returned <> COALESCE(j.back, 0)""",
+    "budget-columns-equal-journal": """
+        SELECT b.programme || '/' || b.pool, 'left ' || (b.granted - b.awarded) || ' / journal ' || COALESCE(p.amount, 0)
+        FROM budgets b
+        LEFT JOIN (SELECT account, SUM(amount) AS amount FROM postings WHERE account LIKE 'programme:%' GROUP BY account) p
+               ON p.account = 'programme:' || b.programme || ':' || b.pool
+        WHERE b.awarded < 0 OR b.awarded > b.granted OR b.granted - b.awarded <> COALESCE(p.amount, 0)""",
+    "budget-awarded-equals-awards": """
+        SELECT b.programme || '/' || b.pool, b.awarded || ' / awards ' || COALESCE(a.amount, 0) FROM budgets b
+        LEFT JOIN (SELECT pr.programme, a.pool, SUM(a.awarded) AS amount FROM awards a
+                   JOIN projects pr ON pr.slug = a.project GROUP BY pr.programme, a.pool) a
+               ON a.programme = b.programme AND a.pool = b.pool
+        WHERE b.awarded <> COALESCE(a.amount, 0)""",
     "correction-names-a-transaction": """
         SELECT c.key, c.corrects FROM transactions c
         LEFT JOIN transactions tx ON tx.key = c.corrects
-        WHERE (c.corrects <> '' AND tx.id IS NULL) OR (c.entry = 'refund' AND c.corrects = '')""",
+        WHERE (c.corrects <> '' AND tx.id IS NULL) OR (c.entry IN ('refund', 'correct') AND c.corrects = '')""",
     "journal-has-no-orphans": """
         SELECT tx.key, tx.lease FROM transactions tx LEFT JOIN leases l ON l.id = tx.lease
         WHERE tx.lease <> '' AND l.id IS NULL""",
@@ -85,6 +115,7 @@ def verify(unit: Unit) -> list[Broken]:
     total = unit.connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(t.postings.c.amount), 0)))
     if total:
         broken.append(Broken("accounts-sum-to-zero", str(total)))
+    broken.extend(Broken("audit-chain-unbroken", wrong) for wrong in unit.broken_chain())
     broken.extend(_holdings(unit))
     return broken
 

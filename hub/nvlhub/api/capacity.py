@@ -1,0 +1,82 @@
+"""Routes of pools, domains and profiles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from nvlhub.api.doors import Here, Page, PerPage, Who, listed, sliced
+from nvlhub.forms import (
+    CapacityView,
+    DomainView,
+    Listed,
+    NewCapacity,
+    NewPool,
+    NewProfile,
+    PoolView,
+    ProfileView,
+    Publish,
+    Service,
+    ServiceView,
+)
+from nvlhub.wire import Slug
+
+router = APIRouter()
+
+
+@router.get("/pools")
+def pools(here: Here, who: Who, page: Page = 1, per_page: PerPage = 50) -> Listed[PoolView]:
+    """List the pools."""
+    return sliced(here.registry.capacity.pools(), page, per_page)
+
+
+@router.post("/pools", status_code=201)
+def add_pool(here: Here, who: Who, body: NewPool) -> PoolView:
+    """Add a pool that no engine runs here yet."""
+    return here.registry.capacity.add_pool(who, body)
+
+
+@router.get("/pools/{pool}/capacities")
+def capacities(here: Here, who: Who, pool: Slug, page: Page = 1, per_page: PerPage = 50) -> Listed[CapacityView]:
+    """List what was said of a pool's capacity, the newest first."""
+    found, total = here.registry.capacity.capacities(pool, page, per_page)
+    return listed(found, page, per_page, total)
+
+
+@router.post("/pools/{pool}/capacities", status_code=201)
+def add_capacity(here: Here, who: Who, pool: Slug, body: NewCapacity) -> CapacityView:
+    """Say how many GPUs are announced or installed from a time on, and who says so."""
+    return here.registry.capacity.add_capacity(who, pool, body)
+
+
+@router.get("/domains")
+def domains(here: Here, who: Who, page: Page = 1, per_page: PerPage = 200) -> Listed[DomainView]:
+    """List the NVLink domains with their trays and GPUs."""
+    return sliced(here.registry.capacity.domains(who), page, per_page)
+
+
+@router.put("/domains/{pool}/{name}")
+def set_service(
+    here: Here, who: Who, pool: Slug, name: Annotated[str, Path(max_length=100, pattern="^[!-~]+$")], body: Service
+) -> ServiceView:
+    """Take a domain or a tray out of service, or back in."""
+    return here.registry.capacity.set_service(who, pool, name, body)
+
+
+@router.get("/profiles")
+def profiles(here: Here, who: Who, page: Page = 1, per_page: PerPage = 200) -> Listed[ProfileView]:
+    """List the profiles."""
+    return sliced(here.registry.capacity.profiles(who), page, per_page)
+
+
+@router.post("/profiles", status_code=201)
+def add_profile(here: Here, who: Who, body: NewProfile) -> ProfileView:
+    """Add the next version of a profile."""
+    return here.registry.capacity.add_profile(who, body)
+
+
+@router.post("/profiles/{name}/publish")
+def publish(here: Here, who: Who, name: Slug, body: Publish) -> ProfileView:
+    """Publish a version of a profile."""
+    return here.registry.capacity.publish(who, name, body)

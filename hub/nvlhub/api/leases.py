@@ -1,0 +1,127 @@
+"""Routes of leases and offers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from nvlhub.api.doors import Here, Lang, LeaseId, Page, PerPage, Who, listed
+from nvlhub.errors import NotAllowedError
+from nvlhub.forms import Health, Listed, Me, Stopped, UserName
+from nvlhub.wire import (
+    Beat,
+    BeatAnswer,
+    Beaten,
+    Beats,
+    Extend,
+    LeaseAsk,
+    LeaseView,
+    Offer,
+    Slug,
+    WorkersAsk,
+)
+
+router = APIRouter()
+
+
+@router.get("/health")
+def health(here: Here) -> Health:
+    """Tell that the portal runs; open to all."""
+    desk = here.desk
+    return Health(status="ok", engine=desk.engine.name, simulated=desk.engine.simulated, now=desk.clock.now())
+
+
+@router.get("/me")
+def me(here: Here, who: Who) -> Me:
+    """Tell who the token belongs to."""
+    return here.registry.directory.me(who)
+
+
+@router.get("/offers")
+def offers(
+    here: Here, who: Who, lang: Lang, project: Slug | None = None, user: UserName | None = None
+) -> Listed[Offer]:
+    """List what can be started now, for whom it is asked; the hub and administrators may ask for others."""
+    if user is not None and user != who.name and not (who.hub or who.admin):
+        raise NotAllowedError("not-allowed")
+    return listed(here.desk.offers(user or who.name, lang, project or ""))
+
+
+@router.post("/leases", status_code=201, response_model=LeaseView)
+def ask(
+    here: Here, who: Who, body: LeaseAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
+) -> LeaseView:
+    """Ask for a lease. 201 for a new one, 200 when this key was answered before."""
+    if who.hub:
+        raise NotAllowedError("not-allowed")
+    lease, fresh = here.desk.ask(who, body, idempotency_key)
+    response.status_code = 201 if fresh else 200
+    return lease
+
+
+@router.post("/leases/batch", status_code=201)
+def ask_together(
+    here: Here, who: Who, body: WorkersAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
+) -> Listed[LeaseView]:
+    """Ask for several workers of one shape, all or none. 201 for new ones, 200 when this key was answered before."""
+    if who.hub:
+        raise NotAllowedError("not-allowed")
+    found, fresh = here.desk.ask_together(who, body, idempotency_key)
+    response.status_code = 201 if fresh else 200
+    return listed(found)
+
+
+@router.post("/leases/heartbeats")
+def heartbeats(here: Here, who: Who, lang: Lang, body: Beats) -> Listed[Beaten]:
+    """Take signs of life of many leases."""
+    return listed(here.desk.beat_all(who, body, lang))
+
+
+@router.get("/leases")
+def leases(
+    here: Here,
+    who: Who,
+    lang: Lang,
+    state: Annotated[str, Query(pattern="^(active|ended|all)$")] = "active",
+    user: UserName | None = None,
+    parent: Annotated[str, Query(max_length=64, pattern="^[!-~]*$")] = "",
+    page: Page = 1,
+    per_page: PerPage = 50,
+) -> Listed[LeaseView]:
+    """List the visitor's leases, the newest first; to administrators everybody's. `parent`: those of its workers."""
+    whose = user if user is not None else ("" if who.admin else who.name)
+    found, total = here.desk.leases(
+        who, user=whose, state=state, parent=parent, page=page, per_page=per_page, lang=lang
+    )
+    return listed(found, page, per_page, total)
+
+
+@router.get("/leases/{lease_id}", response_model=LeaseView)
+def lease(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
+    """Return one lease."""
+    return here.desk.lease(who, lease_id, lang)
+
+
+@router.post("/leases/{lease_id}/heartbeat", response_model=BeatAnswer)
+def heartbeat(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Beat) -> BeatAnswer:
+    """Take a sign of life."""
+    return here.desk.beat(who, lease_id, body, lang)
+
+
+@router.post("/leases/{lease_id}/extend", response_model=LeaseView)
+def extend(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Extend) -> LeaseView:
+    """Pay for more time."""
+    return here.desk.extend(who, lease_id, body, lang)
+
+
+@router.delete("/leases/{lease_id}", response_model=LeaseView)
+def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
+    """Give a lease back, or end another's as an administrator."""
+    return here.desk.end(who, lease_id, lang)
+
+
+@router.post("/servers/{user}/{name}/stopped")
+def stopped(here: Here, who: Who, user: UserName, name: Annotated[str, Path(max_length=64)]) -> Stopped:
+    """Take the hub's word that a Jupyter server is gone; ``-`` stands for the default server."""
+    return Stopped(ended=here.desk.server_stopped(who, f"{user}/{'' if name == '-' else name}"))

@@ -1,0 +1,85 @@
+"""Commands on pools, domains and profiles."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from nvlhub.cli.base import Json, call, group, items, key, show
+
+pools = group("pool", "Pools of capacity.")
+domains = group("domain", "NVLink domains.")
+profiles = group("profile", "Profiles that can be started.")
+
+
+@pools.command("list")
+def pool_list(as_json: Json = False) -> None:
+    """List pools."""
+    names = ("name", "gpu_model", "gpus", "in_service", "free", "factor_milli", "simulated")
+    show(items("/pools"), {name: key(name) for name in names}, as_json=as_json)
+
+
+@domains.command("list")
+def domain_list(as_json: Json = False) -> None:
+    """List NVLink domains."""
+    show(
+        items("/domains"),
+        {
+            **{name: key(name) for name in ("name", "pool", "gpus", "free", "leased")},
+            "trays in service": lambda row: f"{sum(tray['in_service'] for tray in row['trays'])}/{len(row['trays'])}",
+        },
+        as_json=as_json,
+    )
+
+
+def _serve(name: str, tray: int | None, pool: str, *, in_service: bool) -> None:
+    typer.echo(json.dumps(call("PUT", f"/domains/{pool}/{name}", json={"in_service": in_service, "tray": tray})))
+
+
+@domains.command("drain")
+def domain_drain(name: str, tray: int | None = None, pool: str = "main") -> None:
+    """Take a domain, or one tray of it, out of service; what runs there goes on."""
+    _serve(name, tray, pool, in_service=False)
+
+
+@domains.command("resume")
+def domain_resume(name: str, tray: int | None = None, pool: str = "main") -> None:
+    """Put a domain, or one tray of it, back into service."""
+    _serve(name, tray, pool, in_service=True)
+
+
+@profiles.command("list")
+def profile_list(as_json: Json = False) -> None:
+    """List profiles."""
+    names = ("name", "version", "published", "display_name", "pool", "gpus", "span", "longest", "idle")
+    show(items("/profiles"), {name: key(name) for name in names}, as_json=as_json)
+
+
+@profiles.command("add")
+def profile_add(
+    name: str, display_name: str, gpus: int, longest: Annotated[int, typer.Option(help="Seconds.")] = 14400,
+    idle: Annotated[int | None, typer.Option(help="Seconds.")] = 3600, span: str = "domain", pool: str = "main",
+    publish: Annotated[bool, typer.Option(help="Publish it at once.")] = False,
+) -> None:  # fmt: skip
+    """Add the next version of a profile, as a draft."""
+    body = {
+        "name": name,
+        "display_name": display_name,
+        "gpus": gpus,
+        "longest": longest,
+        "idle": idle,
+        "span": span,
+        "pool": pool,
+    }
+    row = call("POST", "/profiles", json=body)
+    if publish:
+        row = call("POST", f"/profiles/{name}/publish", json={"version": row["version"]})
+    typer.echo(json.dumps(row))
+
+
+@profiles.command("publish")
+def profile_publish(name: str, version: int) -> None:
+    """Publish a version of a profile."""
+    typer.echo(json.dumps(call("POST", f"/profiles/{name}/publish", json={"version": version})))

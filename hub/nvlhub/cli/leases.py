@@ -1,0 +1,37 @@
+"""Commands on leases."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from nvlhub.cli.base import Json, call, group, items, key, show
+from nvlhub.wire import gpu_hours
+
+leases = group("lease", "Leases.")
+
+
+@leases.command("list")
+def lease_list(state: str = "active", user: str = "", as_json: Json = False) -> None:
+    """List leases; --state active, ended or all."""
+    rows = items("/leases", state=state, **({"user": user} if user else {}))
+    columns = {
+        "id": key("id"), "user": key("user"), "project": key("project"), "GPUs": key("gpus"),
+        "where": lambda row: " ".join(f"{share['domain']}/{share['tray']}" for share in row["placement"]),
+        "state": key("state"), "why": lambda row: row["end_reason"] or "", "charged": lambda row: gpu_hours(row["charged"]),
+    }  # fmt: skip
+    show(rows, columns, as_json=as_json)
+
+
+@leases.command("show")
+def lease_show(lease_id: str) -> None:
+    """Print one lease as JSON."""
+    typer.echo(json.dumps(call("GET", f"/leases/{lease_id}"), indent=1, ensure_ascii=False))
+
+
+@leases.command("end")
+def lease_end(lease_id: str, as_json: Json = False) -> None:
+    """End a lease: its kernel is stopped, what it used is charged, the rest goes back."""
+    row = call("DELETE", f"/leases/{lease_id}")
+    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else f"{row['id']}: {row['state']} {row['detail']}")

@@ -1,0 +1,58 @@
+"""Commands that run a portal on this machine."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvlhub.cli.base import DATA, app, err, fail
+from nvlhub.up import Options, UpError, running
+
+
+@app.command()
+def up(
+    simulate: Annotated[
+        int, typer.Option(min=0, max=1000, help="Simulated NVLink domains; 0: this machine's GPUs.")
+    ] = 2,
+    engine: Annotated[str, typer.Option(help="What runs kernels: local, scripted.")] = "local",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DATA,
+) -> None:
+    """Start hub and portal on this machine, with demo users."""
+    options = Options(data=data.resolve(), port=port, simulate=simulate, engine=engine)
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        with running(options, lambda text: err.print(text, markup=False)) as portal:
+            what = (
+                f"{simulate} simulated domains, {simulate * 72} simulated GPUs" if simulate else "this machine's GPUs"
+            )
+            typer.echo(f"nvlhub runs at {portal.url}  ({what})")
+            typer.echo(f"Log in as researcher, instructor or admin; password: {portal.password}")
+            typer.echo("Ctrl+C stops it.")
+            portal.run()
+    except UpError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; left out: a directory that is removed after.")
+    ] = None,
+) -> None:
+    """Go the whole way without a browser: server, GPU kernel, example notebook, charge, ledger."""
+    from nvlhub.demo import run_demo  # noqa: PLC0415  # needs what a notebook needs
+
+    try:
+        run_demo(data.resolve() if data else None, typer.echo)
+    except UpError as error:
+        fail(str(error))

@@ -1,0 +1,22 @@
+"""Use cases of everything but leases, one class per noun."""
+
+from __future__ import annotations
+
+from nvlhub.desk import Desk
+from nvlhub.registry.awards import Awards
+from nvlhub.registry.capacity import Capacity
+from nvlhub.registry.directory import Directory
+from nvlhub.registry.ledger import Ledger
+
+
+class Registry:
+    """What visitors can see and those who answer for the machine can change."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.directory = Directory(desk)
+        self.awards = Awards(desk)
+        self.capacity = Capacity(desk)
+        self.ledger = Ledger(desk)
+
+
+__all__ = ["Registry"]

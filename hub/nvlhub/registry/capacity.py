@@ -1,0 +1,158 @@
+"""Use cases of pools, domains and profiles. Who may is checked here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from nvlhub.errors import ConflictError, NotAllowedError, NotFoundError
+from nvlhub.flow.placement import Domain, fits_ever
+from nvlhub.flow.request import Pool, Profile, check_gpus
+from nvlhub.forms import (
+    CapacityView,
+    DomainView,
+    NewCapacity,
+    NewPool,
+    NewProfile,
+    PoolView,
+    ProfileView,
+    Publish,
+    Service,
+    ServiceView,
+    TrayView,
+)
+from nvlhub.registry.office import Office
+from nvlhub.store import Unit
+from nvlhub.visitor import Visitor
+
+
+class Capacity(Office):
+    """What there is to be leased."""
+
+    def _need_admin(self, visitor: Visitor) -> None:
+        if not visitor.admin:
+            raise NotAllowedError("not-allowed")
+
+    def pools(self) -> list[PoolView]:
+        """Return the pools; announced, installed and in service are three numbers."""
+        with self._store.reading() as unit:
+            return [self._pool(unit, pool) for pool in unit.pools()]
+
+    def _pool(self, unit: Unit, pool: Pool) -> PoolView:
+        board, runs_here = self._desk.board, pool.name == self._desk.pool
+        now = self._clock.now()
+        return PoolView(
+            **asdict(pool), announced=unit.capacity_at(pool.name, "announced", now),
+            installed=unit.capacity_at(pool.name, "installed", now), simulated=runs_here and self._desk.engine.simulated,
+            in_service=sum(domain.free_gpus for domain in board.capacity) if runs_here else 0,
+            free=sum(domain.free_gpus for domain in board.domains) if runs_here else 0,
+        )  # fmt: skip
+
+    def add_pool(self, visitor: Visitor, new: NewPool) -> PoolView:
+        """Add a pool that no engine runs here, so that budgets and capacity can be planned."""
+        self._need_admin(visitor)
+        with self._store.writing() as unit:
+            if any(pool.name == new.name for pool in unit.pools()):
+                raise ConflictError("pool-exists", pool=new.name)
+            pool = Pool(new.name, new.gpu_model, new.factor_milli, new.domain_gpus, gpus=0)
+            unit.set_pool(pool)
+            unit.note("pool-add", f"pool:{new.name}", at=self._clock.now(), actor=visitor.name, after=new.model_dump())
+            return self._pool(unit, pool)
+
+    def capacities(self, pool: str, page: int, per_page: int) -> tuple[list[CapacityView], int]:
+        """Return a page of what was said of a pool's capacity, the newest first. Raises `NotFoundError`."""
+        with self._store.reading() as unit:
+            unit.pool(pool)
+            rows, total = unit.capacities(pool, page, per_page)
+        return [CapacityView(**row) for row in rows], total
+
+    def add_capacity(self, visitor: Visitor, pool: str, new: NewCapacity) -> CapacityView:
+        """Say how many GPUs are announced or installed from a time on, and who says so."""
+        self._need_admin(visitor)
+        with self._store.writing() as unit:
+            unit.pool(pool)
+            unit.add_capacity(pool, new.kind, new.gpus, new.at, new.source, visitor.name)
+            unit.note("capacity-add", f"pool:{pool}", at=self._clock.now(), actor=visitor.name, after=new.model_dump())
+        return CapacityView(**new.model_dump(), actor=visitor.name)
+
+    def domains(self, visitor: Visitor) -> list[DomainView]:
+        """Return every domain with its trays; who holds a GPU is told to administrators and to the holder."""
+        board = self._desk.board
+        holder: dict[tuple[str, int, int], str] = {}
+        for lease in board.leases.values():
+            shown = lease.id if visitor.admin or lease.user == visitor.name else "*"
+            holder |= {(share.domain, share.tray, gpu): shown for share in lease.placement for gpu in share.gpus}
+        return [self._domain(domain, holder) for domain in board.capacity]
+
+    def _domain(self, domain: Domain, holder: dict[tuple[str, int, int], str]) -> DomainView:
+        trays = [
+            TrayView(
+                index=tray.index,
+                in_service=tray.in_service,
+                gpus=[holder.get((domain.name, tray.index, gpu), "") for gpu in range(tray.size)],
+            )
+            for tray in domain.trays
+        ]
+        return DomainView(
+            name=domain.name, pool=self._desk.pool, gpus=domain.size,
+            free=sum(1 for tray in trays if tray.in_service for held in tray.gpus if not held),
+            leased=sum(1 for tray in trays for held in tray.gpus if held),
+            in_service=any(tray.in_service for tray in domain.trays), trays=trays,
+        )  # fmt: skip
+
+    def set_service(self, visitor: Visitor, pool: str, name: str, change: Service) -> ServiceView:
+        """Take a domain or a tray out of service, or back in; what runs there goes on."""
+        self._need_admin(visitor)
+        domain = next((found for found in self._desk.board.capacity if found.name == name), None)
+        trays = [tray.index for tray in domain.trays] if domain else []
+        if domain is None or pool != self._desk.pool or (change.tray is not None and change.tray not in trays):
+            raise NotFoundError("domain-unknown", domain=f"{pool}/{name}" + (f"/{change.tray}" if change.tray else ""))
+        wanted = trays if change.tray is None else [change.tray]
+        with self._store.writing() as unit:
+            unit.set_service(pool, name, wanted, in_service=change.in_service)
+            unit.note(
+                "domain-service", f"domain:{pool}/{name}", at=self._clock.now(), actor=visitor.name,
+                after={"trays": wanted, "in_service": change.in_service},
+            )  # fmt: skip
+        self._desk.capacity_changed()
+        return ServiceView(pool=pool, domain=name, trays=wanted, in_service=change.in_service)
+
+    # --- profiles ---------------------------------------------------------------------------------------------
+
+    def profiles(self, visitor: Visitor) -> list[ProfileView]:
+        """Return the published profiles; to an administrator every version."""
+        with self._store.reading() as unit:
+            rows = unit.profile_versions()
+        return [ProfileView(**asdict(profile), published=done) for profile, done in rows if done or visitor.admin]
+
+    def add_profile(self, visitor: Visitor, new: NewProfile) -> ProfileView:
+        """Add the next version of a profile. Raises `BadInputError` for a shape that the pool does not have."""
+        self._need_admin(visitor)
+        with self._store.writing() as unit:
+            check_gpus(new.gpus, new.span, unit.pool(new.pool))
+            profile = Profile(
+                new.name, 0, new.display_name, new.pool, new.gpus, new.span, new.longest, new.idle
+            )  # fmt: skip
+            version = unit.add_profile(profile)
+            made = ProfileView(**{**asdict(profile), "version": version}, published=False)
+            self._noted(unit, visitor, "profile-add", made)
+        return made
+
+    def publish(self, visitor: Visitor, name: str, publish: Publish) -> ProfileView:
+        """Publish a version. Raises `ConflictError` for one that can never be placed, `NotFoundError` for none."""
+        self._need_admin(visitor)
+        with self._store.writing() as unit:
+            unit.publish(name, publish.version)
+            profile = unit.profile(name)
+            if profile.pool != self._desk.pool:
+                raise ConflictError("pool-not-here", pool=profile.pool)
+            if not fits_ever(profile.gpus, profile.span, self._desk.board.capacity):
+                raise ConflictError("never-fits", profile=profile.display_name, gpus=profile.gpus)
+            made = ProfileView(**asdict(profile), published=True)
+            self._noted(unit, visitor, "profile-publish", made)
+        return made
+
+    def _noted(self, unit: Unit, visitor: Visitor, action: str, profile: ProfileView) -> None:
+        unit.note(
+            action, f"profile:{profile.name}", at=self._clock.now(), actor=visitor.name,
+            after=profile.model_dump(mode="json"),
+        )  # fmt: skip

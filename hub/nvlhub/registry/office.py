@@ -1,0 +1,142 @@
+"""Who may: what a visitor is towards a programme or a project, and the checks that every use case makes with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from nvlhub.desk import Desk
+from nvlhub.errors import BadInputError, ConflictError, NotAllowedError, NotFoundError, RefusedError
+from nvlhub.store import Unit
+from nvlhub.visitor import Visitor
+
+LEADS = frozenset({"pi", "manager"})
+"""Roles that answer for a project."""
+
+
+class ChangedError(RefusedError):
+    """It was changed by somebody else since the visitor read it."""
+
+    status = 412
+
+
+class UnreadError(RefusedError):
+    """The visitor does not say which state is changed."""
+
+    status = 428
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a visitor is. `projects`: role and programme by project."""
+
+    name: str
+    admin: bool = False
+    officer_of: frozenset[str] = frozenset()
+    projects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def reach(self) -> list[str] | None:
+        """The projects that the visitor is a member of; None: everything is theirs to see."""
+        return None if self.admin else list(self.projects)
+
+    @property
+    def led(self) -> frozenset[str]:
+        """The projects that the visitor answers for."""
+        return frozenset(slug for slug, (role, _) in self.projects.items() if role in LEADS)
+
+    def need_admin(self) -> None:
+        """Raise `NotAllowedError` for anybody else."""
+        if not self.admin:
+            raise NotAllowedError("not-allowed")
+
+    def need_officer(self, programme: str) -> None:
+        """Raise `NotAllowedError` for anybody but the programme's officers and administrators."""
+        if not (self.admin or programme in self.officer_of):
+            raise NotAllowedError("not-allowed")
+
+    def sees(self, project: Mapping[str, Any]) -> bool:
+        """Tell whether a project is the visitor's to see."""
+        return self.admin or project["programme"] in self.officer_of or project["slug"] in self.projects
+
+    def need_sight(self, project: Mapping[str, Any]) -> None:
+        """Raise `NotFoundError` for a project that is not theirs to see: the two look the same from outside."""
+        if not self.sees(project):
+            raise NotFoundError("project-unknown", project=project["slug"])
+
+    def need_lead(self, project: Mapping[str, Any], roles: frozenset[str] = LEADS) -> None:
+        """Raise for anybody but those who answer for a project, its programme's officers and administrators."""
+        self.need_sight(project)
+        role = self.projects.get(project["slug"], ("", ""))[0]
+        if not (self.admin or project["programme"] in self.officer_of or role in roles):
+            raise NotAllowedError("not-allowed")
+
+    def need_no_interest(self, project: str, asked_by: str = "") -> None:
+        """Raise `NotAllowedError` where somebody would decide for themselves: own requests, own projects."""
+        if self.name == asked_by or project in self.projects:
+            raise NotAllowedError("decision-own", project=project)
+
+
+class Office:
+    """What the use cases of one noun have in common."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._store = desk.store
+        self._clock = desk.clock
+
+    def _standing(self, unit: Unit, visitor: Visitor) -> Standing:
+        if visitor.hub:
+            return Standing(visitor.name)
+        roles = unit.roles(visitor.name)
+        return Standing(visitor.name, visitor.admin, roles.officer_of, roles.projects)
+
+    def _once(
+        self, unit: Unit, visitor: Visitor, key: str, body: BaseModel, do: Callable[[], int]
+    ) -> int:  # fmt: skip
+        """Do something once per idempotency key and return the number of what it made; without a key, just do it.
+
+        Raises `BadInputError` for a key that cannot be one, `ConflictError` for one that was used for something else.
+        """
+        if not key:
+            return do()
+        if not (len(key) <= 80 and key.isprintable()):
+            raise BadInputError("key-missing", field="Idempotency-Key")
+        hashed = hashlib.sha256(f"{type(body).__name__}{body.model_dump_json()}".encode()).hexdigest()
+        known = unit.done_once(visitor.name, key)
+        if known is not None:
+            if known[0] != hashed:
+                raise ConflictError("key-reused")
+            return int(known[1])
+        number = do()
+        unit.do_once(visitor.name, key, hashed, str(number), self._clock.now())
+        return number
+
+
+def etag(row: Mapping[str, Any]) -> str:
+    """Return the entity tag of what people edit: it changes when, and only when, one of its fields does."""
+    told = json.dumps(row, ensure_ascii=False, sort_keys=True, default=str)
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'
+
+
+def check_match(row: Mapping[str, Any], match: str) -> None:
+    """Compare what is there with the entity tag that a change was made from.
+
+    Raises `UnreadError` without one, `ChangedError` when somebody else was quicker. ``*`` takes whatever is there.
+    """
+    if not match:
+        raise UnreadError("match-missing")
+    given = [tag.strip().removeprefix("W/") for tag in match.split(",")]
+    if "*" not in given and not any(secrets.compare_digest(tag.encode(), etag(row).encode()) for tag in given):
+        raise ChangedError("match-stale", current=etag(row))
+
+
+def fresh_ref() -> str:
+    """Return what makes a transaction's key unique where nothing else does."""
+    return secrets.token_hex(8)
