@@ -1,6 +1,7 @@
 """Budgets, officers, requests, reviews, the audit trail, corrections, pre-emptible leases."""
 
 import re
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +19,7 @@ BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END
 """
 
 
-def new_columns() -> dict[str, tuple[sa.Column, ...]]:
+def new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
     """Return the columns that older tables get; made afresh, because a column belongs to one table only."""
     return {
         "programmes": (
