@@ -26,6 +26,7 @@ from nvlhub.engines.registry import make_engine
 from nvlhub.flow.request import Pool
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
+from nvlhub.portal.asking import Asking
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
@@ -105,7 +106,8 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
 
     app = make_app(Doors(portal.desk, portal.registry, identify), prefix)
     app.include_router(login.routes())
-    app.include_router(pages.routes(portal.desk, portal.registry, login, prefix, portal.settings.contact))
+    app.include_router(pages.routes(portal.desk, portal.registry, login, prefix))
+    app.include_router(Asking(portal.registry, login, prefix, portal.settings.contact).routes())
     app.include_router(Metrics(portal.desk).routes(prefix))
 
     @contextlib.asynccontextmanager

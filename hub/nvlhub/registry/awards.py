@@ -166,15 +166,15 @@ class Awards(Office):
     # --- requests ---------------------------------------------------------------------------------------------
 
     def requests(
-        self, visitor: Visitor, *, state: str = "", project: str = "", programme: str = "", page: int = 1,
-        per_page: int = 50,
+        self, visitor: Visitor, *, state: str = "", project: str = "", programme: str = "", newest: bool = False,
+        page: int = 1, per_page: int = 50,
     ) -> tuple[list[RequestView], int]:  # fmt: skip
-        """Return a page of the requests of the visitor's projects and programmes, the oldest first."""
+        """Return a page of the requests of the visitor's projects and programmes, the oldest or the newest first."""
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
             rows, total = unit.requests(
-                who.reach, officer_of=who.officer_of, state=state, project=project, programme=programme, page=page,
-                per_page=per_page,
+                who.reach, officer_of=who.officer_of, state=state, project=project, programme=programme,
+                newest=newest, page=page, per_page=per_page,
             )  # fmt: skip
             return _requests(unit, rows), total
 

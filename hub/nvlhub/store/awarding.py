@@ -223,15 +223,15 @@ class Awarding(Journal):
 
     def requests(
         self, projects: Sequence[str] | None = None, *, officer_of: frozenset[str] = frozenset(), state: str = "",
-        project: str = "", programme: str = "", page: int = 1, per_page: int = 50,
+        project: str = "", programme: str = "", newest: bool = False, page: int = 1, per_page: int = 50,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-        """Return a page of the requests of some projects and programmes (None: of all), the oldest first."""
+        """Return a page of the requests of some projects and programmes (None: of all), the oldest or newest first."""
         query = self._requests()
         if projects is not None:
             query = query.where(t.requests.c.project.in_(projects) | t.projects.c.programme.in_(officer_of))
         wanted = ((t.requests.c.state, state), (t.requests.c.project, project), (t.projects.c.programme, programme))
         query = query.where(*(column == value for column, value in wanted if value))
-        return self._page(query, [t.requests.c.id], page, per_page)
+        return self._page(query, [t.requests.c.id.desc() if newest else t.requests.c.id], page, per_page)
 
     def add_review(self, request: int, reviewer: str, verdict: str, amount: int | None, reason: str, at: int) -> None:
         """Write down what a reviewer said."""

@@ -127,3 +127,5 @@ correct-balance = gpu_seconds: the award of lease “{ $lease }” has not { $he
 cap-user = “{ $profile }” was not started: you may hold { $cap } GPUs at once in all your projects together, and hold { $in_use } now.
     Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
     Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
+whole-number = { $field }: a whole number is wanted, in digits without signs.
+day-wanted = { $field }: a day is wanted, as YYYY-MM-DD.

@@ -127,3 +127,5 @@ correct-balance = gpu_seconds：租約「{ $lease }」的核配沒有剩下 { $h
 cap-user = 沒有啟動「{ $profile }」：您在所有專案中最多可同時持有 { $cap } 個 GPU，現在持有 { $in_use } 個。
     要求：{ $gpus } × GPU，{ $seconds } = 預留 { $hold } GPU 小時；剩下 { $left }。
     現在可以：{ $allowed }。請關閉不需要的 GPU 核心，或申請更高的上限：{ $more }
+whole-number = { $field }：請填整數，只用數字。
+day-wanted = { $field }：請填日期，格式為 YYYY-MM-DD。
