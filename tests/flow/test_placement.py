@@ -65,7 +65,7 @@ def test_the_whole_factory_is_placed() -> None:
 
 @pytest.mark.parametrize(("gpus", "fits"), [(72, True), (73, False), (76, False)])
 def test_what_no_domain_has_never_fits(gpus: int, fits: bool) -> None:
-    assert fits_ever(gpus, Span.DOMAIN, [rack("a", 0, 0)]) is fits
+    assert fits_ever(gpus, Span.DOMAIN, [rack("a")]) is fits
 
 
 @given(floors(), st.sampled_from(SIZES))

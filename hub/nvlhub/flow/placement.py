@@ -95,14 +95,16 @@ def place(
     return found
 
 
-def most_ever(gpus: int, span: Span, domains: Sequence[Domain], beside: Iterable[Placement] = ()) -> int:
-    """Return how many such requests could be placed if everything in service but `beside` were free."""
-    return count_free(gpus, span, without((_emptied(domain) for domain in domains), beside))
+def most_ever(gpus: int, span: Span, capacity: Sequence[Domain], beside: Iterable[Placement] = ()) -> int:
+    """Return how many such requests could be placed on a `capacity` of which only `beside` were taken."""
+    return count_free(gpus, span, without(capacity, beside))
 
 
-def fits_ever(gpus: int, span: Span, domains: Sequence[Domain]) -> bool:
-    """Tell whether a request could be placed if everything in service were free."""
-    return place(gpus, span, [_emptied(domain) for domain in domains]) is not None
+def fits_ever(gpus: int, span: Span, capacity: Sequence[Domain]) -> bool:
+    """Tell whether a request could be placed if all of `capacity` that is in service were free, as it is given."""
+    if gpus <= GPUS_PER_TRAY:
+        return any(len(tray.usable) >= gpus for domain in capacity for tray in domain.trays)
+    return place(gpus, span, capacity) is not None
 
 
 def count_free(gpus: int, span: Span, domains: Sequence[Domain]) -> int:
@@ -148,10 +150,6 @@ def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, ch
             for tray in domain.trays
         ),
     )
-
-
-def _emptied(domain: Domain) -> Domain:
-    return replace(domain, trays=tuple(replace(tray, free=frozenset(range(tray.size))) for tray in domain.trays))
 
 
 def _in_tray(gpus: int, domains: Sequence[Domain]) -> Placement | None:
