@@ -280,7 +280,7 @@ def test_a_refusal_comes_before_anything_is_started_and_says_the_arithmetic(serv
 def test_a_refusal_while_it_runs_leaves_the_others_alone(served: Served) -> None:
     with make(2) as cluster, cluster.get_client() as client:
         client.wait_for_workers(2)
-        served.portal.registry.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=3))
+        served.portal.registry.directory.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=3))
         with pytest.raises(PortalError) as refused:
             cluster.scale(6)
         assert refused.value.problem.member("largest_count") == 1
@@ -318,7 +318,7 @@ def test_a_place_in_the_queue_is_given_up_first(served: Served) -> None:
 
 
 def test_adapt_stops_at_what_is_allowed_and_says_so_once(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    served.portal.registry.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
+    served.portal.registry.directory.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
     with Cluster(project="demo") as cluster, cluster.get_client() as client:
         cluster.adapt(minimum=0, maximum=6, interval="100ms", target_duration="100ms")
         assert sum(client.gather(client.map(slow, range(16)))) == 120
@@ -336,7 +336,7 @@ def test_adapt_takes_no_place_in_the_queue(served: Served) -> None:
 
 
 def test_what_was_closed_can_be_taken_again_at_once(served: Served) -> None:
-    served.portal.registry.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
+    served.portal.registry.directory.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
     for _ in range(3):
         with make(2) as cluster:
             until_workers(cluster, 2, served)
