@@ -95,3 +95,7 @@ verdict-revise = Sent back
 verdict-decline = Declined
 ask-again = Request { $number }, sent back: change it and ask again.
 button-again = Change and ask again
+col-dry = Used up by (at the rate of the last 14 days)
+award-new = not valid yet
+award-expired = expired
+award-revoked = revoked

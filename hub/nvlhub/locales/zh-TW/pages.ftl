@@ -95,3 +95,7 @@ verdict-revise = 已退回
 verdict-decline = 已駁回
 ask-again = 申請 { $number } 已退回：請修改後重新提出。
 button-again = 修改並重新提出
+col-dry = 預計用完（依近 14 天用量）
+award-new = 尚未生效
+award-expired = 已到期
+award-revoked = 已撤銷
