@@ -96,4 +96,4 @@ class Kit:
 def kit(
     store: Store, clock: HandClock, scripts: Mapping[str, Script] | None = None, domains: int = 1, trays: int = 18
 ) -> Kit:
-    return Kit(store, clock, ScriptedEngine(SimulatedFloor(domains, trays), scripts or {}))
+    return Kit(store, clock, ScriptedEngine(SimulatedFloor(domains, trays), scripts or {}, now=clock.now))

@@ -95,6 +95,41 @@ def test_a_task_starts_runs_and_stops(engine: Engine, mailbox: Mailbox) -> None:
     assert engine.strays(frozenset()) == frozenset()
 
 
+def test_records_tell_what_ran_from_when_until_when(engine: Engine, mailbox: Mailbox) -> None:
+    before = int(time.time())
+    started, other = task(mailbox), task(mailbox)
+    [*_, handle] = engine.start(started)
+    [*_, last] = engine.start(other)
+    assert until(engine, started.lease_id, handle, Sight.RUNNING)
+    assert until(engine, other.lease_id, last, Sight.RUNNING)
+    began = time.monotonic()
+    running = {record.lease_id: record for record in engine.records(before + 3600)}
+    assert set(running) == {started.lease_id, other.lease_id}
+    record = running[started.lease_id]
+    assert (record.gpus, record.ended_at) == (2, None)
+    assert before <= record.started_at <= int(time.time()) + 1
+    time.sleep(1.5)
+    assert stopped(engine, started.lease_id, handle)
+    took = time.monotonic() - began
+    records = {record.lease_id: record for record in engine.records(before)}
+    assert records[other.lease_id].ended_at is None
+    ended = records[started.lease_id].ended_at
+    assert ended is not None
+    assert records[started.lease_id].started_at == record.started_at
+    assert abs(ended - record.started_at - took) <= 2
+    assert started.lease_id not in {record.lease_id for record in engine.records(ended + 1)}
+    assert stopped(engine, other.lease_id, last)
+
+
+def test_a_task_that_never_ran_has_no_record(engine: Engine, mailbox: Mailbox) -> None:
+    started = task(mailbox)
+    steps = engine.start(started)
+    first = next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert stopped(engine, started.lease_id, first)
+    assert list(engine.records(0)) == []
+
+
 def test_a_task_whose_last_handle_was_not_saved_is_found(engine: Engine, mailbox: Mailbox) -> None:
     started = task(mailbox)
     handles = list(engine.start(started))
@@ -125,6 +160,69 @@ def test_a_killed_agent_is_seen_as_gone(tmp_path: Path, mailbox: Mailbox) -> Non
     [*_, handle] = engine.start(started)
     psutil.Process(int(str(handle["pid"]))).kill()
     assert until(engine, started.lease_id, handle, Sight.GONE)
+
+
+def test_records_survive_the_portal_and_what_ended_meanwhile_ends_when_noticed(
+    tmp_path: Path, mailbox: Mailbox
+) -> None:
+    options = {"python": sys.executable, "bind": "127.0.0.1", "grace": 15, "as_user": False}
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    died, unknown = task(mailbox), task(mailbox)
+    [*_, handle] = engine.start(died)
+    [*_, last] = engine.start(unknown)
+    for one in (handle, last):
+        agent = psutil.Process(int(str(one["pid"])))
+        agent.kill()
+    for child in engine._children.values():
+        child.wait(5)
+    again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    assert {record.ended_at for record in again.records(0)} == {None}
+    time.sleep(1)
+    now = int(time.time())
+    assert until(again, died.lease_id, handle, Sight.GONE)
+    # Nobody looks for the other one any more: its lease is not known.
+    assert again.strays(frozenset()) == frozenset()
+    for record in again.records(0):
+        assert record.ended_at is not None
+        assert 0 <= record.ended_at - now <= 2
+    assert (tmp_path / "accounting.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_task_that_a_dying_portal_did_not_write_down_is_accounted_for_when_seen(
+    tmp_path: Path, mailbox: Mailbox
+) -> None:
+    options = {"python": sys.executable, "bind": "127.0.0.1", "grace": 15, "as_user": False}
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    started = task(mailbox)
+    [first, *_] = engine.start(started)
+    [written] = engine.records(0)
+    (tmp_path / "accounting.jsonl").unlink()
+    again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
+    assert until(again, started.lease_id, first, Sight.RUNNING)
+    [found] = again.records(0)
+    assert (found.lease_id, found.gpus, found.ended_at) == (written.lease_id, 2, None)
+    assert abs(found.started_at - written.started_at) <= 1
+    assert stopped(again, started.lease_id, first)
+    engine._children[started.lease_id].wait(5)
+
+
+def test_a_lease_that_is_started_again_has_a_record_of_each_run(tmp_path: Path, mailbox: Mailbox) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
+    started = task(mailbox)
+    [*_, handle] = engine.start(started)
+    child = engine._children[started.lease_id]
+    child.kill()
+    child.wait(5)
+    [*_, handle] = engine.start(started)
+    assert [record.ended_at is None for record in engine.records(0)] == [False, True]
+    assert stopped(engine, started.lease_id, handle)
+
+
+def test_an_accounting_that_cannot_be_read_is_no_answer(tmp_path: Path) -> None:
+    engine = LocalEngine(FLOOR, tmp_path / "tasks", python=sys.executable, bind="127.0.0.1", grace=15, as_user=False)
+    (tmp_path / "accounting.jsonl").mkdir()
+    with pytest.raises(EngineError, match="accounting cannot be read"):
+        list(engine.records(0))
 
 
 def test_a_pid_that_is_used_again_is_not_the_task(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def call(method: str, path: str, **more: Any) -> Any:
+def call(method: str, path: str, *, timeout: float = 30, **more: Any) -> Any:
     """Call the API with ``NVLHUB_TOKEN`` at ``NVLHUB_URL``, or with what ``nvlhub up`` left in its data directory."""
     try:
         url = os.environ.get("NVLHUB_URL") or (DATA / "url").read_text(encoding="utf-8")
@@ -42,7 +42,9 @@ def call(method: str, path: str, **more: Any) -> Any:
         )
     headers = {"Authorization": f"token {token}", "Accept-Language": os.environ.get("LANG", "en")}
     try:
-        response = httpx.request(method, url.strip().rstrip("/") + API_PATH + path, headers=headers, timeout=30, **more)
+        response = httpx.request(
+            method, url.strip().rstrip("/") + API_PATH + path, headers=headers, timeout=timeout, **more
+        )
     except httpx.HTTPError as error:
         fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
     if not response.is_success:

@@ -1,18 +1,19 @@
 """The contract of an engine: what really runs the tasks of leases.
 
-An engine is driven by the run loop alone (:mod:`nvlhub.run`), from one thread. It decides nothing: which GPUs a
-task gets is in the :class:`Task`. It keeps nothing in memory that it needs after a restart: what it must know to
-find or stop a task again is in the handle, which the run loop saves.
+An engine is driven by the run loop alone (:mod:`nvlhub.run`), from one thread; :meth:`Engine.records` is the one
+exception. It decides nothing: which GPUs a task gets is in the :class:`Task`. It keeps nothing in memory that it
+needs after a restart: what it must know to find or stop a task again is in the handle, which the run loop saves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.reconciliation import Record
 from nvlhub.wire import Kind, Mailbox
 
 Scalar = str | int | float | bool | None
@@ -108,4 +109,16 @@ class Engine(Protocol):
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
         """Return lease ids of tasks that run here although `known` lacks them. Called every minute; they are stopped."""
+        ...
+
+    def records(self, since: int) -> Iterable[Record]:
+        """Return the engine's own accounting: every run that ended at or after `since` (Unix seconds) or still runs.
+
+        Called when an administrator reconciles (:mod:`nvlhub.registry.reconciling`), from the thread of that request
+        while the run loop uses the rest of the engine: must be safe for that, and may take seconds. A run stands in it
+        before :meth:`look` first reports it running, and its end before :meth:`look` first reports it gone: the ledger
+        settles after that. An id that is absent never ran here, ended before `since`, or so long ago that the engine
+        keeps nothing of it. A task that was started several times has a record of each run. Raises
+        :class:`EngineError` when it cannot tell now.
+        """
         ...

@@ -23,11 +23,13 @@ from typing import Any
 
 import psutil
 
+from nvlhub.engines.accounting import Accounting
 from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.cgroups import Cgroups
 from nvlhub.engines.floor import Floor, devices
 from nvlhub.engines.processes import LEASE, alive, family, kill_all, of_lease
 from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.reconciliation import Record
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +39,18 @@ POLITE = 3.0
 
 
 class LocalEngine:
-    """Starts a node agent per lease; each has a private directory under `tasks`."""
+    """Starts a node agent per lease; each has a private directory under `tasks`.
+
+    `accounting` is the file of what ran; left out: beside `tasks`. An end is written when it is noticed: at the next
+    look, or after a time without a portal when the next portal looks for the first time.
+    """
 
     name = "local"
 
-    def __init__(self, floor: Floor, tasks: Path, *, python: str, bind: str, grace: int, as_user: bool) -> None:
+    def __init__(
+        self, floor: Floor, tasks: Path, *, python: str, bind: str, grace: int, as_user: bool,
+        accounting: Path | None = None,
+    ) -> None:  # fmt: skip
         self.simulated = floor.simulated
         self.gpu_model = floor.gpu_model
         self._floor = floor
@@ -60,6 +69,7 @@ class LocalEngine:
         # Other accounts may pass through to their own task's directory, and see nothing else.
         tasks.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._cgroups = Cgroups.find(tasks)
+        self._accounting = Accounting(accounting or tasks.with_name("accounting.jsonl"))
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains of the floor."""
@@ -73,7 +83,11 @@ class LocalEngine:
         """Start the node agent of a lease."""
         directory = self._tasks / task.lease_id
         account = self._account(task.user)
-        yield {"directory": str(directory)}
+        gpus = sum(len(share.gpus) for share in task.placement)
+        handle: Handle = {"directory": str(directory), "gpus": gpus}
+        yield handle
+        # An earlier run of this lease that ended unseen.
+        self._accounting.ended(task.lease_id)
         try:
             # What a start before this one left may be its user's by now: nothing in there is followed or kept.
             if directory.exists():
@@ -92,7 +106,9 @@ class LocalEngine:
             shutil.rmtree(directory, ignore_errors=True)
             raise EngineError(f"the agent could not be started: {getattr(error, 'strerror', error)}") from error
         self._children[task.lease_id] = child
-        yield {"directory": str(directory), "pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        created = psutil.Process(child.pid).create_time()
+        self._accounting.began(task.lease_id, gpus, created)
+        yield {**handle, "pid": child.pid, "created": created}
         # Only now may it begin: before, nothing could find it. Without this line it ends by itself.
         try:
             if self._cgroups is not None:
@@ -150,11 +166,13 @@ class LocalEngine:
     def _sight(self, lease_id: str, handle: Handle) -> Sighting:
         pid, created = handle.get("pid"), handle.get("created")
         if isinstance(pid, int) and isinstance(created, float) and alive(pid, created):
+            self._account_for(lease_id, handle)
             return Sighting(Sight.RUNNING)
         left = self._left(lease_id)
         agent = next((process for process in left if _is_agent(process)), None)
         if agent is not None:
             handle = {**handle, "pid": agent.pid, "created": agent.create_time()}
+            self._account_for(lease_id, handle)
             return Sighting(Sight.RUNNING, handle)
         if left:
             # The agent is gone and cannot end what it started.
@@ -162,6 +180,12 @@ class LocalEngine:
             return Sighting(Sight.UNKNOWN)
         self._forget(lease_id)
         return Sighting(Sight.GONE)
+
+    def _account_for(self, lease_id: str, handle: Handle) -> None:
+        """See to it that what runs stands in the accounting: a portal may have died between the two."""
+        gpus, created = handle.get("gpus"), handle.get("created")
+        if isinstance(gpus, int) and isinstance(created, float):
+            self._accounting.began(lease_id, gpus, created)
 
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Ask the agent to end its task; after a while, kill all of it."""
@@ -176,15 +200,21 @@ class LocalEngine:
                 agent.send_signal(signal.SIGTERM)
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
-        """Return leases that have a directory here, are not known, and still run; clear away what runs no more."""
+        """Return leases that left a trace here, are not known, and still run; clear away what runs no more."""
         found = set()
-        for directory in self._tasks.iterdir():
-            if directory.name not in known:
-                if self._left(directory.name):
-                    found.add(directory.name)
-                else:
-                    self._forget(directory.name)
+        for lease_id in ({directory.name for directory in self._tasks.iterdir()} | self._accounting.running) - known:
+            if self._left(lease_id):
+                found.add(lease_id)
+            else:
+                self._forget(lease_id)
         return frozenset(found)
+
+    def records(self, since: int) -> Iterator[Record]:
+        """Yield what ended at or after `since` or still runs, from the accounting's file; safe in any thread."""
+        try:
+            yield from self._accounting.records(since)
+        except OSError as error:
+            raise EngineError(f"the accounting cannot be read: {error.strerror}") from error
 
     def _left(self, lease_id: str, handle: Handle | None = None) -> list[psutil.Process]:
         """Return what runs for a lease: what is in its cgroup, or what carries its mark, and the agent it is known by."""
@@ -210,6 +240,7 @@ class LocalEngine:
             child.wait()
         if self._cgroups is not None:
             self._cgroups.remove(lease_id)
+        self._accounting.ended(lease_id)
         shutil.rmtree(self._tasks / lease_id, ignore_errors=True)
 
 

@@ -22,7 +22,7 @@ def make_engine(settings: Settings) -> Engine:
         case "local":
             return LocalEngine(
                 floor, settings.tasks or settings.data / "tasks", python=settings.kernel_python, bind=settings.bind,
-                grace=settings.grace, as_user=settings.run_as == "user",
+                grace=settings.grace, as_user=settings.run_as == "user", accounting=settings.data / "accounting.jsonl",
             )  # fmt: skip
         case "scripted":
             return ScriptedEngine(floor)

@@ -7,12 +7,14 @@ A script is looked up by the user of the task, then by ``*``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import Floor, devices
 from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.reconciliation import Record
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,24 @@ class Script:
     """What is seen after that."""
     ending: int = 0
     """Looks that it survives a stop."""
+    extra: int = 0
+    """Seconds that its record has too many; negative: too few."""
+    unrecorded: bool = False
+    """Whether its record gets lost."""
+    stranger: str = ""
+    """Under this id a second record appears; empty: none does."""
+
+    def told(self, record: Record) -> list[Record]:
+        """Return what the records say of a run that has ended."""
+        end = max(record.started_at, (record.ended_at or record.started_at) + self.extra)
+        own = [] if self.unrecorded else [replace(record, ended_at=end)]
+        return own + ([replace(record, lease_id=self.stranger)] if self.stranger else [])
 
 
 @dataclass
 class _Played:
     script: Script
+    gpus: int
     looks: int = 0
     stopped: bool = False
     after: int = 0
@@ -47,6 +62,10 @@ class ScriptedEngine:
     scripts: Mapping[str, Script] = field(default_factory=dict)
     name: str = "scripted"
     played: dict[str, _Played] = field(default_factory=dict)
+    now: Callable[[], float] = time.time
+    """The clock of its records."""
+    running: dict[str, tuple[Script, Record]] = field(default_factory=dict)
+    ended: list[Record] = field(default_factory=list)
 
     @property
     def simulated(self) -> bool:
@@ -72,12 +91,23 @@ class ScriptedEngine:
         yield {"part": task.lease_id}
         if script.refuses:
             raise EngineError(script.refuses)
-        self.played[task.lease_id] = _Played(script)
+        self.played[task.lease_id] = _Played(script, sum(len(share.gpus) for share in task.placement))
         yield {"part": task.lease_id, "whole": True}
 
     def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
         """Go on by one look in every script."""
-        return {lease_id: Sighting(self._sight(lease_id)) for lease_id in tasks}
+        return {lease_id: Sighting(self._recorded(lease_id)) for lease_id in tasks}
+
+    def _recorded(self, lease_id: str) -> Sight:
+        sight, now = self._sight(lease_id), int(self.now())
+        if sight is not Sight.RUNNING:
+            script, record = self.running.pop(lease_id, (None, None))
+            if script is not None and record is not None:
+                self.ended.extend(script.told(replace(record, ended_at=now)))
+        elif lease_id not in self.running:
+            played = self.played[lease_id]
+            self.running[lease_id] = (played.script, Record(lease_id, played.gpus, now, None))
+        return sight
 
     def _sight(self, lease_id: str) -> Sight:
         played = self.played.get(lease_id)
@@ -107,3 +137,8 @@ class ScriptedEngine:
     def strays(self, known: frozenset[str]) -> frozenset[str]:
         """Return what is played without a lease."""
         return frozenset(self.played) - known
+
+    def records(self, since: int) -> list[Record]:
+        """Return what was played, as far as the scripts tell the truth; the copies make it safe in any thread."""
+        running = [record for script, record in list(self.running.values()) if not script.unrecorded]
+        return [record for record in list(self.ended) if (record.ended_at or 0) >= since] + running

@@ -7,6 +7,7 @@ from nvlhub.registry.awards import Awards
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.ledger import Ledger
+from nvlhub.registry.reconciling import Reconciling
 
 
 class Registry:
@@ -17,6 +18,7 @@ class Registry:
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
         self.ledger = Ledger(desk)
+        self.reconciling = Reconciling(desk)
 
 
 __all__ = ["Registry"]

@@ -7,7 +7,8 @@ from nvlhub.store.awarding import Awarding
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
 from nvlhub.store.leasing import Leasing
+from nvlhub.store.reconciling import Reconciling
 
 
-class Unit(Directory, Capacity, Awarding, Leasing, Audit):
+class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit):
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
