@@ -8,6 +8,7 @@ What cannot be known is None.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -108,8 +109,11 @@ class Tally:
     failed: int = 0
     """Those of them that ended because the machine failed or fell silent. XDMoD has no such measure."""
     _gpus: int = 0
+    """Of the leases that ran."""
     _sized: int = 0
+    """Sum of a lease's GPUs x its GPU-seconds."""
     _users: int = 0
+    """A bit per user: sets of names in every group of ten years of days would not stay small."""
 
     @property
     def users(self) -> int:
@@ -153,7 +157,6 @@ class Tally:
                 self._sized += fact.gpus * used
                 self._gpus += fact.gpus
                 self.running += 1
-                # A bit per user: sets of names in every group of ten years of days would not stay small.
                 self._users |= 1 << user
             if starts:
                 self.started += 1
@@ -239,14 +242,14 @@ def summarise(facts: Iterable[LeaseFact], now: int, splits: Mapping[str, Split])
 
     Groups in which nothing ran or ended are left out. A lease that goes on has run until `now`.
     """
-    found: dict[str, dict[str, Tally]] = {name: {} for name in splits}
+    found: dict[str, defaultdict[str, Tally]] = {name: defaultdict(Tally) for name in splits}
     users: dict[str, int] = {}
     for fact in facts:
         stopped = fact.ran_until(now)
         user = users.setdefault(fact.user, len(users))
         for name, split in splits.items():
             for part in split(fact, stopped):
-                found[name].setdefault(part.key, Tally()).add(fact, part, stopped, user)
+                found[name][part.key].add(fact, part, stopped, user)
     return {
         name: {key: tally for key, tally in groups.items() if tally.running or tally.ended}
         for name, groups in found.items()
