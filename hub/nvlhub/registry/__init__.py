@@ -7,6 +7,7 @@ from nvlhub.registry.awards import Awards
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.ledger import Ledger
+from nvlhub.registry.reports import Reports
 
 
 class Registry:
@@ -17,6 +18,7 @@ class Registry:
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
         self.ledger = Ledger(desk)
+        self.reports = Reports(desk)
 
 
 __all__ = ["Registry"]
