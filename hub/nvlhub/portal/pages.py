@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Annotated, Any
 
-import jinja2
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
@@ -15,6 +13,7 @@ from nvlhub.api import lang_of
 from nvlhub.desk import Desk
 from nvlhub.errors import NotAllowedError
 from nvlhub.explain import duration
+from nvlhub.page import HEADERS, templates
 from nvlhub.portal.floor_plan import floor_plan
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
@@ -23,20 +22,7 @@ from nvlhub.text import say
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseView, gpu_hours
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(
-        lambda name: (files("nvlhub.portal") / "templates" / name).read_text(encoding="utf-8")
-    ),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-)
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_TEMPLATES = templates("nvlhub.portal")
 SHOWN = 20
 """Ended leases on the page."""
 
@@ -98,7 +84,7 @@ class _Pages:
 
     def _page(self, name: str, lang: str, **values: Any) -> Response:
         html = render(name, lang, prefix=self._prefix, **values)
-        return HTMLResponse(html, headers={**_HEADERS, "Content-Language": lang})
+        return HTMLResponse(html, headers={**HEADERS, "Content-Language": lang})
 
 
 def routes(desk: Desk, registry: Registry, login: Login, prefix: str, contact: str) -> APIRouter:
