@@ -280,7 +280,9 @@ def test_a_refusal_comes_before_anything_is_started_and_says_the_arithmetic(serv
 def test_a_refusal_while_it_runs_leaves_the_others_alone(served: Served) -> None:
     with make(2) as cluster, cluster.get_client() as client:
         client.wait_for_workers(2)
-        served.portal.registry.directory.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=3))
+        served.portal.registry.directory.set_member(
+            PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=3)
+        )
         with pytest.raises(PortalError) as refused:
             cluster.scale(6)
         assert refused.value.problem.member("largest_count") == 1

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +25,10 @@ DATA = Path(os.environ.get("NVLHUB_DATA", ".nvlhub"))
 Cap = Annotated[int | None, typer.Option(help="GPUs held at once; left out: no cap.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Output = Annotated[Path | None, typer.Option(help="Write into this file; left out: print.")]
+SLOW = 600.0
+"""Seconds to wait for what the portal has to count first."""
+
 
 def fail(text: str) -> NoReturn:
     """Print what went wrong and end with status 1."""
@@ -31,8 +36,11 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def call(method: str, path: str, *, timeout: float = 30, **more: Any) -> Any:
-    """Call the API with ``NVLHUB_TOKEN`` at ``NVLHUB_URL``, or with what ``nvlhub up`` left in its data directory."""
+def _portal() -> tuple[str, dict[str, str]]:
+    """Return where the portal is and the headers of a call.
+
+    Told by ``NVLHUB_URL`` and ``NVLHUB_TOKEN``, or by what ``nvlhub up`` left in its data directory.
+    """
     try:
         url = os.environ.get("NVLHUB_URL") or (DATA / "url").read_text(encoding="utf-8")
         token = os.environ.get("NVLHUB_TOKEN") or (DATA / "admin-token").read_text(encoding="utf-8")
@@ -41,18 +49,59 @@ def call(method: str, path: str, *, timeout: float = 30, **more: Any) -> Any:
             f"No portal known here: {DATA} holds none. Start one with `nvlhub up`, or set NVLHUB_URL and NVLHUB_TOKEN."
         )
     headers = {"Authorization": f"token {token}", "Accept-Language": os.environ.get("LANG", "en")}
+    return url.strip().rstrip("/"), headers
+
+
+def call(method: str, path: str, *, patience: float = 30, **more: Any) -> Any:
+    """Call the API and return what it says in JSON; `patience`: seconds to wait for it."""
+    url, headers = _portal()
     try:
-        response = httpx.request(
-            method, url.strip().rstrip("/") + API_PATH + path, headers=headers, timeout=timeout, **more
-        )
+        response = httpx.request(method, url + API_PATH + path, headers=headers, timeout=patience, **more)
     except httpx.HTTPError as error:
-        fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
+        _fail_silent(url, error)
+    _check(url, response)
+    return response.json()
+
+
+def fetch(path: str, output: Path | None, **params: Any) -> None:
+    """Write what the API answers into a file, or print it; the file is there whole or not at all."""
+    url, headers = _portal()
+    try:
+        with httpx.stream("GET", url + API_PATH + path, headers=headers, params=params, timeout=SLOW) as response:
+            if not response.is_success:
+                response.read()
+            _check(url, response)
+            _write(response.iter_bytes(), output)
+    except httpx.HTTPError as error:
+        _fail_silent(url, error)
+
+
+def _write(chunks: Iterable[bytes], output: Path | None) -> None:
+    if output is None:
+        for chunk in chunks:
+            typer.echo(chunk, nl=False)
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(chunks)
+        part.replace(output)
+    except OSError as error:
+        fail(f"{output} cannot be written: {error.strerror}. Choose another --output.")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check(url: str, response: httpx.Response) -> None:
     if not response.is_success:
         try:
             fail(response.json()["detail"])
         except (ValueError, KeyError):
             fail(f"The portal at {url} answered {response.status_code}.")
-    return response.json()
+
+
+def _fail_silent(url: str, error: httpx.HTTPError) -> NoReturn:
+    fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
 
 
 def show(rows: list[dict[str, Any]], columns: dict[str, Any], *, as_json: bool) -> None:

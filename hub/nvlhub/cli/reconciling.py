@@ -18,7 +18,7 @@ def reconcile(
 ) -> None:
     """Compare the engine's own records with the ledger; exit status 1 when differences wait for a person."""
     now = int(call("GET", "/health")["now"])
-    found = call("POST", "/reconciliations", json={"since": max(0, now - hours * 3600)}, timeout=600)
+    found = call("POST", "/reconciliations", json={"since": max(0, now - hours * 3600)}, patience=600)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:

@@ -1,33 +1,19 @@
-"""How the portal's pages are made: templates, escaping, and headers that let nothing foreign in."""
+"""How the portal's pages are filled in: words, amounts and times in the reader's language."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 from fastapi import Response
 from fastapi.responses import HTMLResponse
 
 from nvlhub.explain import duration
+from nvlhub.page import HEADERS, templates
 from nvlhub.text import say
 from nvlhub.wire import gpu_hours
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(
-        lambda name: (files("nvlhub.portal") / "templates" / name).read_text(encoding="utf-8")
-    ),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-)
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_TEMPLATES = templates("nvlhub.portal")
 
 
 def render(name: str, lang: str, **values: Any) -> str:

@@ -8,6 +8,7 @@ from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.ledger import Ledger
 from nvlhub.registry.reconciling import Reconciling
+from nvlhub.registry.reports import Reports
 
 
 class Registry:
@@ -19,6 +20,7 @@ class Registry:
         self.capacity = Capacity(desk)
         self.ledger = Ledger(desk)
         self.reconciling = Reconciling(desk)
+        self.reports = Reports(desk)
 
 
 __all__ = ["Registry"]

@@ -8,7 +8,8 @@ from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
 from nvlhub.store.leasing import Leasing
 from nvlhub.store.reconciling import Reconciling
+from nvlhub.store.reporting import Reporting
 
 
-class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit):
+class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting):
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
