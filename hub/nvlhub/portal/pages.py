@@ -15,6 +15,7 @@ from nvlhub.api import lang_of
 from nvlhub.desk import Desk
 from nvlhub.errors import NotAllowedError
 from nvlhub.explain import duration
+from nvlhub.logs import about
 from nvlhub.portal.floor_plan import floor_plan
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
@@ -93,7 +94,8 @@ class _Pages:
         who = self._login.visitor(request)
         if not (who.csrf and secrets.compare_digest(who.csrf.encode(), csrf.encode())):
             raise NotAllowedError("foreign-origin")
-        self._desk.end(who, lease_id)
+        with about(lease_id):
+            self._desk.end(who, lease_id)
         return RedirectResponse(self._prefix, 303)
 
     def _page(self, name: str, lang: str, **values: Any) -> Response:
