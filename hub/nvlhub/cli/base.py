@@ -42,7 +42,9 @@ def call(method: str, path: str, **more: Any) -> Any:
         )
     headers = {"Authorization": f"token {token}", "Accept-Language": os.environ.get("LANG", "en")}
     try:
-        response = httpx.request(method, url.strip().rstrip("/") + API_PATH + path, headers=headers, timeout=30, **more)
+        response = httpx.request(
+            method, url.strip().rstrip("/") + API_PATH + path, headers=headers, **{"timeout": 30, **more}
+        )
     except httpx.HTTPError as error:
         fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
     if not response.is_success:
