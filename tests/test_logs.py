@@ -218,6 +218,7 @@ def test_what_is_logged_for_a_request_about_a_lease_carries_it(
         f"mailbox {MAILBOX!r}",
         f"mailbox {MAILBOX.model_dump()}",
         f"mailbox {MAILBOX.model_dump_json()}",
+        f"mailbox {json.dumps(MAILBOX.model_dump_json())}",
         f"Authorization: token {MAILBOX.token}",
         f"{{'authorization': 'Bearer {MAILBOX.token}'}}",
         f"GET /x?access_token={MAILBOX.token}&page=2",

@@ -17,7 +17,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 """What records have, or the formatter takes care of; the rest was given as ``extra``."""
 
 _SECRET = re.compile(
-    r"""((?:token|secret|password|authorization)['"]?\s*[:=]\s*['"]?(?:(?:token|bearer)\s+)?)[^\s'",;&}]+""",
+    r"""((?:token|secret|password|authorization)\\*['"]?\s*[:=]\s*\\*['"]?(?:(?:token|bearer)\s+)?)[^\s\\'",;&}]+""",
     re.IGNORECASE,
 )
 

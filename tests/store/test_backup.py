@@ -70,6 +70,7 @@ def test_writers_do_not_make_a_slow_copy_begin_anew(
     """One page at a time, with a write between any two of them: it ends, and is as the database was at the beginning."""
     directory, store = data
     monkeypatch.setattr("nvlhub.store.backup.PAGES", 1)
+    monkeypatch.setattr("nvlhub.store.backup.PAUSE", 0.03)
     before = proven(store.url)
     copying = threading.Thread(target=back_up, args=(directory / "portal.sqlite", tmp_path / "copy.sqlite"))
     with hammered(store):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 PAGES = 2000
-"""Pages per step; between two of them others use the disk."""
+"""Pages per step."""
 PAUSE = 0.005
-"""Seconds between two steps."""
+"""Seconds between two steps, in which others use the disk."""
 
 
 def back_up(source: Path, target: Path) -> None:
@@ -27,7 +28,7 @@ def back_up(source: Path, target: Path) -> None:
             # copying begin anew, and a busy portal could never be copied.
             live.execute("BEGIN")
             live.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            live.backup(copy, pages=PAGES, sleep=PAUSE)
+            live.backup(copy, pages=PAGES, progress=lambda *_: time.sleep(PAUSE))
             # No companions beside it: it can be moved, and read from where nothing can be written.
             copy.execute("PRAGMA journal_mode=DELETE")
     except BaseException:
