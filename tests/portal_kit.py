@@ -13,6 +13,7 @@ from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.request import Pool
+from nvlhub.observer import SILENT, Observer
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.store import Broken, Store, verify
@@ -47,6 +48,7 @@ class Kit:
     store: Store
     clock: HandClock
     engine: Engine
+    observer: Observer = SILENT
     runner: StepRunner = field(init=False)
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
@@ -64,9 +66,19 @@ class Kit:
 
     def restart(self) -> None:
         """Forget everything that a process remembers."""
-        self.runner = StepRunner(self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0)  # type: ignore[arg-type]
+        self.runner = StepRunner(
+            self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0, observer=self.observer
+        )  # type: ignore[arg-type]
         self.runner.step()
-        self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool="main", more_url="http://x/more")  # type: ignore[arg-type]
+        self.desk = Desk(
+            self.store,
+            self.runner,
+            self.engine,
+            self.clock,
+            pool="main",
+            more_url="http://x/more",
+            observer=self.observer,
+        )  # type: ignore[arg-type]
         self.registry = Registry(self.desk)
 
     def ask(self, profile: str = "gpu1", who: Visitor = RESEARCHER, project: str = "demo", **more: object) -> LeaseView:
@@ -94,6 +106,7 @@ class Kit:
 
 
 def kit(
-    store: Store, clock: HandClock, scripts: Mapping[str, Script] | None = None, domains: int = 1, trays: int = 18
-) -> Kit:
-    return Kit(store, clock, ScriptedEngine(SimulatedFloor(domains, trays), scripts or {}, now=clock.now))
+    store: Store, clock: HandClock, scripts: Mapping[str, Script] | None = None, domains: int = 1, trays: int = 18,
+    observer: Observer = SILENT,
+) -> Kit:  # fmt: skip
+    return Kit(store, clock, ScriptedEngine(SimulatedFloor(domains, trays), scripts or {}, now=clock.now), observer)

@@ -18,7 +18,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert settings.database_url == f"sqlite:///{tmp_path}/portal.sqlite"
 
 
-@pytest.mark.parametrize("text", ["trays = 19", "grace = 'soon'", "colour = 'green'", "simulate = -1"])
+@pytest.mark.parametrize(
+    "text", ["trays = 19", "grace = 'soon'", "colour = 'green'", "simulate = -1", "rate = -1", "burst = 0"]
+)
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "portal.toml").write_text(text)
     with pytest.raises(SettingsError, match=text.split(maxsplit=1)[0]):

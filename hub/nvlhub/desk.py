@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import replace
 
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine
-from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
+from nvlhub.errors import (
+    BadInputError,
+    ConflictError,
+    FailedError,
+    NotAllowedError,
+    NotFoundError,
+    NvlhubError,
+    RefusedError,
+)
 from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
 from nvlhub.flow.metering import warning
@@ -19,6 +29,8 @@ from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, make_request
+from nvlhub.logs import about
+from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Board, Runner
 from nvlhub.store import Store, Unit
 from nvlhub.visitor import Visitor
@@ -47,13 +59,14 @@ class Desk:
 
     def __init__(
         self, store: Store, runner: Runner, engine: Engine, clock: SteadyClock, *, pool: str, more_url: str,
-        private_fabric: bool = False,
+        private_fabric: bool = False, observer: Observer = SILENT,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
         self.engine = engine
         self.pool = pool
         self.more_url = more_url
+        self.observer = observer
         self._private_fabric = private_fabric
         self._runner = runner
 
@@ -88,6 +101,23 @@ class Desk:
     def _open(
         self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool = True
     ) -> tuple[list[LeaseView], bool]:  # fmt: skip
+        begun = time.monotonic()
+        try:
+            leases, fresh = self._hold(visitor, ask, key, count, wait=wait)
+        except RefusedError as error:
+            self.observer.refused(error.slug)
+            raise
+        if not fresh:
+            return [self.view(lease) for lease in leases], False
+        self.observer.admitted(ask.kind, len(leases), time.monotonic() - begun)
+        with about(leases[0].id):
+            first = self._answer(self._runner.admitted(*leases))
+        return [self.view(first), *(self.view(self.board.leases.get(lease.id, lease)) for lease in leases[1:])], True
+
+    def _hold(
+        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool
+    ) -> tuple[list[Lease], bool]:  # fmt: skip
+        """Save leases as held; return them and whether they are new. One transaction."""
         if not (1 <= len(key) <= 80 and key.isprintable()):
             raise BadInputError("key-missing", field="Idempotency-Key")
         if ask.mailbox is None:
@@ -97,13 +127,12 @@ class Desk:
         with self.store.writing() as unit:
             known = self._repeated(unit, visitor, key, body_hash)
             if known:
-                return [self.view(lease) for lease in known], False
+                return known, False
             parent = self._parent(visitor, ask)
             request = self._request(unit, visitor, ask, parent, now)
             leases = self._admit(unit, request, ask, count if wait else min(count, self._room_now(request, ask)), now)
             unit.hold(leases, key, body_hash, at=now, actor=visitor.name)
-        first = self._answer(self._runner.admitted(*leases))
-        return [self.view(first), *(self.view(self.board.leases.get(lease.id, lease)) for lease in leases[1:])], True
+        return leases, True
 
     def _parent(self, visitor: Visitor, ask: LeaseAsk) -> Lease | None:
         """Return the lease of the kernel that a worker belongs to. Raises `ConflictError` for one that cannot have any."""
@@ -338,11 +367,9 @@ class Desk:
         """Take signs of life of many leases; those that are not the visitor's are left out."""
         told = []
         for lease_id, beat in beats.beats.items():
-            try:
+            with about(lease_id), suppress(NotFoundError):
                 said = self.beat(visitor, lease_id, beat, lang)
                 told.append(Beaten(lease=self.lease(visitor, lease_id, lang), warn=said.warn))
-            except NotFoundError:
-                continue
         return told
 
     def extend(self, visitor: Visitor, lease_id: str, extend: Extend, lang: str = "en") -> LeaseView:
@@ -384,7 +411,8 @@ class Desk:
             raise NotAllowedError("not-allowed")
         held = [lease for lease in self.board.leases.values() if lease.server == server]
         for lease in held:
-            self._end(lease, EndReason.USER, visitor)
+            with about(lease.id):
+                self._end(lease, EndReason.USER, visitor)
         return [lease.id for lease in held]
 
     def _end(self, lease: Lease, reason: EndReason, visitor: Visitor) -> Lease:

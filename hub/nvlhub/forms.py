@@ -496,6 +496,21 @@ class Proof(View):
     broken: list[BrokenView]
 
 
+class Replayed(View):
+    """What came of playing the whole journal again from its beginning."""
+
+    ok: bool
+    transactions: int
+    postings: int
+    accounts: int
+    """Accounts that hold something at the end."""
+    missing: int
+    """Numbers between the first and the last transaction that none has."""
+    broken: list[BrokenView]
+    warnings: list[BrokenView]
+    """What is unusual and proves nothing wrong."""
+
+
 class Correction(Strict):
     """Body of ``POST /ledger/corrections``: charge a settled lease more, or give it back (negative).
 

@@ -27,6 +27,8 @@ from nvlhub.flow.metering import charge, due, seconds_run
 from nvlhub.flow.placement import Domain, given_back, without
 from nvlhub.flow.queue import Outlook, Running, Waiting, plan
 from nvlhub.flow.settlement import extend_postings, settle_postings
+from nvlhub.logs import about
+from nvlhub.observer import SILENT, Observer
 from nvlhub.store import Store, Unit
 from nvlhub.wire import EndReason, State
 
@@ -88,8 +90,9 @@ class Runner:
     """
 
     def __init__(
-        self, store: Store, engine: Engine, clock: SteadyClock, pool: str, *, grace: int, tick: float, sweep: int
-    ) -> None:
+        self, store: Store, engine: Engine, clock: SteadyClock, pool: str, *, grace: int, tick: float, sweep: int,
+        observer: Observer = SILENT,
+    ) -> None:  # fmt: skip
         self._store = store
         self._engine = engine
         self._clock = clock
@@ -97,6 +100,7 @@ class Runner:
         self._grace = grace
         self._tick = tick
         self._sweep = sweep
+        self._observer = observer
         self._inbox: queue.SimpleQueue[_Said | None] = queue.SimpleQueue()
         self._beats: dict[str, tuple[int, int]] = {}
         self._unsaved: dict[str, tuple[int, int]] = {}
@@ -192,6 +196,7 @@ class Runner:
     def step(self, said: Iterable[_Said] | None = None) -> None:
         """Take one turn: hear, look, end what is due, place, start."""
         said = self._wait() if said is None else list(said)
+        begun = time.monotonic()
         now = self._clock.now()
         answers: list[tuple[Future[Lease], Lease]] = []
         try:
@@ -215,6 +220,7 @@ class Runner:
             # Only now: whoever gets an answer finds the board in step with it.
             for answer, lease in answers:
                 answer.set_result(self._leases.get(lease.id, lease))
+            self._observer.turned(time.monotonic() - begun)
 
     def _snapshot(self, now: int) -> Board:
         self._changed = False
@@ -236,21 +242,22 @@ class Runner:
             entry.answer.set_exception(ConflictError("lease-cannot", lease=known.id, state=known.state.value))
         except NvlhubError as error:
             entry.answer.set_exception(error)
-        except Exception as error:
+        except Exception:
             entry.answer.set_exception(FailedError("portal-failed"))
-            logger.exception("lease %s could not take %s", known.id, type(entry.event).__name__, exc_info=error)
+            told = type(entry.event).__name__
+            logger.exception("lease %s could not take %s", known.id, told, extra={"lease": known.id})
         return None
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""
         moved, effect = advance(lease, event)
-        with self._store.writing() as unit:
-            self._save(unit, moved, event, actor)
-        self._keep(moved)
-        logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
-        if effect is not None:
-            moved = self._do(moved, effect)
-        return moved
+        with about(lease.id):
+            with self._store.writing() as unit:
+                self._save(unit, moved, event, actor)
+            self._keep(moved)
+            logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
+            self._observer.moved(lease, moved)
+            return moved if effect is None else self._do(moved, effect)
 
     def _save(self, unit: Unit, moved: Lease, event: Event, actor: str) -> None:
         now = self._clock.now()
@@ -315,10 +322,11 @@ class Runner:
 
     def _guarded(self, step: Callable[..., object], lease: Lease, *args: object) -> None:
         """Take a step for one lease; its failure must not keep the others waiting."""
-        try:
-            step(lease, *args)
-        except Exception:
-            logger.exception("lease %s could not go on; trying again", lease.id)
+        with about(lease.id):
+            try:
+                step(lease, *args)
+            except Exception:
+                logger.exception("lease %s could not go on; trying again", lease.id)
 
     def _seen(self, lease: Lease, sighting: Sighting | None, now: int) -> Lease:
         if sighting is None or sighting.sight is Sight.UNKNOWN:
@@ -447,8 +455,9 @@ class Runner:
 
     def _stop_strays(self) -> None:
         for lease_id in sorted(self._engine.strays(frozenset(self._leases))):
-            logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
-            self._engine.stop(lease_id, {})
+            with about(lease_id):
+                logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
+                self._engine.stop(lease_id, {})
 
     def _flush(self, now: int) -> None:
         if self._unsaved:

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     """Seconds between two looks at the engine."""
     sweep: Annotated[int, Field(ge=5, le=3600)] = 60
     """Seconds between two looks for tasks that nobody leases, and at the capacity."""
+    rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 50
+    """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Requests that a visitor may send at once, after a while without."""
     demo: bool = False
     """Make a demo project, award and profiles in an empty database."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,10 @@ from nvlhub.text import language, say
 from nvlhub.wire import API_PATH, Beat, BeatAnswer, Beaten, Beats, LeaseAsk, LeaseView, Offer, Problem, WorkersAsk
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+TRIES = 5
+"""How often a call is sent that the portal asks to send later."""
+LONGEST_WAIT = 5
+"""Seconds before it is sent again, at most."""
 
 
 class PortalError(RuntimeError):
@@ -55,9 +60,19 @@ class Portal:
 
     async def _call(self, method: str, path: str, **more: Any) -> Any:
         try:
-            return answer(await self._http.request(method, path, **more))
+            return answer(await self._sent(method, path, **more))
         except httpx.HTTPError:
             raise PortalDownError(say("portal-down", self.lang)) from None
+
+    async def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a call, and again where the portal has had too many: a large cluster that closes comes all at once."""
+        for _ in range(TRIES - 1):
+            response = await self._http.request(method, path, **more)
+            if response.status_code != 429:
+                return response
+            told = response.headers.get("Retry-After", "")
+            await asyncio.sleep(min(int(told) if told.isdigit() else 1, LONGEST_WAIT))
+        return await self._http.request(method, path, **more)
 
     async def offers(self, project: str | None = None) -> list[Offer]:
         """Return what the holder of the token can start, in all projects or in one."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 
+from nvlhub.api.limiter import Limiter
 from nvlhub.desk import Desk
+from nvlhub.errors import NvlhubError
 from nvlhub.forms import Listed
+from nvlhub.logs import about
 from nvlhub.registry import Registry
 from nvlhub.text import language
 from nvlhub.visitor import Visitor
@@ -26,6 +29,8 @@ class Doors:
     desk: Desk
     registry: Registry
     identify: Identify
+    limiter: Limiter | None = None
+    """None: everybody may come as often as they like."""
 
 
 def doors_of(request: Request) -> Doors:
@@ -34,11 +39,31 @@ def doors_of(request: Request) -> Doors:
     return doors
 
 
-def _visitor(request: Request) -> Visitor:
+def _come(request: Request, draw: Callable[[Limiter, str], None]) -> Visitor:
     doors = doors_of(request)
-    visitor = doors.identify(request)
+    try:
+        visitor = doors.identify(request)
+    except NvlhubError as error:
+        if doors.limiter and error.status in {401, 403}:
+            doors.limiter.stranger(request.client.host if request.client else "")
+        raise
+    if doors.limiter and not visitor.hub:
+        draw(doors.limiter, visitor.name)
     doors.registry.directory.met(visitor)
     return visitor
+
+
+def _visitor(request: Request) -> Visitor:
+    return _come(request, Limiter.call)
+
+
+def _beating(request: Request) -> Visitor:
+    return _come(request, Limiter.beat)
+
+
+async def _lease(lease_id: Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]) -> AsyncIterator[str]:
+    with about(lease_id):
+        yield lease_id
 
 
 def lang_of(request: Request) -> str:
@@ -48,10 +73,13 @@ def lang_of(request: Request) -> str:
 
 Here = Annotated[Doors, Depends(doors_of)]
 Who = Annotated[Visitor, Depends(_visitor)]
+Beating = Annotated[Visitor, Depends(_beating)]
+"""Who gives signs of life."""
 Lang = Annotated[str, Depends(lang_of)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
-LeaseId = Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]
+LeaseId = Annotated[str, Depends(_lease)]
+"""Lines that are logged for such a request carry the lease."""
 
 
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80)]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from nvlhub.api.doors import Here, Lang, LeaseId, Page, PerPage, Who, listed
+from nvlhub.api.doors import Beating, Here, Lang, LeaseId, Page, PerPage, Who, listed
 from nvlhub.errors import NotAllowedError
 from nvlhub.forms import Health, Listed, Me, Stopped, UserName
 from nvlhub.wire import (
@@ -73,7 +73,7 @@ def ask_together(
 
 
 @router.post("/leases/heartbeats")
-def heartbeats(here: Here, who: Who, lang: Lang, body: Beats) -> Listed[Beaten]:
+def heartbeats(here: Here, who: Beating, lang: Lang, body: Beats) -> Listed[Beaten]:
     """Take signs of life of many leases."""
     return listed(here.desk.beat_all(who, body, lang))
 
@@ -104,7 +104,7 @@ def lease(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
 
 
 @router.post("/leases/{lease_id}/heartbeat", response_model=BeatAnswer)
-def heartbeat(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Beat) -> BeatAnswer:
+def heartbeat(here: Here, who: Beating, lang: Lang, lease_id: LeaseId, body: Beat) -> BeatAnswer:
     """Take a sign of life."""
     return here.desk.beat(who, lease_id, body, lang)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from nvlhub.api.doors import Here, Key, Page, PerPage, Who, listed
 from nvlhub.flow.settlement import Entry
-from nvlhub.forms import AuditView, Correction, Listed, Proof, TransactionView
+from nvlhub.forms import AuditView, Correction, Listed, Proof, Replayed, TransactionView
 from nvlhub.wire import LeaseView
 
 router = APIRouter()
@@ -32,6 +32,12 @@ def ledger(
 def verify(here: Here, who: Who) -> Proof:
     """Prove the ledger right, or say what is broken."""
     return here.registry.ledger.verify(who)
+
+
+@router.get("/ledger/replay")
+def replay(here: Here, who: Who) -> Replayed:
+    """Play the whole journal again from its beginning: no account was ever overdrawn, and all is as it is stored."""
+    return here.registry.ledger.replay(who)
 
 
 @router.post("/ledger/corrections", status_code=201)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from nvlhub.api.doors import doors_of, lang_of
+from nvlhub.api.limiter import TooManyError
 from nvlhub.errors import NvlhubError
 from nvlhub.explain import problem
 from nvlhub.wire import MAX_BODY_BYTES
@@ -35,7 +36,10 @@ def answer(request: Request, error: NvlhubError) -> JSONResponse:
     """Return the problem document of an error as an answer."""
     doors = doors_of(request)
     document = problem(error, lang_of(request), request.url.path, doors.desk.more_url)
-    return JSONResponse(document.model_dump(), status_code=document.status, media_type="application/problem+json")
+    headers = {"Retry-After": str(error.members["wait"])} if isinstance(error, TooManyError) else None
+    return JSONResponse(
+        document.model_dump(), status_code=document.status, headers=headers, media_type="application/problem+json"
+    )
 
 
 async def _known(request: Request, error: Exception) -> Response:
@@ -43,7 +47,8 @@ async def _known(request: Request, error: Exception) -> Response:
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    logger.error("a request failed", exc_info=error)
+    # What the route was about is over here.
+    logger.error("a request failed", exc_info=error, extra={"lease": request.path_params.get("lease_id", "")})
     return answer(request, NvlhubError("portal-failed"))
 
 

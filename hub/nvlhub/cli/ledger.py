@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
+import sqlalchemy as sa
 import typer
 
-from nvlhub.cli.base import Json, call, date, group, items, key, show
+from nvlhub.cli.base import DATA, Json, call, date, fail, group, items, key, show
+from nvlhub.forms import Proof, Replayed
+from nvlhub.registry.ledger import play, prove
+from nvlhub.settings import SettingsError, load
+from nvlhub.store import Unit, offline
+from nvlhub.store.backup import back_up
+from nvlhub.store.offline import UnreadableError
+
+Found = TypeVar("Found", Proof, Replayed)
+Database = Annotated[
+    str, typer.Option(metavar="URL", help="Read this database itself, without a portal: a restored backup, a copy.")
+]
+PATIENCE = 600
+"""Seconds to wait for the portal to read a whole journal."""
 
 ledgers = group("ledger", "The ledger.")
 usages = group("usage", "What was used.")
@@ -29,16 +45,65 @@ def print_ledger(rows: list[dict[str, Any]], *, as_json: bool = False) -> None:
 
 
 @ledgers.command("verify")
-def ledger_verify(as_json: Json = False) -> None:
+def ledger_verify(database: Database = "", as_json: Json = False) -> None:
     """Prove that every invariant of the ledger holds; exit status 1 when one does not."""
-    found = call("GET", "/ledger/verify")
+    found = _offline(database, prove) if database else Proof(**call("GET", "/ledger/verify", patience=PATIENCE))
+    _tell(found, f"{found.transactions} transactions; ", "every invariant holds", as_json=as_json)
+
+
+@ledgers.command("replay")
+def ledger_replay(database: Database = "", as_json: Json = False) -> None:
+    """Play the journal again from its beginning: no account was ever overdrawn, and all is as it is stored.
+
+    Exit status 1 when something is broken; warnings break nothing.
+    """
+    found = _offline(database, play) if database else Replayed(**call("GET", "/ledger/replay", patience=PATIENCE))
+    facts = f"{found.transactions} transactions, {found.postings} postings, {found.accounts} accounts; "
+    _tell(found, facts, "everything comes out as it is stored", as_json=as_json)
+
+
+@ledgers.command("backup")
+def ledger_backup(
+    file: Annotated[Path, typer.Argument(help="The copy; must not exist yet.")],
+    data: Annotated[Path, typer.Option(help="The portal's data directory.")] = DATA,
+) -> None:
+    """Copy the SQLite database of a portal, which may be running, then verify and replay the copy."""
+    try:
+        url = sa.make_url(load(data.resolve()).database_url)
+    except (SettingsError, sa.exc.ArgumentError) as error:
+        fail(str(error))
+    if url.get_backend_name() != "sqlite":
+        fail(f"The portal's database is no SQLite file. Copy it with: pg_dump --format=custom --file={file} DATABASE")
+    try:
+        back_up(Path(url.database or ""), file)
+    except FileExistsError:
+        fail(f"{file} is there already and stays as it is: name another file.")
+    except (OSError, sqlite3.Error) as error:
+        fail(f"{url.database} could not be copied to {file}, and nothing is left there: {error}")
+    typer.echo(f"{file}: {file.stat().st_size} bytes")
+    copy = sa.URL.create("sqlite", database=str(file.absolute())).render_as_string()
+    ledger_verify(copy)
+    ledger_replay(copy)
+
+
+def _offline(database: str, read: Callable[[Unit], Found]) -> Found:
+    try:
+        with offline.reading(database) as unit:
+            return read(unit)
+    except UnreadableError as error:
+        fail(str(error))
+
+
+def _tell(found: Proof | Replayed, facts: str, good: str, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(found.model_dump_json(indent=1))
     else:
-        typer.echo(f"{found['transactions']} transactions; " + ("every invariant holds" if found["ok"] else "BROKEN:"))
-        for row in found["broken"]:
-            typer.echo(f"  {row['invariant']}: {row['detail']}")
-    if not found["ok"]:
+        typer.echo(facts + (good if found.ok else "BROKEN:"))
+        for row in found.broken:
+            typer.echo(f"  {row.invariant}: {row.detail}")
+        for row in found.warnings if isinstance(found, Replayed) else ():
+            typer.echo(f"  warning: {row.invariant}: {row.detail}")
+    if not found.ok:
         raise typer.Exit(1)
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from nvlhub.api import lang_of
 from nvlhub.desk import Desk
 from nvlhub.errors import NotAllowedError
+from nvlhub.logs import about
 from nvlhub.portal.floor_plan import floor_plan
 from nvlhub.portal.html import page
 from nvlhub.portal.identity import LoginNeededError
@@ -55,7 +56,8 @@ class _Pages:
         who = self._login.visitor(request)
         if not (who.csrf and secrets.compare_digest(who.csrf.encode(), csrf.encode())):
             raise NotAllowedError("foreign-origin")
-        self._desk.end(who, lease_id)
+        with about(lease_id):
+            self._desk.end(who, lease_id)
         return RedirectResponse(self._prefix, 303)
 
 

@@ -18,15 +18,19 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from nvlhub.api import Doors, make_app
+from nvlhub.api.limiter import Limiter
 from nvlhub.clock import SteadyClock
 from nvlhub.demo_data import seed
 from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
 from nvlhub.engines.registry import make_engine
+from nvlhub.flow.bucket import Pace
 from nvlhub.flow.request import Pool
+from nvlhub.logs import write_json_lines
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
+from nvlhub.portal.counts import Counts
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
@@ -50,6 +54,7 @@ class Portal:
             floor = unit.latest_time()
         self.clock = SteadyClock(floor)
         self.engine = engine or make_engine(settings)
+        self.counts = Counts()
         domains = self.engine.capacity()
         pool = Pool(
             settings.pool, self.engine.gpu_model, settings.factor_milli,
@@ -62,11 +67,11 @@ class Portal:
             seed(self.store, pool, self.clock.now())
         self.runner = Runner(
             self.store, self.engine, self.clock, settings.pool, grace=settings.grace, tick=settings.tick,
-            sweep=settings.sweep,
+            sweep=settings.sweep, observer=self.counts,
         )  # fmt: skip
         more_url = f"{settings.public_url.rstrip('/')}/services/portal/more"
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
-            private_fabric=settings.private_fabric,
+            private_fabric=settings.private_fabric, observer=self.counts,
         )  # fmt: skip
         self.registry = Registry(self.desk)
 
@@ -104,11 +109,13 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
         # The API knows tokens only: a cookie that a browser sends by itself opens nothing here.
         return hub.visitor(token_of(request))
 
-    app = make_app(Doors(portal.desk, portal.registry, identify), prefix)
+    settings = portal.settings
+    limiter = Limiter(Pace(settings.rate, settings.burst)) if settings.rate else None
+    app = make_app(Doors(portal.desk, portal.registry, identify, limiter), prefix)
     app.include_router(login.routes())
     app.include_router(pages.routes(portal.desk, portal.registry, login, prefix))
-    app.include_router(Asking(portal.registry, login, prefix, portal.settings.contact).routes())
-    app.include_router(Metrics(portal.desk).routes(prefix))
+    app.include_router(Asking(portal.registry, login, prefix, settings.contact).routes())
+    app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -122,9 +129,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
 
 def main() -> None:
     """Serve until told to end."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s portal %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    write_json_lines()
     data = Path(os.environ.get("NVLHUB_DATA", "."))
     if os.environ.get("JUPYTERHUB_SERVICE_NAME"):
         # The next hub finds the port free then.
@@ -139,10 +144,12 @@ def main() -> None:
             portal = Portal(load(data))
         except SettingsError as error:
             sys.exit(str(error))
+        told = {"engine": portal.engine.name, "pool": portal.settings.pool}
+        logger.info("the portal of %s begins", data.resolve(), extra=told)
         address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8090"))
         uvicorn.run(
             make_portal_app(portal, os.environ), host=address.hostname or "127.0.0.1", port=address.port or 8090,
-            log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3,
+            log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3,
         )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from nvlhub.store.database import Store
 from nvlhub.store.directory import ProjectRow
 from nvlhub.store.journal import JournalRow
+from nvlhub.store.replay import Replay, replay
 from nvlhub.store.unit import Unit
 from nvlhub.store.verify import Broken, verify
 
-__all__ = ["Broken", "JournalRow", "ProjectRow", "Store", "Unit", "verify"]
+__all__ = ["Broken", "JournalRow", "ProjectRow", "Replay", "Store", "Unit", "replay", "verify"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from nvlhub.store.unit import Unit
 
@@ -24,17 +29,18 @@ class Store:
     decision rests on what was read.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = url
-        self._engine = sa.create_engine(url, pool_size=20, max_overflow=40)
+        made = _read_only(sa.make_url(url)) if read_only else sa.make_url(url)
+        # Errors end in logs: what was to be written may hold a mailbox's token.
+        self._engine = sa.create_engine(made, pool_size=20, max_overflow=40, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "connect", _only_read_sqlite if read_only else _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables up to date, or back to an earlier `revision`; a new database gets them all."""
-        config = Config()
-        config.set_main_option("script_location", "nvlhub.store:migrations")
+        config = _migrations()
         writing = self._engine.connect().execution_options(**{WRITES: True})
         with writing as connection, self._rebuilding(connection), connection.begin():
             config.attributes["connection"] = connection
@@ -43,6 +49,12 @@ class Store:
             else:
                 command.downgrade(config, revision)
             self._check_references(connection)
+
+    def revisions(self) -> tuple[str | None, list[str]]:
+        """Return the version of the tables (None: there are none), and those that are known here, the newest first."""
+        with self.reading() as unit:
+            have = MigrationContext.configure(unit.connection).get_current_revision()
+        return have, [script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()]
 
     def _check_references(self, connection: sa.Connection) -> None:
         if self._engine.dialect.name == "sqlite":
@@ -81,6 +93,30 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "nvlhub.store:migrations")
+    return config
+
+
+def _read_only(url: sa.URL) -> sa.URL:
+    """Return an address at which the database itself refuses to be changed, or made."""
+    if url.get_backend_name() == "postgresql":
+        given = url.query.get("options", "")
+        return url.update_query_dict({"options": f"{given} -c default_transaction_read_only=on"})
+    file = Path(url.database or "").absolute()
+    asked = {"mode": "ro", "uri": "true"}
+    if not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists():
+        # Nobody has it open, and there is no place for the files that SQLite puts beside a database with a log.
+        asked["immutable"] = "1"
+    return url.set(database=f"file:{quote(str(file))}", query=asked)
+
+
+def _only_read_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=30000")
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

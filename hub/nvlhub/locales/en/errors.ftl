@@ -75,6 +75,7 @@ not-allowed = Your account may not do this. An administrator of the portal can.
 foreign-origin = The request came from another site's page and was refused. Open the portal's own page and try again.
 method-not-allowed = This address does not take { $method } requests.
 not-found = There is nothing at this address.
+too-many-requests = Too many requests came from you in a short time, so this one was not looked at and nothing was changed. Wait { $wait }, then send it again.
 portal-failed = The portal could not do that just now; nothing was charged. Try again in a minute; if it goes on, tell an administrator.
 portal-busy = The portal did not answer in time; nothing was charged. Try again.
 
