@@ -37,7 +37,7 @@ def wrong(call: str) -> str:
         command = command.commands[name]
     if hasattr(command, "commands") and "--help" not in words:
         return "a group is no command"
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return ", ".join(sorted({word for word in words if word.startswith("-")} - options - {"--help"}))
 
 
