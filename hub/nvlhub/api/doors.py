@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Header, Path, Query, Request, Response
 
 from nvlhub.desk import Desk
+from nvlhub.errors import NotAllowedError
 from nvlhub.forms import Listed
 from nvlhub.registry import Registry
 from nvlhub.text import language
@@ -41,13 +42,22 @@ def _visitor(request: Request) -> Visitor:
     return visitor
 
 
+def _person(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+    if visitor.hub:
+        raise NotAllowedError("not-allowed")
+    return visitor
+
+
 def lang_of(request: Request) -> str:
     """Return the reader's language."""
     return language(request.headers.get("accept-language"))
 
 
 Here = Annotated[Doors, Depends(doors_of)]
-Who = Annotated[Visitor, Depends(_visitor)]
+Who = Annotated[Visitor, Depends(_person)]
+"""A person, or a program with a person's token."""
+WhoOrHub = Annotated[Visitor, Depends(_visitor)]
+"""The same, or the hub itself: for the few routes that its spawner calls."""
 Lang = Annotated[str, Depends(lang_of)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
