@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nvlhub.errors import BadInputError, ConflictError
+from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.flow import awarding
 from nvlhub.flow.awarding import Action, RequestKind, RequestState, award_state, check_dates, dry_at, moved
 from nvlhub.forms import (
@@ -64,7 +64,9 @@ class Awards(Office):
 
     def _award(self, unit: Unit, who: Standing, number: int, *, lock: bool = False) -> dict[str, Any]:
         row = unit.award(number, lock=lock)
-        who.need_sight({"slug": row["project"], "programme": row["programme"]})
+        if not who.sees({"slug": row["project"], "programme": row["programme"]}):
+            # As for a number that there is not: the project's name is not theirs to know.
+            raise NotFoundError("award-unknown", award=number)
         return row
 
     def _views(self, unit: Unit, rows: list[dict[str, Any]]) -> list[AwardView]:
@@ -186,7 +188,8 @@ class Awards(Office):
 
     def _request(self, unit: Unit, who: Standing, number: int, *, lock: bool = False) -> dict[str, Any]:
         row = unit.request(number, lock=lock)
-        who.need_sight({"slug": row["project"], "programme": row["programme"]})
+        if not who.sees({"slug": row["project"], "programme": row["programme"]}):
+            raise NotFoundError("request-unknown", request=number)
         return row
 
     def ask(self, visitor: Visitor, new: NewRequest, key: str = "") -> RequestView:
@@ -302,8 +305,8 @@ class Awards(Office):
 
     def _awarded_to(self, unit: Unit, new: NewRequest) -> dict[str, Any]:
         """Return the award that a request is about. Raises `BadInputError` for another project's."""
-        award = unit.award(int(new.award or 0))
-        if award["project"] != new.project:
+        award = unit.award_in(new.project, int(new.award or 0))
+        if award is None:
             raise BadInputError("award-of-other", field="award", award=new.award, project=new.project)
         if new.kind is not RequestKind.RENEWAL:
             self._check_going_on(award)

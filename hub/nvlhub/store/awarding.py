@@ -96,6 +96,11 @@ class Awarding(Journal):
             self.connection.execute(sa.select(t.awards.c.id).where(t.awards.c.id == number).with_for_update())
         return self._found(query, False, "award-unknown", award=number)
 
+    def award_in(self, project: str, number: int) -> dict[str, Any] | None:
+        """Return an award of a project, or None."""
+        row = self._one(self._awards().where(t.awards.c.id == number, t.awards.c.project == project))
+        return as_dict(row) if row else None
+
     def _awards(self) -> sa.Select[Any]:
         return sa.select(t.awards, t.projects.c.programme).join(t.projects, t.projects.c.slug == t.awards.c.project)
 
