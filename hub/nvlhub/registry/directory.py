@@ -34,6 +34,8 @@ from nvlhub.wire import MILLI_PER_GPU_HOUR
 
 DAY = 86_400
 PI = frozenset({"pi"})
+OFFICERS_RULES = frozenset({"at_zero"})
+"""What officers set of their own programme; the other rules weigh it against the others."""
 
 
 class Directory(Office):
@@ -176,15 +178,15 @@ class Directory(Office):
     def change_programme(
         self, visitor: Visitor, slug: str, patch: ProgrammePatch, match: str
     ) -> tuple[ProgrammeView, str]:
-        """Change a programme's rules; its name is for administrators."""
+        """Change a programme's rules. Its officers decide what happens at zero balance, administrators on the rest."""
         with self._store.writing() as unit:
             who = self._standing(unit, visitor)
             who.need_officer(slug)
+            changes = patch.model_dump(exclude_unset=True)
+            if changes.keys() - OFFICERS_RULES:
+                who.need_admin()
             before = unit.programme(slug, lock=True)
             check_match(before, match)
-            changes = patch.model_dump(exclude_unset=True)
-            if "name" in changes:
-                who.need_admin()
             unit.set_programme(slug, **{**before, **changes})
             after = unit.programme(slug)
             self._noted(unit, visitor, "programme-change", f"programme:{slug}", before, after, programme=slug)
