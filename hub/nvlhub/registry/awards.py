@@ -125,7 +125,7 @@ class Awards(Office):
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
                 self._check_end(before, changes["ends"])
-            unit.set_award(number, **changes)
+            unit.set_award(number, **{**{name: before[name] for name in EDITED}, **changes})
             after = unit.award(number)
             self._noted_award(unit, visitor, "award-change", before, after)
             return self._views(unit, [after])[0], _tag(after)
