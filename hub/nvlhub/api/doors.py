@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi.security import APIKeyHeader
 
 from nvlhub.desk import Desk
 from nvlhub.errors import NotAllowedError
@@ -35,7 +36,12 @@ def doors_of(request: Request) -> Doors:
     return doors
 
 
-def _visitor(request: Request) -> Visitor:
+_token = APIKeyHeader(
+    name="Authorization", scheme_name="token", auto_error=False, description="`token TOKEN` or `Bearer TOKEN` of the hub."
+)  # fmt: skip
+
+
+def _visitor(request: Request, _header: Annotated[str | None, Depends(_token)] = None) -> Visitor:
     doors = doors_of(request)
     visitor = doors.identify(request)
     doors.registry.directory.met(visitor)
@@ -64,8 +70,10 @@ PerPage = Annotated[int, Query(ge=1, le=200)]
 LeaseId = Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]
 
 
-Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80)]
-Match = Annotated[str, Header(alias="If-Match", max_length=400)]
+Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80, pattern="^[!-~][ -~]*$")]
+"""What makes a request safe to repeat: the second time is answered like the first, and nothing is done."""
+Match = Annotated[str, Header(alias="If-Match", max_length=400, pattern="[!-~]")]
+"""Entity tag of the state that a change was made from."""
 Order = Annotated[int, Path(ge=1, le=2**53)]
 """Number of an award, a request, a difference."""
 
