@@ -326,6 +326,9 @@ class Awards(Office):
                 asked["project"], asked["pool"], amount, asked["starts"], asked["ends"], cap=asked["cap"], at=now,
                 actor=actor, request=asked["id"],
             )  # fmt: skip
+        if kind is RequestKind.TRANSFER:
+            # It changes two budgets: one of a programme at a time, so that no two wait for each other's.
+            unit.programme(asked["programme"], lock=True)
         award = unit.award(asked["award"], lock=True)
         self._check_going_on(award)
         if kind is RequestKind.EXTENSION:
