@@ -257,7 +257,11 @@ class Awarding(Journal):
     # --- once -------------------------------------------------------------------------------------------------
 
     def done_once(self, user: str, key: str) -> tuple[str, str] | None:
-        """Return the body's hash and the result of what was asked for with an idempotency key, or None."""
+        """Return the body's hash and the result of what was asked for with an idempotency key, or None.
+
+        Whoever sends the same key at the same moment waits until this unit ends.
+        """
+        self._alone(f"key:{user}:{key}")
         row = self._one(sa.select(t.once).where(t.once.c.user == user, t.once.c.key == key))
         return (row.body_hash, row.result) if row else None
 
