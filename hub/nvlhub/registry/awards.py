@@ -137,13 +137,13 @@ class Awards(Office):
             raise ConflictError("award-over", award=award["id"])
         if ends <= max(now, award["starts"]):
             raise BadInputError("dates-past" if ends <= now else "dates-reversed", field="ends")
-        deadlines = [
-            (lease.started_at or now) + lease.seconds
+        later = [
+            lease
             for lease in self._desk.board.leases.values()
-            if lease.award == award["id"] and not lease.preemptible
+            if lease.award == award["id"] and not lease.preemptible and (lease.started_at or now) + lease.seconds > ends
         ]
-        if ends < max(deadlines, default=0):
-            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(deadlines))
+        if later:
+            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(later))
 
     def revoke(self, visitor: Visitor, number: int, why: Revocation) -> AwardView:
         """Revoke an award: nothing starts on it any more, what nobody holds goes back to the programme at once.
