@@ -100,9 +100,9 @@ class Awards(Office):
             who.need_officer(project["programme"])
             if not who.admin:
                 who.need_no_interest(new.project)
-            check_dates(new.starts, new.ends, now)
 
             def do() -> int:
+                check_dates(new.starts, new.ends, now)
                 number = unit.add_award(
                     new.project, new.pool, new.gpu_hours * MILLI_PER_GPU_HOUR, new.starts, new.ends, cap=new.cap,
                     at=now, actor=visitor.name,
@@ -199,9 +199,9 @@ class Awards(Office):
             project = unit.project(new.project)
             who.need_sight(project)
             who.need_lead(project)
-            values = self._asked(unit, new)
 
             def do() -> int:
+                values = self._asked(unit, new)
                 number = unit.add_request(
                     **values, state=RequestState.SUBMITTED.value, asked_by=visitor.name, asked_at=self._clock.now()
                 )
