@@ -21,7 +21,7 @@ from schemathesis.engine import Status, events, from_schema
 
 from tests.api.world import BASE, Api, Template, build
 
-EXAMPLES = int(os.environ.get("NVLHUB_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("NVLHUB_EXAMPLES", "8"))
 WELL_FORMED = ["2xx", "401", "403", "404", "409", "412", "429"]
 """What a request of the described shape may be answered with: who asks and how things stand are not its shape."""
 
@@ -118,3 +118,68 @@ def test_the_api_does_what_its_description_says(template: Template, tmp_path: Pa
         assert report.wrong == [], "\n\n".join(report.wrong[:10])
         assert report.asked == {operation.ok().label for operation in schema.get_all_operations()}
         assert portal.broken() == []
+
+
+# --- the description itself -------------------------------------------------------------------------------------------
+
+
+def described() -> dict[str, Any]:
+    document: dict[str, Any] = Api().app.openapi()
+    return document
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in described()["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path.removeprefix(BASE)}", operation
+
+
+def test_every_failure_is_declared_as_a_problem() -> None:
+    answers = described()["components"]["responses"]
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert {answer["content"] == problem for answer in answers.values()} == {True}
+    for name, operation in operations():
+        failures = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
+        expected = {"500"} if name == "GET /health" else {"401", "403", "429", "500", "503"}
+        assert failures.keys() >= expected, name
+        assert all(answer == {"$ref": f"#/components/responses/{status}"} for status, answer in failures.items())
+        if "requestBody" in operation:
+            assert failures.keys() >= {"404", "409", "413", "422"}, name
+
+
+def test_whoever_changes_says_from_what_and_is_told_what_it_became() -> None:
+    for name, operation in operations():
+        needs = {parameter["name"]: parameter["required"] for parameter in operation.get("parameters", ())}
+        if name.startswith("PATCH"):
+            assert needs["If-Match"], name
+        if "If-Match" in needs:
+            assert operation["responses"].keys() >= {"412", "428"}, name
+            assert operation["responses"]["200"]["headers"]["ETag"]["required"], name
+    starts = dict(operations())["POST /leases"]["parameters"]
+    assert [(header["name"], header["required"]) for header in starts] == [("Idempotency-Key", True)]
+
+
+def test_all_but_health_needs_a_token() -> None:
+    assert {name for name, operation in operations() if operation.get("security") != [{"token": []}]} == {"GET /health"}
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/leases", "GET, POST"), ("/leases/batch", "POST"), ("/leases/x", "DELETE, GET"), ("/me", "GET")],
+)
+def test_who_uses_another_method_or_no_token_is_told_what_there_is(
+    template: Template, tmp_path: Path, path: str, methods: str
+) -> None:
+    api = Api()
+    with api.world(template, tmp_path):
+        assert api("PUT", path, "member").headers["allow"] == methods
+        assert api("GET", path, "").headers["www-authenticate"] == "token"
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 5000, b"9" * 5000, b"\x00", b""])
+def test_what_is_no_json_is_no_fault_of_ours(template: Template, tmp_path: Path, content: bytes) -> None:
+    api = Api()
+    with api.world(template, tmp_path):
+        response = api("POST", "/awards", "admin", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["type"] in {"urn:nvlhub:problem:not-json", "urn:nvlhub:problem:invalid-input"}

@@ -86,6 +86,13 @@ def _fill(unit: Unit) -> None:
     unit.publish("gpu1", 1)
 
 
+def inhabit(store: Store, clock: HandClock) -> Kit:
+    """Fill a database with everybody and with awards 1 and 2, and open a portal on it."""
+    with store.writing() as unit:
+        _fill(unit)
+    return Kit(store, clock, ScriptedEngine(SimulatedFloor(1)))
+
+
 @dataclass(frozen=True)
 class Template:
     """A world at rest: its database, what its engine plays, when it is, and what its leases are called."""
@@ -101,9 +108,7 @@ def build(folder: Path) -> Template:
     database = folder / "template.sqlite"
     store = Store(f"sqlite:///{database}")
     store.migrate()
-    with store.writing() as unit:
-        _fill(unit)
-    portal = Kit(store, HandClock(), ScriptedEngine(SimulatedFloor(1)))
+    portal = inhabit(store, HandClock())
     awards = portal.registry.awards
     awards.ask(PEOPLE["pi"], ask_for("optics"))
     second = awards.ask(PEOPLE["manager"], ask_for("optics"))
@@ -134,6 +139,10 @@ class Api:
         headers |= more.pop("headers", {})
         return self.http.request(method, BASE + path, headers=headers, **more)  # type: ignore[return-value]
 
+    def serve(self, portal: Kit) -> None:
+        """Answer for this portal from now on."""
+        self.app.state.doors = Doors(portal.desk, portal.registry, identify)
+
     @contextmanager
     def world(self, template: Template, folder: Path) -> Iterator[Kit]:
         """Open a copy of the world to whoever calls."""
@@ -142,7 +151,7 @@ class Api:
         store = Store(f"sqlite:///{database}")
         try:
             portal = Kit(store, HandClock(template.now), copy.deepcopy(template.engine))
-            self.app.state.doors = Doors(portal.desk, portal.registry, identify)
+            self.serve(portal)
             yield portal
         finally:
             store.close()
