@@ -67,7 +67,7 @@ WhoOrHub = Annotated[Visitor, Depends(_visitor)]
 Lang = Annotated[str, Depends(lang_of)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
-LeaseId = Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]
+LeaseId = Annotated[str, Path(max_length=64, pattern="^[0-9A-Za-z-]+$")]
 
 
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80, pattern="^[!-~][ -~]*$")]
