@@ -35,7 +35,8 @@ ROLES = {
     "people's leases. Budgets, and the rules that weigh programmes against each other, are not theirs to change.",
     "admin": "runs the portal, known by the scope `custom:nvlhub:admin` of the token, which the token of a Jupyter server "
     "never has. Sees and ends everybody's leases; budgets, pools, profiles, officers and corrections are theirs. To decide on "
-    "requests they stand where an officer does: not on their own, not for their own projects.",
+    "requests they stand where an officer does: not on their own, not for their own projects. Without a request "
+    "they may award to any project, and the audit trail tells.",
 }
 """What each role is, in the order of the table's columns."""
 

@@ -36,12 +36,13 @@ def doors_of(request: Request) -> Doors:
     return doors
 
 
+# For the description of the API; whose token it is, `identify` says.
 _token = APIKeyHeader(
     name="Authorization", scheme_name="token", auto_error=False, description="`token TOKEN` or `Bearer TOKEN` of the hub."
 )  # fmt: skip
 
 
-def _visitor(request: Request, _header: Annotated[str | None, Depends(_token)] = None) -> Visitor:
+def _visitor(request: Request, _described: Annotated[str | None, Depends(_token)] = None) -> Visitor:
     doors = doors_of(request)
     visitor = doors.identify(request)
     doors.registry.directory.met(visitor)

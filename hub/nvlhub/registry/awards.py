@@ -88,7 +88,7 @@ class Awards(Office):
         )  # fmt: skip
 
     def add_award(self, visitor: Visitor, new: NewAward, key: str = "") -> AwardView:
-        """Award GPU-hours without a request: for the programme's officers and administrators, never to themselves.
+        """Award GPU-hours without a request: for administrators, and the programme's officers except to projects of theirs.
 
         Raises `BadInputError` for dates, `ConflictError` beyond what the programme may award.
         """
