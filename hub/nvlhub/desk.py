@@ -349,7 +349,7 @@ class Desk:
         """Take a sign of life of a lease; with phase ``ended``, its end."""
         lease = self._own(visitor, lease_id)
         if beat.phase == "ended":
-            lease = self._end(lease, EndReason.USER, visitor)
+            lease = self._end(lease, _reason(lease, visitor), visitor)
         else:
             idle = 0 if beat.gpu_busy else beat.idle_seconds
             lease = replace(self._runner.beat(lease_id, idle) or lease, idle_seconds=idle)
@@ -402,8 +402,7 @@ class Desk:
     def end(self, visitor: Visitor, lease_id: str, lang: str = "en") -> LeaseView:
         """End a lease; one that has ended stays as it is."""
         lease = self._own(visitor, lease_id)
-        reason = EndReason.USER if lease.user == visitor.name else EndReason.ADMIN
-        return self.view(self._end(lease, reason, visitor), lang)
+        return self.view(self._end(lease, _reason(lease, visitor), visitor), lang)
 
     def server_stopped(self, visitor: Visitor, server: str) -> list[str]:
         """End all leases of a Jupyter server that is gone; for the hub alone."""
@@ -424,6 +423,10 @@ class Desk:
             # Somebody else was quicker; the end that was asked for has come about.
             with self.store.reading() as unit:
                 return unit.lease(lease.id) or lease
+
+
+def _reason(lease: Lease, visitor: Visitor) -> EndReason:
+    return EndReason.USER if lease.user == visitor.name else EndReason.ADMIN
 
 
 def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:

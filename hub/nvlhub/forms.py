@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from nvlhub.flow.awarding import AwardState, RequestKind, RequestState
 from nvlhub.flow.reconciliation import Action, DifferenceKind
@@ -438,7 +438,7 @@ class Publish(Strict):
 class Service(Strict):
     """Body of ``PUT /domains/{pool}/{domain}``: take trays out of service, or back in. Without `tray`: all of them."""
 
-    in_service: bool
+    in_service: StrictBool
     tray: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
 
 
@@ -518,7 +518,9 @@ class Correction(Strict):
     """
 
     lease: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
-    gpu_seconds: Annotated[int, Field(strict=True, ge=-(10**12), le=10**12)]
+    gpu_seconds: Annotated[
+        int, Field(strict=True, ge=-(10**12), le=10**12, json_schema_extra={"not": {"const": 0}})
+    ]  # fmt: skip
     reason: Reason
 
 

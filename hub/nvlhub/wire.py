@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
 API_PATH = "/services/portal/api/v1"
 """Where the REST API lies under the hub's public address."""
@@ -73,6 +73,17 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, body: Any) -> Any:
+        """JSON has one kind of number: 60.0 is the whole number 60."""
+        if not isinstance(body, dict):
+            return body
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in body.items()
+        }
+
 
 class View(BaseModel):
     """An answer: clients ignore fields they do not know."""
@@ -80,18 +91,14 @@ class View(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def _check_port(address: str) -> str:
-    if not 1 <= int(address.rsplit(":", 1)[1]) <= 65_535:
-        raise ValueError("the port must be between 1 and 65535")
-    return address
+PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+"""1 to 65535."""
 
 
 class Mailbox(Strict):
     """Where the node agent dials back to: a ZeroMQ ROUTER socket with CurveZMQ at the provisioner."""
 
-    address: Annotated[
-        str, StringConstraints(pattern=r"^tcp://[A-Za-z0-9_.:\[\]-]{1,255}:[0-9]{1,5}$"), AfterValidator(_check_port)
-    ]
+    address: Annotated[str, StringConstraints(pattern=rf"^tcp://[A-Za-z0-9_.:\[\]-]{{1,255}}:{PORT}$")]
     public_key: Annotated[str, StringConstraints(min_length=40, max_length=40, pattern=r"^[!-~]{40}$")]
     """The mailbox's CurveZMQ public key, Z85."""
     token: Annotated[str, StringConstraints(min_length=32, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -102,8 +109,15 @@ DomainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._
 """The name of an NVLink domain."""
 
 
+def _needs_mailbox(schema: dict[str, Any]) -> None:
+    schema["properties"]["mailbox"] = schema["properties"]["mailbox"]["anyOf"][0]
+    schema["required"].append("mailbox")
+
+
 class LeaseAsk(Strict):
     """Body of ``POST /leases``. Whose lease it is comes from the token, never from the body."""
+
+    model_config = ConfigDict(json_schema_extra=_needs_mailbox)
 
     project: Slug
     profile: Slug
@@ -116,11 +130,12 @@ class LeaseAsk(Strict):
     label: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
     """What the holder calls it, e.g. the kernel's id."""
     mailbox: Mailbox | None = None
+    """Needed by every start that is asked for; only what is reckoned beforehand has none."""
     parent: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")] | None = None
     """The lease of the kernel that a worker belongs to: the worker's lease ends with it."""
     domain: DomainName | None = None
     """The NVLink domain to be placed in while it has room; with `pinned`: in no other."""
-    pinned: bool = False
+    pinned: StrictBool = False
 
 
 class WorkersAsk(LeaseAsk):
@@ -128,7 +143,7 @@ class WorkersAsk(LeaseAsk):
 
     kind: Literal[Kind.WORKER] = Kind.WORKER
     count: Annotated[int, Field(strict=True, ge=1, le=1000)]
-    wait: bool = True
+    wait: StrictBool = True
     """False: only as many as there is room for now; none of them waits in the queue."""
 
 
@@ -221,9 +236,9 @@ class Beat(Strict):
 
     phase: Literal["starting", "running", "ended"] = "running"
     """``ended``: the holder is done; the lease ends with reason user."""
-    idle_seconds: Annotated[int, Field(ge=0, le=10**9)] = 0
+    idle_seconds: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
     """Since the task last did anything; 0 while busy."""
-    gpu_busy: bool | None = None
+    gpu_busy: StrictBool | None = None
     """Whether a GPU of the lease computed since the last beat; None where it cannot be measured."""
 
 
@@ -241,7 +256,10 @@ class BeatAnswer(View):
 class Beats(Strict):
     """Body of ``POST /leases/heartbeats``: signs of life of up to 1000 leases, by lease id."""
 
-    beats: Annotated[dict[Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")], Beat], Field(max_length=1000)]
+    beats: Annotated[
+        dict[Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")], Beat],
+        Field(max_length=1000, json_schema_extra={"additionalProperties": False}),
+    ]
 
 
 class Beaten(View):
@@ -255,7 +273,7 @@ class Beaten(View):
 class Extend(Strict):
     """Body of ``POST /leases/{id}/extend``."""
 
-    seconds: Annotated[int, Field(ge=60, le=30 * 24 * 3600)]
+    seconds: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)]
 
 
 class Problem(View):

@@ -29,7 +29,7 @@ CALLS = [(document.name, call) for document in DOCUMENTS for call in calls(docum
 def wrong(call: str) -> str:
     """Return what is wrong with the words after ``nvlhub``; nothing: it is a command with options that it has."""
     command: Any = typer.main.get_command(app)
-    words = call.replace("\"", " ").split()
+    words = call.replace('"', " ").split()
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name = words.pop(0)
         if name not in command.commands:

@@ -90,6 +90,26 @@ def test_caps_hold_in_a_race(store: Store, clock: HandClock) -> None:
     assert sorted(outcomes) == ["cap-member"] * 9 + ["held"] * 3
 
 
+def test_a_start_that_is_sent_several_times_at_once_holds_once(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock)
+    portal.desk._answer = lambda answer: asked()  # type: ignore[method-assign,assignment]
+    portal.runner.admitted = lambda *leases: None  # type: ignore[method-assign,assignment,return-value]
+    outcomes = []
+
+    def starter() -> None:
+        ask = LeaseAsk(project="demo", profile="gpu1", mailbox=MAILBOX)
+        outcomes.append(portal.desk.ask(RESEARCHER, ask, "the same key")[1])
+
+    threads = [threading.Thread(target=starter) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [False] * 5 + [True]
+    with store.reading() as unit:
+        assert len(unit.active_leases()) == 1
+
+
 def test_nothing_is_saved_of_a_unit_that_fails(store: Store, clock: HandClock) -> None:
     kit(store, clock)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from nvlhub import __version__
 from nvlhub.api import awards, capacity, directory, leases, ledger, reconciling, reports
 from nvlhub.api.bounded import Bounded
+from nvlhub.api.document import describe
 from nvlhub.api.doors import Doors
 from nvlhub.api.problems import add_handlers
-from nvlhub.wire import Problem
 
 
 def make_app(doors: Doors, prefix: str) -> FastAPI:
@@ -17,8 +19,9 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     api = f"{prefix.rstrip('/')}/api/v1"
     app = FastAPI(
         title="nvlhub", version=__version__, docs_url=None, redoc_url=None, openapi_url=f"{api}/openapi.json",
-        responses={"default": {"model": Problem, "description": "Problem document (RFC 9457)"}},
+        description="Times are Unix seconds, amounts milli-GPU-seconds; what people fill in is in whole GPU-hours.",
     )  # fmt: skip
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.state.doors = doors
     for part in (leases, directory, awards, capacity, ledger, reconciling, reports):
         app.include_router(part.router, prefix=api)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from nvlhub.api.document import TAGGED
 from nvlhub.api.doors import Here, Key, Match, Order, Page, PerPage, Who, listed, tagged
 from nvlhub.flow.awarding import RequestState
 from nvlhub.forms import AwardPatch, AwardView, Listed, NewAward, NewRequest, RequestView, Review, Revocation
@@ -30,15 +31,15 @@ def add_award(here: Here, who: Who, body: NewAward, idempotency_key: Key = "") -
     return here.registry.awards.add_award(who, body, idempotency_key)
 
 
-@router.get("/awards/{number}")
+@router.get("/awards/{number}", responses=TAGGED)
 def award(here: Here, who: Who, number: Order, response: Response) -> AwardView:
     """Return an award, with the entity tag that a change needs."""
     return tagged(response, here.registry.awards.award(who, number))
 
 
-@router.patch("/awards/{number}")
+@router.patch("/awards/{number}", responses=TAGGED)
 def change_award(
-    here: Here, who: Who, number: Order, body: AwardPatch, response: Response, if_match: Match = ""
+    here: Here, who: Who, number: Order, body: AwardPatch, response: Response, if_match: Match
 ) -> AwardView:
     """Change the end or the cap of an award."""
     return tagged(response, here.registry.awards.change_award(who, number, body, if_match))
@@ -69,16 +70,14 @@ def ask(here: Here, who: Who, body: NewRequest, idempotency_key: Key = "") -> Re
     return here.registry.awards.ask(who, body, idempotency_key)
 
 
-@router.get("/requests/{number}")
+@router.get("/requests/{number}", responses=TAGGED)
 def request(here: Here, who: Who, number: Order, response: Response) -> RequestView:
     """Return a request with its reviews, with the entity tag that a change needs."""
     return tagged(response, here.registry.awards.request(who, number))
 
 
-@router.put("/requests/{number}")
-def resubmit(
-    here: Here, who: Who, number: Order, body: NewRequest, response: Response, if_match: Match = ""
-) -> RequestView:
+@router.put("/requests/{number}", responses=TAGGED)
+def resubmit(here: Here, who: Who, number: Order, body: NewRequest, response: Response, if_match: Match) -> RequestView:
     """Send a request again that was sent back for revision."""
     return tagged(response, here.registry.awards.resubmit(who, number, body, if_match))
 

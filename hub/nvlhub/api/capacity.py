@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
 from nvlhub.api.doors import Here, Page, PerPage, Who, listed, sliced
 from nvlhub.forms import (
@@ -20,7 +18,7 @@ from nvlhub.forms import (
     Service,
     ServiceView,
 )
-from nvlhub.wire import Slug
+from nvlhub.wire import DomainName, Slug
 
 router = APIRouter()
 
@@ -57,9 +55,7 @@ def domains(here: Here, who: Who, page: Page = 1, per_page: PerPage = 200) -> Li
 
 
 @router.put("/domains/{pool}/{name}")
-def set_service(
-    here: Here, who: Who, pool: Slug, name: Annotated[str, Path(max_length=100, pattern="^[!-~]+$")], body: Service
-) -> ServiceView:
+def set_service(here: Here, who: Who, pool: Slug, name: DomainName, body: Service) -> ServiceView:
     """Take a domain or a tray out of service, or back in."""
     return here.registry.capacity.set_service(who, pool, name, body)
 

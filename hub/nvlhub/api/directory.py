@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from nvlhub.api.document import TAGGED
 from nvlhub.api.doors import Here, Match, Page, PerPage, Who, listed, tagged
 from nvlhub.forms import (
     InstitutionPatch,
@@ -46,16 +47,14 @@ def add_user(here: Here, who: Who, body: NewUser) -> UserView:
     return here.registry.directory.add_user(who, body)
 
 
-@router.get("/users/{name}")
+@router.get("/users/{name}", responses=TAGGED)
 def user(here: Here, who: Who, name: UserName, response: Response) -> UserView:
     """Return a user, with the entity tag that a change needs."""
     return tagged(response, here.registry.directory.user(who, name))
 
 
-@router.patch("/users/{name}")
-def change_user(
-    here: Here, who: Who, name: UserName, body: UserPatch, response: Response, if_match: Match = ""
-) -> UserView:
+@router.patch("/users/{name}", responses=TAGGED)
+def change_user(here: Here, who: Who, name: UserName, body: UserPatch, response: Response, if_match: Match) -> UserView:
     """Set how many GPUs a user may hold at once in all."""
     return tagged(response, here.registry.directory.change_user(who, name, body, if_match))
 
@@ -73,15 +72,15 @@ def add_institution(here: Here, who: Who, body: NewInstitution) -> InstitutionVi
     return here.registry.directory.add_institution(who, body)
 
 
-@router.get("/institutions/{slug}")
+@router.get("/institutions/{slug}", responses=TAGGED)
 def institution(here: Here, who: Who, slug: Slug, response: Response) -> InstitutionView:
     """Return an institution, with the entity tag that a change needs."""
     return tagged(response, here.registry.directory.institution(slug))
 
 
-@router.patch("/institutions/{slug}")
+@router.patch("/institutions/{slug}", responses=TAGGED)
 def change_institution(
-    here: Here, who: Who, slug: Slug, body: InstitutionPatch, response: Response, if_match: Match = ""
+    here: Here, who: Who, slug: Slug, body: InstitutionPatch, response: Response, if_match: Match
 ) -> InstitutionView:
     """Change an institution."""
     return tagged(response, here.registry.directory.change_institution(who, slug, body, if_match))
@@ -100,15 +99,15 @@ def add_programme(here: Here, who: Who, body: NewProgramme) -> ProgrammeView:
     return here.registry.directory.add_programme(who, body)
 
 
-@router.get("/programmes/{slug}")
+@router.get("/programmes/{slug}", responses=TAGGED)
 def programme(here: Here, who: Who, slug: Slug, response: Response) -> ProgrammeView:
     """Return a programme, with the entity tag that a change needs."""
     return tagged(response, here.registry.directory.programme(who, slug))
 
 
-@router.patch("/programmes/{slug}")
+@router.patch("/programmes/{slug}", responses=TAGGED)
 def change_programme(
-    here: Here, who: Who, slug: Slug, body: ProgrammePatch, response: Response, if_match: Match = ""
+    here: Here, who: Who, slug: Slug, body: ProgrammePatch, response: Response, if_match: Match
 ) -> ProgrammeView:
     """Change a programme's rules."""
     return tagged(response, here.registry.directory.change_programme(who, slug, body, if_match))
@@ -150,15 +149,15 @@ def add_project(here: Here, who: Who, body: NewProject) -> ProjectView:
     return here.registry.directory.add_project(who, body)
 
 
-@router.get("/projects/{slug}")
+@router.get("/projects/{slug}", responses=TAGGED)
 def project(here: Here, who: Who, slug: Slug, response: Response) -> ProjectView:
     """Return a project, with the entity tag that a change needs."""
     return tagged(response, here.registry.directory.project(who, slug))
 
 
-@router.patch("/projects/{slug}")
+@router.patch("/projects/{slug}", responses=TAGGED)
 def change_project(
-    here: Here, who: Who, slug: Slug, body: ProjectPatch, response: Response, if_match: Match = ""
+    here: Here, who: Who, slug: Slug, body: ProjectPatch, response: Response, if_match: Match
 ) -> ProjectView:
     """Change a project."""
     return tagged(response, here.registry.directory.change_project(who, slug, body, if_match))
@@ -171,7 +170,7 @@ def members(here: Here, who: Who, slug: Slug, page: Page = 1, per_page: PerPage 
     return listed(found, page, per_page, total)
 
 
-@router.put("/projects/{slug}/members/{user}")
+@router.put("/projects/{slug}/members/{user}", responses=TAGGED)
 def set_member(
     here: Here, who: Who, slug: Slug, user: UserName, body: Membership, response: Response, if_match: Match = ""
 ) -> MemberView:

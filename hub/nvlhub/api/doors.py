@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi.security import APIKeyHeader
 
 from nvlhub.api.limiter import Limiter
 from nvlhub.desk import Desk
-from nvlhub.errors import NvlhubError
+from nvlhub.errors import NotAllowedError, NvlhubError
 from nvlhub.forms import Listed
 from nvlhub.logs import about
 from nvlhub.registry import Registry
@@ -39,6 +40,12 @@ def doors_of(request: Request) -> Doors:
     return doors
 
 
+# For the description of the API; whose token it is, `identify` says.
+_token = APIKeyHeader(
+    name="Authorization", scheme_name="token", auto_error=False, description="`token TOKEN` or `Bearer TOKEN` of the hub."
+)  # fmt: skip
+
+
 def _come(request: Request, draw: Callable[[Limiter, str], None]) -> Visitor:
     doors = doors_of(request)
     try:
@@ -53,15 +60,22 @@ def _come(request: Request, draw: Callable[[Limiter, str], None]) -> Visitor:
     return visitor
 
 
-def _visitor(request: Request) -> Visitor:
+def _visitor(request: Request, _described: Annotated[str | None, Depends(_token)] = None) -> Visitor:
     return _come(request, Limiter.call)
 
 
-def _beating(request: Request) -> Visitor:
-    return _come(request, Limiter.beat)
+def _person(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
+    if visitor.hub:
+        raise NotAllowedError("not-allowed")
+    return visitor
 
 
-async def _lease(lease_id: Annotated[str, Path(max_length=64, pattern="^[!-~]+$")]) -> AsyncIterator[str]:
+def _beating(request: Request, _described: Annotated[str | None, Depends(_token)] = None) -> Visitor:
+    visitor = _come(request, Limiter.beat)
+    return _person(visitor)
+
+
+async def _lease(lease_id: Annotated[str, Path(max_length=64, pattern="^[0-9A-Za-z-]+$")]) -> AsyncIterator[str]:
     with about(lease_id):
         yield lease_id
 
@@ -72,9 +86,12 @@ def lang_of(request: Request) -> str:
 
 
 Here = Annotated[Doors, Depends(doors_of)]
-Who = Annotated[Visitor, Depends(_visitor)]
+Who = Annotated[Visitor, Depends(_person)]
+"""A person, or a program with a person's token."""
+WhoOrHub = Annotated[Visitor, Depends(_visitor)]
+"""The same, or the hub itself: for the few routes that its spawner calls."""
 Beating = Annotated[Visitor, Depends(_beating)]
-"""Who gives signs of life."""
+"""A person's program that gives signs of life."""
 Lang = Annotated[str, Depends(lang_of)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
@@ -82,8 +99,10 @@ LeaseId = Annotated[str, Depends(_lease)]
 """Lines that are logged for such a request carry the lease."""
 
 
-Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80)]
-Match = Annotated[str, Header(alias="If-Match", max_length=400)]
+Key = Annotated[str, Header(alias="Idempotency-Key", max_length=80, pattern="^[!-~][ -~]*$")]
+"""What makes a request safe to repeat: the second time is answered like the first, and nothing is done."""
+Match = Annotated[str, Header(alias="If-Match", max_length=400, pattern="[!-~]")]
+"""Entity tag of the state that a change was made from."""
 Order = Annotated[int, Path(ge=1, le=2**53)]
 """Number of an award, a request, a difference."""
 

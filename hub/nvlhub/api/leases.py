@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
-from nvlhub.api.doors import Beating, Here, Lang, LeaseId, Page, PerPage, Who, listed
+from nvlhub.api.document import MISSING, repeated
+from nvlhub.api.doors import Beating, Here, Key, Lang, LeaseId, Page, PerPage, Who, WhoOrHub, listed
 from nvlhub.errors import NotAllowedError
 from nvlhub.forms import Health, Listed, Me, Stopped, UserName
 from nvlhub.wire import (
@@ -38,9 +39,9 @@ def me(here: Here, who: Who) -> Me:
     return here.registry.directory.me(who)
 
 
-@router.get("/offers")
+@router.get("/offers", responses=MISSING)
 def offers(
-    here: Here, who: Who, lang: Lang, project: Slug | None = None, user: UserName | None = None
+    here: Here, who: WhoOrHub, lang: Lang, project: Slug | None = None, user: UserName | None = None
 ) -> Listed[Offer]:
     """List what can be started now, for whom it is asked; the hub and administrators may ask for others."""
     if user is not None and user != who.name and not (who.hub or who.admin):
@@ -48,25 +49,17 @@ def offers(
     return listed(here.desk.offers(user or who.name, lang, project or ""))
 
 
-@router.post("/leases", status_code=201, response_model=LeaseView)
-def ask(
-    here: Here, who: Who, body: LeaseAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
-) -> LeaseView:
+@router.post("/leases", status_code=201, responses=repeated(LeaseView))
+def ask(here: Here, who: Who, body: LeaseAsk, response: Response, idempotency_key: Key) -> LeaseView:
     """Ask for a lease. 201 for a new one, 200 when this key was answered before."""
-    if who.hub:
-        raise NotAllowedError("not-allowed")
     lease, fresh = here.desk.ask(who, body, idempotency_key)
     response.status_code = 201 if fresh else 200
     return lease
 
 
-@router.post("/leases/batch", status_code=201)
-def ask_together(
-    here: Here, who: Who, body: WorkersAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
-) -> Listed[LeaseView]:
+@router.post("/leases/batch", status_code=201, responses=repeated(Listed[LeaseView]))
+def ask_together(here: Here, who: Who, body: WorkersAsk, response: Response, idempotency_key: Key) -> Listed[LeaseView]:
     """Ask for several workers of one shape, all or none. 201 for new ones, 200 when this key was answered before."""
-    if who.hub:
-        raise NotAllowedError("not-allowed")
     found, fresh = here.desk.ask_together(who, body, idempotency_key)
     response.status_code = 201 if fresh else 200
     return listed(found)
@@ -122,6 +115,6 @@ def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
 
 
 @router.post("/servers/{user}/{name}/stopped")
-def stopped(here: Here, who: Who, user: UserName, name: Annotated[str, Path(max_length=64)]) -> Stopped:
+def stopped(here: Here, who: WhoOrHub, user: UserName, name: Annotated[str, Path(max_length=64)]) -> Stopped:
     """Take the hub's word that a Jupyter server is gone; ``-`` stands for the default server."""
     return Stopped(ended=here.desk.server_stopped(who, f"{user}/{'' if name == '-' else name}"))

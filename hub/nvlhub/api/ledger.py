@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from nvlhub.api.document import MISSING
 from nvlhub.api.doors import Here, Key, Page, PerPage, Who, listed
 from nvlhub.flow.settlement import Entry
 from nvlhub.forms import AuditView, Correction, Listed, Proof, Replayed, TransactionView
@@ -15,7 +16,7 @@ router = APIRouter()
 Since = Annotated[int, Query(ge=0, le=2**40, description="Unix seconds.")]
 
 
-@router.get("/ledger")
+@router.get("/ledger", responses=MISSING)
 def ledger(
     here: Here, who: Who, lease: Annotated[str, Query(max_length=64, pattern="^[!-~]*$")] = "",
     award: Annotated[int | None, Query(ge=1, le=2**53)] = None, entry: Entry | None = None, since: Since = 0,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from nvlhub.api.document import methods_of
 from nvlhub.api.doors import doors_of, lang_of
 from nvlhub.api.limiter import TooManyError
 from nvlhub.errors import NvlhubError
 from nvlhub.explain import problem
+from nvlhub.registry.office import UnreadError
 from nvlhub.wire import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,10 @@ def answer(request: Request, error: NvlhubError) -> JSONResponse:
     """Return the problem document of an error as an answer."""
     doors = doors_of(request)
     document = problem(error, lang_of(request), request.url.path, doors.desk.more_url)
-    headers = {"Retry-After": str(error.members["wait"])} if isinstance(error, TooManyError) else None
+    headers = {"Retry-After": str(error.members["wait"])} if isinstance(error, TooManyError) else {}
+    if document.status == 401:
+        # RFC 9110: whoever is not known is told how to become so.
+        headers["WWW-Authenticate"] = "token"
     return JSONResponse(
         document.model_dump(), status_code=document.status, headers=headers, media_type="application/problem+json"
     )
@@ -59,9 +65,19 @@ class InvalidError(NvlhubError):
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": ""}
-    field = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path", "header"})
-    return answer(request, InvalidError("invalid-input", field=field[:80] or "body", allowed_text=first["msg"]))
+    first: dict[str, Any] = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    return answer(request, _misshapen(first.get("loc", ()), first.get("type", ""), first.get("msg", "")))
+
+
+def _misshapen(place: tuple[int | str, ...], kind: str, why: str) -> NvlhubError:
+    if kind == "json_invalid":
+        return InvalidError("not-json")
+    if place == ("header", "If-Match") and kind in {"missing", "string_pattern_mismatch"}:
+        return UnreadError("match-missing")
+    if place == ("header", "Idempotency-Key"):
+        return InvalidError("key-missing", field="Idempotency-Key")
+    field = ".".join(str(part) for part in place[1:])
+    return InvalidError("invalid-input", field=field[:80] or "body", allowed_text=why)
 
 
 class HttpError(NvlhubError):
@@ -70,13 +86,16 @@ class HttpError(NvlhubError):
 
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:
-        wrong: NvlhubError = HttpError("method-not-allowed", method=request.method)
-    elif status == 404:
-        wrong = HttpError("not-found")
-    elif status == 413:
-        wrong = TooLargeError("body-too-large", most=MAX_BODY_BYTES)
-    else:
-        wrong = HttpError("not-json")
+    if status == 413:
+        return answer(request, TooLargeError("body-too-large", most=MAX_BODY_BYTES))
+    if status not in {404, 405}:
+        # A body that cannot be decoded; what is no JSON in other ways comes as a validation error.
+        return answer(request, InvalidError("not-json"))
+    wrong = HttpError("not-found") if status == 404 else HttpError("method-not-allowed", method=request.method)
     wrong.status = status  # type: ignore[misc]  # the status came from outside, not from the class
-    return answer(request, wrong)
+    found = answer(request, wrong)
+    if status == 405:
+        # FastAPI knows but one method of an address: each is a route of its own.
+        methods = methods_of(request.app, request.url.path)
+        found.headers["Allow"] = ", ".join(sorted(methods)) or (getattr(error, "headers", None) or {}).get("Allow", "")
+    return found

@@ -84,7 +84,8 @@ def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
 
     Raises `BadInputError` naming ``gpus`` and what is allowed.
     """
-    most = pool.domain_gpus if span is Span.DOMAIN else pool.gpus
+    # A pool that is planned has no GPUs yet, but the shape of its domains is known.
+    most = pool.domain_gpus if span is Span.DOMAIN else max(pool.domain_gpus, pool.gpus)
     if not 1 <= gpus <= most:
         raise BadInputError("gpus-out-of-range", field="gpus", given=gpus, least=1, most=most, span=span.value)
     if gpus > GPUS_PER_TRAY and gpus % GPUS_PER_TRAY:

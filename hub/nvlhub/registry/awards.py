@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nvlhub.errors import BadInputError, ConflictError
+from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.flow import awarding
 from nvlhub.flow.awarding import Action, RequestKind, RequestState, award_state, check_dates, dry_at, moved
 from nvlhub.forms import (
@@ -64,7 +64,9 @@ class Awards(Office):
 
     def _award(self, unit: Unit, who: Standing, number: int, *, lock: bool = False) -> dict[str, Any]:
         row = unit.award(number, lock=lock)
-        who.need_sight({"slug": row["project"], "programme": row["programme"]})
+        if not who.sees({"slug": row["project"], "programme": row["programme"]}):
+            # As for a number that there is not: the project's name is not theirs to know.
+            raise NotFoundError("award-unknown", award=number)
         return row
 
     def _views(self, unit: Unit, rows: list[dict[str, Any]]) -> list[AwardView]:
@@ -86,7 +88,7 @@ class Awards(Office):
         )  # fmt: skip
 
     def add_award(self, visitor: Visitor, new: NewAward, key: str = "") -> AwardView:
-        """Award GPU-hours without a request: for the programme's officers and administrators, never to themselves.
+        """Award GPU-hours without a request: for administrators, and the programme's officers except to projects of theirs.
 
         Raises `BadInputError` for dates, `ConflictError` beyond what the programme may award.
         """
@@ -98,9 +100,9 @@ class Awards(Office):
             who.need_officer(project["programme"])
             if not who.admin:
                 who.need_no_interest(new.project)
-            check_dates(new.starts, new.ends, now)
 
             def do() -> int:
+                check_dates(new.starts, new.ends, now)
                 number = unit.add_award(
                     new.project, new.pool, new.gpu_hours * MILLI_PER_GPU_HOUR, new.starts, new.ends, cap=new.cap,
                     at=now, actor=visitor.name,
@@ -123,7 +125,7 @@ class Awards(Office):
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
                 self._check_end(before, changes["ends"])
-            unit.set_award(number, **changes)
+            unit.set_award(number, **{**{name: before[name] for name in EDITED}, **changes})
             after = unit.award(number)
             self._noted_award(unit, visitor, "award-change", before, after)
             return self._views(unit, [after])[0], _tag(after)
@@ -135,13 +137,13 @@ class Awards(Office):
             raise ConflictError("award-over", award=award["id"])
         if ends <= max(now, award["starts"]):
             raise BadInputError("dates-past" if ends <= now else "dates-reversed", field="ends")
-        deadlines = [
-            (lease.started_at or now) + lease.seconds
+        later = [
+            lease
             for lease in self._desk.board.leases.values()
-            if lease.award == award["id"] and not lease.preemptible
+            if lease.award == award["id"] and not lease.preemptible and (lease.started_at or now) + lease.seconds > ends
         ]
-        if ends < max(deadlines, default=0):
-            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(deadlines))
+        if later:
+            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(later))
 
     def revoke(self, visitor: Visitor, number: int, why: Revocation) -> AwardView:
         """Revoke an award: nothing starts on it any more, what nobody holds goes back to the programme at once.
@@ -186,7 +188,8 @@ class Awards(Office):
 
     def _request(self, unit: Unit, who: Standing, number: int, *, lock: bool = False) -> dict[str, Any]:
         row = unit.request(number, lock=lock)
-        who.need_sight({"slug": row["project"], "programme": row["programme"]})
+        if not who.sees({"slug": row["project"], "programme": row["programme"]}):
+            raise NotFoundError("request-unknown", request=number)
         return row
 
     def ask(self, visitor: Visitor, new: NewRequest, key: str = "") -> RequestView:
@@ -196,9 +199,9 @@ class Awards(Office):
             project = unit.project(new.project)
             who.need_sight(project)
             who.need_lead(project)
-            values = self._asked(unit, new)
 
             def do() -> int:
+                values = self._asked(unit, new)
                 number = unit.add_request(
                     **values, state=RequestState.SUBMITTED.value, asked_by=visitor.name, asked_at=self._clock.now()
                 )
@@ -302,8 +305,8 @@ class Awards(Office):
 
     def _awarded_to(self, unit: Unit, new: NewRequest) -> dict[str, Any]:
         """Return the award that a request is about. Raises `BadInputError` for another project's."""
-        award = unit.award(int(new.award or 0))
-        if award["project"] != new.project:
+        award = unit.award_in(new.project, int(new.award or 0))
+        if award is None:
             raise BadInputError("award-of-other", field="award", award=new.award, project=new.project)
         if new.kind is not RequestKind.RENEWAL:
             self._check_going_on(award)
@@ -323,6 +326,9 @@ class Awards(Office):
                 asked["project"], asked["pool"], amount, asked["starts"], asked["ends"], cap=asked["cap"], at=now,
                 actor=actor, request=asked["id"],
             )  # fmt: skip
+        if kind is RequestKind.TRANSFER:
+            # It changes two budgets: one of a programme at a time, so that no two wait for each other's.
+            unit.programme(asked["programme"], lock=True)
         award = unit.award(asked["award"], lock=True)
         self._check_going_on(award)
         if kind is RequestKind.EXTENSION:

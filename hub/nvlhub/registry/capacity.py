@@ -51,10 +51,8 @@ class Capacity(Office):
         """Add a pool that no engine runs here, so that budgets and capacity can be planned."""
         self._need_admin(visitor)
         with self._store.writing() as unit:
-            if any(pool.name == new.name for pool in unit.pools()):
-                raise ConflictError("pool-exists", pool=new.name)
             pool = Pool(new.name, new.gpu_model, new.factor_milli, new.domain_gpus, gpus=0)
-            unit.set_pool(pool)
+            unit.add_pool(pool)
             unit.note("pool-add", f"pool:{new.name}", at=self._clock.now(), actor=visitor.name, after=new.model_dump())
             return self._pool(unit, pool)
 

@@ -34,6 +34,8 @@ from nvlhub.wire import MILLI_PER_GPU_HOUR
 
 DAY = 86_400
 PI = frozenset({"pi"})
+PAR = 1000
+"""Charge factor, in thousandths, below which a programme's budget would reach further than it was granted."""
 
 
 class Directory(Office):
@@ -176,16 +178,19 @@ class Directory(Office):
     def change_programme(
         self, visitor: Visitor, slug: str, patch: ProgrammePatch, match: str
     ) -> tuple[ProgrammeView, str]:
-        """Change a programme's rules; its name is for administrators."""
+        """Change a programme's rules: for its officers and administrators.
+
+        Its name is for administrators alone, and so is a charge factor below 1.0, by which its budget would reach further.
+        """
         with self._store.writing() as unit:
             who = self._standing(unit, visitor)
             who.need_officer(slug)
+            changes = patch.model_dump(exclude_unset=True)
+            if "name" in changes or changes.get("factor_milli", PAR) < PAR:
+                who.need_admin()
             before = unit.programme(slug, lock=True)
             check_match(before, match)
-            changes = patch.model_dump(exclude_unset=True)
-            if "name" in changes:
-                who.need_admin()
-            unit.set_programme(slug, **{**before, **changes})
+            unit.set_programme(slug, **{name: value for name, value in {**before, **changes}.items() if name != "slug"})
             after = unit.programme(slug)
             self._noted(unit, visitor, "programme-change", f"programme:{slug}", before, after, programme=slug)
             view = self._programme(unit, after)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from nvlhub.errors import BadInputError, NotFoundError
 from nvlhub.forms import AuditView, BrokenView, Correction, Proof, Replayed, TransactionView
-from nvlhub.registry.office import Office, fresh_ref
+from nvlhub.registry.office import Office, Standing, fresh_ref
 from nvlhub.store import Unit, replay, verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseView
@@ -35,13 +35,19 @@ class Ledger(Office):
         """Return a page of the journal: all of it to an administrator, that of their projects to others."""
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
-            if lease and unit.lease(lease) is None:
-                raise NotFoundError("lease-unknown", lease=lease)
+            if lease:
+                self._need_sight(unit, who, lease)
             rows, total = unit.journal(
                 lease=lease, award=award, entry=entry, since=since, projects=who.reach, officer_of=who.officer_of,
                 page=page, per_page=per_page,
             )  # fmt: skip
         return [TransactionView(**asdict(row)) for row in rows], total
+
+    def _need_sight(self, unit: Unit, who: Standing, lease_id: str) -> None:
+        lease = unit.lease(lease_id)
+        mine = lease is not None and lease.user == who.name
+        if lease is None or not (mine or who.sees({"slug": lease.project, "programme": lease.programme})):
+            raise NotFoundError("lease-unknown", lease=lease_id)
 
     def verify(self, visitor: Visitor) -> Proof:
         """Prove the ledger right, or say what is broken."""

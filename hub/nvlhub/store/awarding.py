@@ -96,6 +96,11 @@ class Awarding(Journal):
             self.connection.execute(sa.select(t.awards.c.id).where(t.awards.c.id == number).with_for_update())
         return self._found(query, False, "award-unknown", award=number)
 
+    def award_in(self, project: str, number: int) -> dict[str, Any] | None:
+        """Return an award of a project, or None."""
+        row = self._one(self._awards().where(t.awards.c.id == number, t.awards.c.project == project))
+        return as_dict(row) if row else None
+
     def _awards(self) -> sa.Select[Any]:
         return sa.select(t.awards, t.projects.c.programme).join(t.projects, t.projects.c.slug == t.awards.c.project)
 
@@ -252,7 +257,11 @@ class Awarding(Journal):
     # --- once -------------------------------------------------------------------------------------------------
 
     def done_once(self, user: str, key: str) -> tuple[str, str] | None:
-        """Return the body's hash and the result of what was asked for with an idempotency key, or None."""
+        """Return the body's hash and the result of what was asked for with an idempotency key, or None.
+
+        Whoever sends the same key at the same moment waits until this unit ends.
+        """
+        self._alone(f"key:{user}:{key}")
         row = self._one(sa.select(t.once).where(t.once.c.user == user, t.once.c.key == key))
         return (row.body_hash, row.result) if row else None
 

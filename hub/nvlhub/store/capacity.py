@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nvlhub.errors import NotFoundError
+from nvlhub.errors import ConflictError, NotFoundError
 from nvlhub.flow.request import Pool, Profile
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work
@@ -25,6 +25,13 @@ class Capacity(Work):
         changed = self.connection.execute(t.pools.update().where(t.pools.c.name == pool.name).values(**values))
         if not changed.rowcount:
             self.connection.execute(t.pools.insert().values(name=pool.name, **values))
+
+    def add_pool(self, pool: Pool) -> None:
+        """Add a pool. Raises `ConflictError` if there is one of that name."""
+        self._alone(f"pool:{pool.name}")
+        if self._one(sa.select(t.pools.c.name).where(t.pools.c.name == pool.name)):
+            raise ConflictError("pool-exists", pool=pool.name)
+        self.set_pool(pool)
 
     def pool(self, name: str) -> Pool:
         """Return a pool. Raises `NotFoundError`."""
@@ -73,6 +80,7 @@ class Capacity(Work):
 
     def add_profile(self, profile: Profile) -> int:
         """Add the next version of a profile as a draft; return its number. Versions never change."""
+        self._alone(f"profile:{profile.name}")
         last = self.connection.scalar(
             sa.select(sa.func.max(t.profiles.c.version)).where(t.profiles.c.name == profile.name)
         )

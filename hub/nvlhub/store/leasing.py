@@ -58,7 +58,11 @@ class Leasing(Journal):
         )
 
     def by_key(self, user: str, key: str) -> tuple[list[str], str] | None:
-        """Return the leases and the hash of the body that were once sent with an idempotency key."""
+        """Return the leases and the hash of the body that were once sent with an idempotency key.
+
+        Whoever sends the same key at the same moment waits until this unit ends.
+        """
+        self._alone(f"lease-key:{user}:{key}")
         query = sa.select(t.keys).where(t.keys.c.user == user, t.keys.c.key == key).order_by(t.keys.c.place)
         rows = self._all(query)
         return ([row.lease for row in rows], rows[0].body_hash) if rows else None

@@ -21,6 +21,14 @@ class Work:
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
 
+    def _alone(self, name: str) -> None:
+        """Wait until nobody else is between reading whether `name` is there and writing it, until the unit ends.
+
+        SQLite has one writer at a time anyway.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
+
     def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         return self.connection.execute(query).all()
 

@@ -1,0 +1,294 @@
+"""Who may what: one row for each route and method, one expected status for each role.
+
+``python -m tests.api.roles`` writes ``docs/roles.md`` from it. What the projects, leases and awards are: :mod:`world`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.api.world import DAY, YEAR, ask_for
+from tests.conftest import START
+from tests.portal_kit import MAILBOX
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "roles.md"
+
+ROLES = {
+    "anonymous": "nobody: a request without a token. Only `/health` and the description of the API, `/openapi.json`, answer.",
+    "expired": "a token that the hub does not know (any more). The portal believes the hub's word on a token for 30 seconds.",
+    "hub": "the hub itself, known by the scope `custom:nvlhub:hub`, not by its name. It reads offers for the spawn page and "
+    "says which servers have stopped; nothing else is open to it.",
+    "other": "a user who is in no project. They see what there is to be leased, and themselves.",
+    "instructor": "an ordinary user here; in these rows the member of a project of another programme.",
+    "member": "a member of the project: starts leases that its awards pay for, and sees the project, its members, awards, "
+    "requests, use, and journal. Leases are the holder's own: fellow members do not see them.",
+    "manager": "answers for the project's daily work: also sets its members and their caps, and asks for awards. Cannot make or "
+    "unmake a manager or a pi.",
+    "pi": "the principal investigator: a manager who also says who is manager and pi. A project with a pi always keeps one.",
+    "foreign": "an officer of another programme: an officer there, nobody here.",
+    "officer": "an officer of the project's programme: makes projects, awards within its budget, decides on requests — never on "
+    "their own, and never for a project that they are a member of. Sees the programme's projects and audit lines, not "
+    "people's leases. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
+    "its budget is not theirs to change, nor what stretches it.",
+    "admin": "runs the portal, known by the scope `custom:nvlhub:admin` of the token, which the token of a Jupyter server "
+    "never has. Sees and ends everybody's leases; budgets, pools, profiles, officers and corrections are theirs. To decide on "
+    "requests they stand where an officer does: not on their own, not for their own projects. Without a request "
+    "they may award to any project, and the audit trail tells.",
+}
+"""What each role is, in the order of the table's columns."""
+
+CLOSED = {"anonymous": 401, "expired": 401, "hub": 403}
+
+
+def answers(rest: int, **but: int) -> dict[str, int]:
+    """Return a status for every role: `rest` to all people but those named."""
+    people = dict.fromkeys(ROLES.keys() - CLOSED.keys(), rest)
+    return {**CLOSED, **people, **but}
+
+
+def insiders(done: int = 200) -> dict[str, int]:
+    """Those who see project optics may; to others it is not there."""
+    return answers(404, member=done, manager=done, pi=done, officer=done, admin=done)
+
+
+def leaders(done: int = 200) -> dict[str, int]:
+    """Those who answer for project optics may."""
+    return insiders(done) | {"member": 403}
+
+
+def pis(done: int = 200) -> dict[str, int]:
+    """As `leaders`, a manager not among them."""
+    return leaders(done) | {"manager": 403}
+
+
+def officers(done: int = 200) -> dict[str, int]:
+    """Those who decide about project optics may."""
+    return pis(done) | {"pi": 403}
+
+
+def members(done: int = 200) -> dict[str, int]:
+    """Those in project optics may: nobody else's starts are paid from its awards."""
+    return answers(404, member=done, manager=done, pi=done)
+
+
+def holder(done: int = 200) -> dict[str, int]:
+    """The member who holds the lease may, and an administrator."""
+    return answers(404, member=done, admin=done)
+
+
+def admins(done: int = 200) -> dict[str, int]:
+    """Administrators may."""
+    return answers(403, admin=done)
+
+
+EVERYONE = answers(200)
+
+Reads = Callable[[Any], AbstractSet[str]]
+Sees = Mapping[str, AbstractSet[str]]
+NOTHING: frozenset[str] = frozenset()
+
+
+def each(name: str) -> Reads:
+    """Read one field of every item of a list."""
+    return lambda page: {str(item[name]) for item in page["items"]}
+
+
+def seen(*, project: AbstractSet[str], other_project: AbstractSet[str], **but: AbstractSet[str]) -> Sees:
+    """Return what each role sees of a list: what belongs to optics, to casting, or to both; nobody else anything."""
+    ours = dict.fromkeys(("member", "manager", "pi", "officer"), project)
+    theirs = dict.fromkeys(("instructor", "foreign"), other_project)
+    return all_see(NOTHING, **{**ours, **theirs, "admin": project | other_project, **but})
+
+
+def all_see(what: AbstractSet[str], **but: AbstractSet[str]) -> Sees:
+    """Return that all roles see the same, but those named."""
+    return {**dict.fromkeys(ROLES, what), **but}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route and method, in one of its uses (`use`), with what each role is answered."""
+
+    method: str
+    path: str
+    answers: Mapping[str, int]
+    fill: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    use: str = ""
+    own: frozenset[str] = frozenset()
+    """Roles that may because, and as far as, it is their own."""
+    reads: Reads | None = None
+    sees: Sees = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} {self.path}" + (f" ({self.use})" if self.use else "")
+
+    def shown(self, role: str) -> str:
+        """Return a cell of the table."""
+        status = self.answers[role]
+        if status >= 400:
+            return str(status)
+        everything = NOTHING.union(*self.sees.values())
+        return "own" if role in self.own or self.sees.get(role, everything) != everything else "✓"
+
+
+LEASE = {"project": "optics", "profile": "gpu1", "mailbox": MAILBOX.model_dump()}
+PROJECT = {"slug": "optics"}
+MEMBER = {"slug": "optics", "user": "member"}
+RUNNING = {"lease_id": "{running}"}
+OTHERS = frozenset({"member"})
+PEOPLE_KNOWN = {"other", "instructor", "member", "manager", "pi", "foreign", "officer", "founder", "admin"}
+OURS_IN_AUDIT = {"request:1", "request:2"}
+REQUEST = ask_for("optics").model_dump(mode="json")
+HELD = {"{running}", "{theirs}"}
+
+
+def holders(page: Any) -> AbstractSet[str]:
+    """Read who is told to hold GPUs."""
+    return {held for domain in page["items"] for tray in domain["trays"] for held in tray["gpus"] if held}
+
+
+ROWS = (
+    # --- who asks -------------------------------------------------------------------------------------------------
+    Row("GET", "/health", dict.fromkeys(ROLES, 200)),
+    Row("GET", "/me", EVERYONE, own=frozenset(EVERYONE), reads=lambda me: {me["user"]},
+        sees={role: {role} for role in ROLES}),
+    # --- leases ---------------------------------------------------------------------------------------------------
+    Row("GET", "/offers", answers(200, hub=200), reads=each("project"), own=frozenset(ROLES),
+        sees=all_see(NOTHING, instructor={"casting"}, member={"optics"}, manager={"optics"}, pi={"optics"})),
+    Row("GET", "/offers", answers(403, hub=200, member=200, admin=200), query={"user": "member"}, use="of a user",
+        own=OTHERS, reads=each("project"), sees=all_see({"optics"})),
+    Row("POST", "/leases", members(201), body=LEASE),
+    Row("POST", "/leases/batch", members(201), body={**LEASE, "count": 2}),
+    Row("GET", "/leases", EVERYONE, query={"state": "all"}, reads=each("id"),
+        sees=all_see(NOTHING, member={"{running}", "{settled}"}, admin={"{running}", "{settled}", "{theirs}"})),
+    Row("GET", "/leases", answers(403, member=200, admin=200), query={"user": "member"}, use="of a user", own=OTHERS,
+        reads=each("id"), sees=all_see({"{running}"})),
+    Row("POST", "/leases/heartbeats", EVERYONE, body={"beats": {"{running}": {}, "{theirs}": {}}},
+        reads=lambda page: {item["lease"]["id"] for item in page["items"]},
+        sees=all_see(NOTHING, member={"{running}"}, admin={"{running}", "{theirs}"})),
+    Row("GET", "/leases/{lease_id}", holder(), RUNNING, own=OTHERS),
+    Row("DELETE", "/leases/{lease_id}", holder(), RUNNING, own=OTHERS),
+    Row("POST", "/leases/{lease_id}/heartbeat", holder(), RUNNING, {}, own=OTHERS),
+    Row("POST", "/leases/{lease_id}/extend", holder(), RUNNING, {"seconds": 600}, own=OTHERS),
+    Row("POST", "/servers/{user}/{name}/stopped", answers(403, hub=200), {"user": "member", "name": "-"}),
+    # --- directory ------------------------------------------------------------------------------------------------
+    Row("GET", "/users", answers(403, foreign=200, officer=200, admin=200), reads=each("name"),
+        sees=all_see(PEOPLE_KNOWN)),
+    Row("POST", "/users", admins(201), body={"name": "newcomer"}),
+    Row("GET", "/users/{name}", answers(403, member=200, admin=200), {"name": "member"}, own=OTHERS),
+    Row("PATCH", "/users/{name}", admins(), {"name": "member"}, {"cap": 8}),
+    Row("GET", "/institutions", EVERYONE, reads=each("slug"), sees=all_see({"uni"})),
+    Row("POST", "/institutions", admins(201), body={"slug": "lab", "name": "Laboratory"}),
+    Row("GET", "/institutions/{slug}", EVERYONE, {"slug": "uni"}),
+    Row("PATCH", "/institutions/{slug}", admins(), {"slug": "uni"}, {"name": "The University"}),
+    Row("GET", "/programmes", EVERYONE, reads=each("slug"),
+        sees=seen(project={"science"}, other_project={"industry"})),
+    Row("POST", "/programmes", admins(201), body={"slug": "teaching", "name": "Teaching"}),
+    Row("GET", "/programmes/{slug}", insiders(), {"slug": "science"}),
+    Row("PATCH", "/programmes/{slug}", answers(403, officer=200, admin=200), {"slug": "science"},
+        {"at_zero": "low_priority"}, use="what happens at zero balance"),
+    Row("PATCH", "/programmes/{slug}", answers(403, officer=200, admin=200), {"slug": "science"},
+        {"share": 200, "priority": 5, "cap": 16, "factor_milli": 2000}, use="share, priority, cap, charge factor"),
+    Row("PATCH", "/programmes/{slug}", admins(), {"slug": "science"}, {"factor_milli": 999},
+        use="a charge factor below 1.0"),
+    Row("PATCH", "/programmes/{slug}", admins(), {"slug": "science"}, {"name": "Science!"}, use="its name"),
+    Row("PUT", "/programmes/{slug}/officers/{user}", admins(), {"slug": "science", "user": "other"}),
+    Row("DELETE", "/programmes/{slug}/officers/{user}", admins(), {"slug": "science", "user": "officer"}),
+    Row("PUT", "/programmes/{slug}/budgets/{pool}", admins(), {"slug": "science", "pool": "main"}, {"gpu_hours": 2000}),
+    Row("GET", "/projects", EVERYONE, reads=each("slug"), sees=seen(project={"optics"}, other_project={"casting"})),
+    Row("POST", "/projects", answers(403, officer=201, admin=201),
+        body={"slug": "lenses", "name": "Lenses", "programme": "science"}),
+    Row("GET", "/projects/{slug}", insiders(), PROJECT),
+    Row("PATCH", "/projects/{slug}", officers(), PROJECT, {"cap": 8}),
+    Row("GET", "/projects/{slug}/members", insiders(), PROJECT, reads=each("user"),
+        sees=all_see({"pi", "manager", "member"})),
+    Row("PUT", "/projects/{slug}/members/{user}", leaders(), {**PROJECT, "user": "other"}, {"role": "member"},
+        use="a member"),
+    Row("PUT", "/projects/{slug}/members/{user}", pis(), {**PROJECT, "user": "other"}, {"role": "manager"},
+        use="a manager or pi"),
+    Row("PUT", "/projects/{slug}/members/{user}", pis(), {**PROJECT, "user": "manager"}, {"role": "member"},
+        use="a manager no more"),
+    Row("DELETE", "/projects/{slug}/members/{user}", leaders(204), MEMBER, use="a member"),
+    Row("DELETE", "/projects/{slug}/members/{user}", pis(204), {**PROJECT, "user": "manager"}, use="a manager or pi"),
+    Row("GET", "/projects/{slug}/usage", insiders(), PROJECT, reads=each("user"), sees=all_see({"member"})),
+    # --- awards ---------------------------------------------------------------------------------------------------
+    Row("GET", "/awards", EVERYONE, reads=each("id"), sees=seen(project={"1"}, other_project={"2"})),
+    Row("POST", "/awards", officers(201),
+        body={"project": "optics", "pool": "main", "gpu_hours": 5, "starts": START, "ends": START + YEAR}),
+    Row("GET", "/awards/{number}", insiders(), {"number": "1"}),
+    Row("PATCH", "/awards/{number}", officers(), {"number": "1"}, {"ends": START + YEAR + DAY}),
+    Row("POST", "/awards/{number}/revoke", officers(), {"number": "1"}, {"reason": "moved away"}),
+    Row("GET", "/requests", EVERYONE, reads=each("id"), sees=seen(project={"1", "2"}, other_project={"3"})),
+    Row("POST", "/requests", leaders(201), body=REQUEST),
+    Row("GET", "/requests/{number}", insiders(), {"number": "1"}),
+    Row("PUT", "/requests/{number}", leaders(), {"number": "2"}, REQUEST),
+    Row("POST", "/requests/{number}/withdraw", leaders(), {"number": "1"}),
+    Row("POST", "/requests/{number}/reviews", officers(), {"number": "1"}, {"verdict": "approve", "reason": "good"}),
+    # --- capacity -------------------------------------------------------------------------------------------------
+    Row("GET", "/pools", EVERYONE, reads=each("name"), sees=all_see({"main", "cloud"})),
+    Row("POST", "/pools", admins(201), body={"name": "next", "gpu_model": "GB300"}),
+    Row("GET", "/pools/{pool}/capacities", EVERYONE, {"pool": "main"}),
+    Row("POST", "/pools/{pool}/capacities", admins(201), {"pool": "main"},
+        {"kind": "announced", "gpus": 10_008, "at": START, "source": "press"}),
+    Row("GET", "/domains", EVERYONE, reads=holders,
+        sees=all_see({"*"}, member={"{running}", "*"}, admin=HELD)),
+    Row("PUT", "/domains/{pool}/{name}", admins(), {"pool": "main", "name": "nvl001"}, {"in_service": False, "tray": 18}),
+    Row("GET", "/profiles", EVERYONE, reads=each("name"), sees=all_see({"gpu1"}, admin={"gpu1", "draft"})),
+    Row("POST", "/profiles", admins(201),
+        body={"name": "gpu2", "display_name": "Two", "pool": "main", "gpus": 2, "longest": 3600}),
+    Row("POST", "/profiles/{name}/publish", admins(), {"name": "draft"}, {"version": 1}),
+    # --- ledger ---------------------------------------------------------------------------------------------------
+    Row("GET", "/ledger", EVERYONE, reads=each("award"),
+        sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),
+    Row("GET", "/ledger", insiders(), query={"lease": "{settled}"}, use="of a lease"),
+    Row("GET", "/ledger/verify", admins()),
+    Row("GET", "/ledger/replay", admins()),
+    Row("POST", "/ledger/corrections", admins(201),
+        body={"lease": "{settled}", "gpu_seconds": -50, "reason": "slow start"}),
+    Row("POST", "/reconciliations", admins(), body={}),
+    Row("GET", "/differences", admins()),
+    Row("POST", "/differences/{number}/close", answers(403, admin=404), {"number": "99"},
+        {"action": "accept", "reason": "known"}),
+    Row("GET", "/usage", EVERYONE, reads=lambda page: {row["group"] for row in page["rows"]}, query={"by": "project"},
+        sees=seen(project={"optics"}, other_project={"casting"}, instructor=NOTHING)),
+    Row("GET", "/projects/{slug}/statement", insiders(), PROJECT),
+    Row("GET", "/audit", EVERYONE, reads=each("object"),
+        sees=seen(project=OURS_IN_AUDIT, other_project={"request:3"})),
+)  # fmt: skip
+
+
+LEGEND = (
+    "✓: may. own: may, as far as it is theirs; lists hold nothing of others. 401: not logged in. 403: not for them. 404: not "
+    "there, or not theirs to see: the two look the same. The rows are about a project *optics* of a programme *science*, an "
+    "award and a request of it, and a lease of its member; “foreign” and “instructor” belong to another programme and its "
+    "project."
+)
+
+
+def document() -> str:
+    """Return ``docs/roles.md``."""
+    lines = [
+        "# Who may what", "",
+        "Generated by `python -m tests.api.roles` from the data of a test that tries every cell of it.", "", LEGEND, "",
+        f"| route | {' | '.join(ROLES)} |",
+        f"|---|{'---|' * len(ROLES)}",
+    ]  # fmt: skip
+    lines += [f"| {_title(row)} | {' | '.join(row.shown(role) for role in ROLES)} |" for row in ROWS]
+    lines += ["", "## The roles", ""]
+    lines += [f"- **{role}**: {what}" for role, what in ROLES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _title(row: Row) -> str:
+    return f"`{row.method} {row.path}`" + (f" {row.use}" if row.use else "")
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
