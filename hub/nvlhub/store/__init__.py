@@ -1,9 +1,10 @@
 """What is remembered: directory, leases and the ledger, on SQLite or PostgreSQL."""
 
+from nvlhub.store.audit import line_of
 from nvlhub.store.database import Store
 from nvlhub.store.directory import ProjectRow
 from nvlhub.store.journal import JournalRow
 from nvlhub.store.unit import Unit
 from nvlhub.store.verify import Broken, verify
 
-__all__ = ["Broken", "JournalRow", "ProjectRow", "Store", "Unit", "verify"]
+__all__ = ["Broken", "JournalRow", "ProjectRow", "Store", "Unit", "line_of", "verify"]

@@ -6,8 +6,9 @@ from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
+from nvlhub.store.everything import Everything
 from nvlhub.store.leasing import Leasing
 
 
-class Unit(Directory, Capacity, Awarding, Leasing, Audit):
+class Unit(Directory, Capacity, Awarding, Leasing, Audit, Everything):
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
