@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from nvlhub import __version__
-from nvlhub.api import awards, capacity, directory, leases, ledger
+from nvlhub.api import awards, capacity, directory, exchange, leases, ledger
 from nvlhub.api.bounded import Bounded
 from nvlhub.api.doors import Doors
 from nvlhub.api.problems import add_handlers
@@ -20,7 +20,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
         responses={"default": {"model": Problem, "description": "Problem document (RFC 9457)"}},
     )  # fmt: skip
     app.state.doors = doors
-    for part in (leases, directory, awards, capacity, ledger):
+    for part in (leases, directory, awards, capacity, ledger, exchange):
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)
     add_handlers(app)

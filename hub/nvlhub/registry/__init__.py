@@ -6,6 +6,7 @@ from nvlhub.desk import Desk
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
+from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.ledger import Ledger
 
 
@@ -17,6 +18,7 @@ class Registry:
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
         self.ledger = Ledger(desk)
+        self.exchange = Exchange(desk, self.awards, self.capacity)
 
 
 __all__ = ["Registry"]
