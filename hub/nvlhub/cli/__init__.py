@@ -1,6 +1,6 @@
 """``nvlhub``: the portal from a terminal. Everything goes through the REST API, so that who may is decided in one place."""
 
-from nvlhub.cli import awards, capacity, directory, leases, ledger, machine
+from nvlhub.cli import awards, capacity, directory, exchange, leases, ledger, machine, requests
 from nvlhub.cli.base import app
 
-__all__ = ["app", "awards", "capacity", "directory", "leases", "ledger", "machine"]
+__all__ = ["app", "awards", "capacity", "directory", "exchange", "leases", "ledger", "machine", "requests"]
