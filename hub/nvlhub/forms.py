@@ -15,7 +15,7 @@ from nvlhub.flow.reconciliation import Action, DifferenceKind
 from nvlhub.flow.report import By
 from nvlhub.wire import Slug, Span, Strict, View
 
-PRINTED = r"[^\x00-\x1f\x7f<>&\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+PRINTED = r"[^\x00-\x1f\x7f-\x9f<>&\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 """What names are made of: no control characters, no markup, nothing invisible and nothing that turns the text around."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=rf"^{PRINTED}*$")]
@@ -726,3 +726,34 @@ class StatementView(View):
     since: int
     until: int
     awards: list[AwardStatement]
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+class Counts(View):
+    """What became of the rows of one kind."""
+
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
+class Imported(View):
+    """What an import did, by kind; with `dry_run`, what it would have done."""
+
+    dry_run: bool
+    kinds: dict[str, Counts]
+
+
+class ImportFault(View):
+    """What is wrong with a row, as the member `errors` of a refusal lists it.
+
+    `row`: its line in a CSV file (the header is line 1), or its place in the list of its kind in YAML, from 1. Where
+    `kind` is empty the file itself cannot be read, in that line (0: no line in particular).
+    """
+
+    row: int
+    kind: str
+    field: str
+    detail: str

@@ -259,6 +259,9 @@ ROWS = (
     Row("GET", "/usage", EVERYONE, reads=lambda page: {row["group"] for row in page["rows"]}, query={"by": "project"},
         sees=seen(project={"optics"}, other_project={"casting"}, instructor=NOTHING)),
     Row("GET", "/projects/{slug}/statement", insiders(), PROJECT),
+    Row("GET", "/export", admins(), query={"format": "yaml"}),
+    Row("POST", "/import", admins(), body={"institutions": [{"slug": "lab", "name": "Laboratory"}]},
+        query={"format": "yaml", "dry_run": "true"}),
     Row("GET", "/audit", EVERYONE, reads=each("object"),
         sees=seen(project=OURS_IN_AUDIT, other_project={"request:3"})),
 )  # fmt: skip

@@ -339,3 +339,17 @@ def test_a_fault_of_ours_is_a_problem_without_a_trace(
     response = api("GET", "/me")
     problem(response, 500, "portal-failed")
     assert "Traceback" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/programmes/demo", "/projects/demo", "/institutions/demo", "/awards/1"])
+def test_a_change_of_nothing_changes_nothing(api: Client, path: str) -> None:
+    before = api("GET", path, "admin")
+    after = api("PATCH", path, "admin", json={}, headers={"If-Match": before.headers["ETag"]})
+    assert (after.status_code, after.json()) == (200, before.json())
+
+
+def test_a_programmes_rules_are_changed_one_by_one(api: Client) -> None:
+    for name, value in {"cap": 64, "share": 7, "priority": -3, "at_zero": "low_priority", "factor_milli": 250}.items():
+        changed = api("PATCH", "/programmes/demo", "admin", json={name: value}, headers={"If-Match": "*"})
+        assert changed.json()[name] == value
+    assert api("GET", "/programmes/demo", "admin").json()["share"] == 7

@@ -34,6 +34,11 @@ RULES = {
     "PATCH /awards/{number}": "the same",
     "POST /requests": "each kind has fields of its own, dates in order",
     "PUT /requests/{number}": "the same",
+    "GET /usage": "a period in order, of ten years at most",
+    "GET /projects/{slug}/statement": "the same",
+    "GET /export": "a CSV file is of one kind",
+    "POST /import": "the same; a file that can be read, and every row of it right",
+    "POST /reconciliations": "since when, not in the future",
     "POST /requests/{number}/reviews": "an amount goes with the approval of a request for GPU-hours, and is at most what was asked",
 }
 """Operations with rules that JSON Schema cannot tell: what breaks them is answered 422, too."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from nvlhub.api.document import MISSING
 from nvlhub.api.doors import Here, Lang, Who
 from nvlhub.api.report_page import report_page
 from nvlhub.api.sheets import MEASURES, MOVEMENTS, sheet, statement_rows, usage_rows
@@ -18,7 +19,7 @@ CSV: dict[str, Any] = {"text/csv": {"schema": {"type": "string"}}}
 HTML: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
 
 
-@router.get("/usage", response_model=UsageReport, responses={200: {"content": CSV | HTML}})
+@router.get("/usage", response_model=UsageReport, responses={200: {"content": CSV | HTML}, **MISSING})
 def usage(here: Here, who: Who, lang: Lang, ask: Annotated[UsageAsk, Query()]) -> UsageReport | Response:
     """Report what was used, as far as it is the visitor's to see: as JSON, as CSV, or as a page to be printed."""
     report = here.registry.reports.usage(who, ask)

@@ -1,6 +1,18 @@
 """``nvlhub``: the portal from a terminal. Everything goes through the REST API, so that who may is decided in one place."""
 
-from nvlhub.cli import awards, capacity, directory, leases, ledger, machine, reconciling, usage
+from nvlhub.cli import awards, capacity, directory, exchange, leases, ledger, machine, reconciling, requests, usage
 from nvlhub.cli.base import app
 
-__all__ = ["app", "awards", "capacity", "directory", "leases", "ledger", "machine", "reconciling", "usage"]
+__all__ = [
+    "app",
+    "awards",
+    "capacity",
+    "directory",
+    "exchange",
+    "leases",
+    "ledger",
+    "machine",
+    "reconciling",
+    "requests",
+    "usage",
+]

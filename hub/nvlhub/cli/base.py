@@ -9,13 +9,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from nvlhub.wire import API_PATH
+from nvlhub.dates import unix_time
+from nvlhub.wire import API_PATH, gpu_hours
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quota-bound GPU kernels on NVLink domains.")
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -23,7 +25,24 @@ err = Console(stderr=True, soft_wrap=True)
 
 DATA = Path(os.environ.get("NVLHUB_DATA", ".nvlhub"))
 Cap = Annotated[int | None, typer.Option(help="GPUs held at once; left out: no cap.")]
+NewCap = Annotated[int | None, typer.Option("--cap", help="GPUs held at once; left out: as it is.")]
+NoCap = Annotated[bool, typer.Option("--no-cap", help="Take the cap away.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AMOUNTS = frozenset({"amount", "awarded", "charged", "granted", "held", "left", "returned"})
+TIMES = frozenset({"asked_at", "at", "dry_at", "ends", "revoked_at", "since", "starts"})
+
+
+def when(text: str) -> int:
+    """Return the time that an option gives."""
+    try:
+        return unix_time(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"“{text}” is no time. Give a day as YYYY-MM-DD (its first second, UTC), or Unix seconds."
+        ) from None
+
+
+When = Annotated[int | None, typer.Option(parser=when, metavar="TIME", help="YYYY-MM-DD (UTC) or Unix seconds.")]
 
 Output = Annotated[Path | None, typer.Option(help="Write into this file; left out: print.")]
 SLOW = 600.0
@@ -52,15 +71,14 @@ def _portal() -> tuple[str, dict[str, str]]:
     return url.strip().rstrip("/"), headers
 
 
-def call(method: str, path: str, *, patience: float = 30, **more: Any) -> Any:
-    """Call the API and return what it says in JSON; `patience`: seconds to wait for it."""
+def send(method: str, path: str, *, patience: float = 30, **more: Any) -> httpx.Response:
+    """Send a request to the API; `patience`: seconds to wait for the answer."""
     url, headers = _portal()
+    headers |= more.pop("headers", {})
     try:
-        response = httpx.request(method, url + API_PATH + path, headers=headers, timeout=patience, **more)
+        return httpx.request(method, url + API_PATH + path, headers=headers, timeout=patience, **more)
     except httpx.HTTPError as error:
         _fail_silent(url, error)
-    _check(url, response)
-    return response.json()
 
 
 def fetch(path: str, output: Path | None, **params: Any) -> None:
@@ -70,7 +88,7 @@ def fetch(path: str, output: Path | None, **params: Any) -> None:
         with httpx.stream("GET", url + API_PATH + path, headers=headers, params=params, timeout=SLOW) as response:
             if not response.is_success:
                 response.read()
-            _check(url, response)
+            checked(response)
             _write(response.iter_bytes(), output)
     except httpx.HTTPError as error:
         _fail_silent(url, error)
@@ -92,16 +110,54 @@ def _write(chunks: Iterable[bytes], output: Path | None) -> None:
         part.unlink(missing_ok=True)
 
 
-def _check(url: str, response: httpx.Response) -> None:
+def _fail_silent(url: str, error: httpx.HTTPError) -> NoReturn:
+    fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """Return an answer that is none of a failure; print the sentence of one and end with status 1."""
     if not response.is_success:
         try:
             fail(response.json()["detail"])
         except (ValueError, KeyError):
-            fail(f"The portal at {url} answered {response.status_code}.")
+            fail(f"The portal at {response.url.host} answered {response.status_code}.")
+    return response
 
 
-def _fail_silent(url: str, error: httpx.HTTPError) -> NoReturn:
-    fail(f"The portal at {url} does not answer ({type(error).__name__}). Is `nvlhub up` running?")
+def call(method: str, path: str, **more: Any) -> Any:
+    """Call the API; return what it answers."""
+    response = checked(send(method, path, **more))
+    return response.json() if response.content else None
+
+
+def change(path: str, values: dict[str, Any]) -> Any:
+    """Change what stands at `path`, as it was read just now: a change by somebody else meanwhile is not overwritten."""
+    if not values:
+        fail("Nothing to change: name at least one option. --help lists them.")
+    tag = checked(send("GET", path)).headers["ETag"]
+    return call("PATCH", path, json=values, headers={"If-Match": tag})
+
+
+def portal_time() -> int:
+    """Return what time it is for the portal, which decides about starts and ends."""
+    return int(call("GET", "/health")["now"])
+
+
+def path_of(*parts: str) -> str:
+    """Return a path made of names that may hold anything."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def capped(cap: int | None, *, no_cap: bool) -> dict[str, Any]:
+    """Return what ``--cap`` and ``--no-cap`` change."""
+    if no_cap and cap is not None:
+        fail("--cap and --no-cap exclude each other.")
+    return {"cap": cap} if no_cap or cap is not None else {}
 
 
 def show(rows: list[dict[str, Any]], columns: dict[str, Any], *, as_json: bool) -> None:
@@ -115,6 +171,39 @@ def show(rows: list[dict[str, Any]], columns: dict[str, Any], *, as_json: bool) 
     for row in rows:
         table.add_row(*(str(cell(row)) for cell in columns.values()))
     out.print(table, markup=False)
+
+
+def tell(row: dict[str, Any], *, as_json: bool) -> None:
+    """Print one thing: its fields as a table, or JSON."""
+    if as_json:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+        return
+    table = Table(show_header=False)
+    for name, value in row.items():
+        table.add_row(f"{name} (GPU-h)" if name in AMOUNTS else name, shown(name, value))
+    out.print(table, markup=False)
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a field for people: amounts in GPU-hours, times as dates."""
+    match value:
+        case None:
+            return ""
+        case int() if name in AMOUNTS:
+            return gpu_hours(value)
+        case int() if name in TIMES:
+            return date(value)
+        case list():
+            return "\n".join(shown(name, one) for one in value)
+        case dict():
+            return ", ".join(f"{part}: {shown(part, one)}" for part, one in value.items())
+        case _:
+            return str(value)
+
+
+def fields(*names: str) -> dict[str, Any]:
+    """Return columns that show fields under their own names."""
+    return {name: (lambda row, name=name: shown(name, row[name])) for name in names}
 
 
 def items(path: str, **params: Any) -> list[dict[str, Any]]:

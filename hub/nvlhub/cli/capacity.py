@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvlhub.cli.base import Json, call, group, items, key, show
+from nvlhub.cli.base import Json, When, call, fail, fields, given, group, items, key, path_of, portal_time, show, tell
 
 pools = group("pool", "Pools of capacity.")
 domains = group("domain", "NVLink domains.")
@@ -19,6 +19,35 @@ def pool_list(as_json: Json = False) -> None:
     """List pools."""
     names = ("name", "gpu_model", "gpus", "in_service", "free", "factor_milli", "simulated")
     show(items("/pools"), {name: key(name) for name in names}, as_json=as_json)
+
+
+@pools.command("add")
+def pool_add(
+    name: str, gpu_model: str, factor: Annotated[int | None, typer.Option(help="Charge factor in thousandths.")] = None,
+    domain_gpus: Annotated[int | None, typer.Option(help="GPUs of an NVLink domain.")] = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Add a pool that no engine runs here yet, so that budgets and capacity can be planned."""
+    body = {"name": name, "gpu_model": gpu_model, **given(factor_milli=factor, domain_gpus=domain_gpus)}
+    tell(call("POST", "/pools", json=body), as_json=as_json)
+
+
+@pools.command("capacity")
+def pool_capacity(
+    pool: str, announced: Annotated[int | None, typer.Option(min=0, help="GPUs announced.")] = None,
+    installed: Annotated[int | None, typer.Option(min=0, help="GPUs installed.")] = None, at: When = None,
+    source: Annotated[str, typer.Option(help="Who says so.")] = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """List what was said of a pool's capacity, or say how many GPUs are announced or installed from now or --at on."""
+    path = path_of("pools", pool, "capacities")
+    said = given(announced=announced, installed=installed)
+    if not said:
+        show(items(path), fields("kind", "gpus", "at", "source", "actor"), as_json=as_json)
+        return
+    if len(said) > 1 or not source:
+        fail("Say one of --announced and --installed, and with --source who says so.")
+    [(kind, gpus)] = said.items()
+    begun = portal_time() if at is None else at
+    tell(call("POST", path, json={"kind": kind, "gpus": gpus, "at": begun, "source": source}), as_json=as_json)
 
 
 @domains.command("list")
@@ -39,13 +68,13 @@ def _serve(name: str, tray: int | None, pool: str, *, in_service: bool) -> None:
 
 
 @domains.command("drain")
-def domain_drain(name: str, tray: int | None = None, pool: str = "main") -> None:
+def domain_drain(name: str, tray: int | None = None, pool: str = "main", as_json: Json = False) -> None:
     """Take a domain, or one tray of it, out of service; what runs there goes on."""
     _serve(name, tray, pool, in_service=False)
 
 
 @domains.command("resume")
-def domain_resume(name: str, tray: int | None = None, pool: str = "main") -> None:
+def domain_resume(name: str, tray: int | None = None, pool: str = "main", as_json: Json = False) -> None:
     """Put a domain, or one tray of it, back into service."""
     _serve(name, tray, pool, in_service=True)
 
@@ -61,7 +90,7 @@ def profile_list(as_json: Json = False) -> None:
 def profile_add(
     name: str, display_name: str, gpus: int, longest: Annotated[int, typer.Option(help="Seconds.")] = 14400,
     idle: Annotated[int | None, typer.Option(help="Seconds.")] = 3600, span: str = "domain", pool: str = "main",
-    publish: Annotated[bool, typer.Option(help="Publish it at once.")] = False,
+    publish: Annotated[bool, typer.Option(help="Publish it at once.")] = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Add the next version of a profile, as a draft."""
     body = {
@@ -80,6 +109,6 @@ def profile_add(
 
 
 @profiles.command("publish")
-def profile_publish(name: str, version: int) -> None:
+def profile_publish(name: str, version: int, as_json: Json = False) -> None:
     """Publish a version of a profile."""
     typer.echo(json.dumps(call("POST", f"/profiles/{name}/publish", json={"version": version})))

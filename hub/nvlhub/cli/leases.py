@@ -25,7 +25,7 @@ def lease_list(state: str = "active", user: str = "", as_json: Json = False) -> 
 
 
 @leases.command("show")
-def lease_show(lease_id: str) -> None:
+def lease_show(lease_id: str, as_json: Json = False) -> None:
     """Print one lease as JSON."""
     typer.echo(json.dumps(call("GET", f"/leases/{lease_id}"), indent=1, ensure_ascii=False))
 

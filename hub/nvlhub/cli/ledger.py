@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 import sqlalchemy as sa
 import typer
 
-from nvlhub.cli.base import DATA, Json, call, date, fail, group, items, key, show
+from nvlhub.cli.base import DATA, Json, When, call, date, fail, fields, given, group, items, key, show, tell
+from nvlhub.flow.settlement import Entry
 from nvlhub.forms import Proof, Replayed
 from nvlhub.registry.ledger import play, prove
 from nvlhub.settings import SettingsError, load
@@ -26,13 +27,17 @@ PATIENCE = 600
 """Seconds to wait for the portal to read a whole journal."""
 
 ledgers = group("ledger", "The ledger.")
+audits = group("audit", "Who changed what.")
 usages = group("usage", "What was used.")
 
 
 @ledgers.command("list")
-def ledger_list(lease: str = "", as_json: Json = False) -> None:
-    """Print the journal: every transaction with its postings, in GPU-seconds."""
-    print_ledger(items("/ledger", **({"lease": lease} if lease else {})), as_json=as_json)
+def ledger_list(
+    lease: str = "", award: int | None = None, entry: Entry | None = None, since: When = None, as_json: Json = False
+) -> None:
+    """Print the journal, or what of it is about a lease, an award, one kind of entry: postings in GPU-seconds."""
+    wanted = given(lease=lease or None, award=award, entry=entry.value if entry else None, since=since)
+    print_ledger(items("/ledger", **wanted), as_json=as_json)
 
 
 def print_ledger(rows: list[dict[str, Any]], *, as_json: bool = False) -> None:
@@ -105,6 +110,27 @@ def _tell(found: Proof | Replayed, facts: str, good: str, *, as_json: bool) -> N
             typer.echo(f"  warning: {row.invariant}: {row.detail}")
     if not found.ok:
         raise typer.Exit(1)
+
+
+# A negative number is no option here.
+@ledgers.command("correct", context_settings={"ignore_unknown_options": True})
+def ledger_correct(
+    lease: str, seconds: Annotated[int, typer.Argument(help="GPU-seconds at charge factor 1.0; negative: give back.")],
+    reason: Annotated[str, typer.Option()], as_json: Json = False,
+) -> None:  # fmt: skip
+    """Charge a settled lease more, or give it back, by a compensating entry."""
+    body = {"lease": lease, "gpu_seconds": seconds, "reason": reason}
+    tell(call("POST", "/ledger/corrections", json=body), as_json=as_json)
+
+
+@audits.command("list")
+def audit_list(
+    about: Annotated[str, typer.Option("--object", help="What it is about, e.g. project:demo.")] = "",
+    actor: str = "", since: When = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """List who changed what of your business, the newest first."""
+    rows = items("/audit", **given(object=about or None, actor=actor or None, since=since))
+    show(rows, fields("id", "at", "actor", "action", "object"), as_json=as_json)
 
 
 @usages.command("show")

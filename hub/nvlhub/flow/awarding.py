@@ -96,16 +96,16 @@ def award_state(starts: int, ends: int, now: int, *, revoked: bool) -> AwardStat
     return AwardState.NEW if now < starts else AwardState.ACTIVE
 
 
-def check_dates(starts: int, ends: int, now: int) -> None:
+def check_dates(starts: int, ends: int, now: int, back: int = DAY) -> None:
     """Check the dates of an award. Raises `BadInputError` for an end before the start or dates in the past.
 
-    A start today is no past, so a day is let through.
+    A start today is no past, so a day is let through: `back`, in seconds.
     """
     if starts >= ends:
         raise BadInputError("dates-reversed", field="ends")
     if ends <= now:
         raise BadInputError("dates-past", field="ends")
-    if starts < now - DAY:
+    if starts < now - back:
         raise BadInputError("dates-past", field="starts")
 
 

@@ -6,6 +6,7 @@ from nvlhub.desk import Desk
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
+from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.ledger import Ledger
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
@@ -21,6 +22,7 @@ class Registry:
         self.ledger = Ledger(desk)
         self.reconciling = Reconciling(desk)
         self.reports = Reports(desk)
+        self.exchange = Exchange(desk, self.awards, self.capacity)
 
 
 __all__ = ["Registry"]

@@ -124,13 +124,13 @@ class Awards(Office):
                 who.need_no_interest(before["project"])
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
-                self._check_end(before, changes["ends"])
-            unit.set_award(number, **{**{name: before[name] for name in EDITED}, **changes})
+                self.check_end(before, changes["ends"])
+            unit.set_award(number, **changes)
             after = unit.award(number)
             self._noted_award(unit, visitor, "award-change", before, after)
             return self._views(unit, [after])[0], _tag(after)
 
-    def _check_end(self, award: dict[str, Any], ends: int) -> None:
+    def check_end(self, award: dict[str, Any], ends: int) -> None:
         """Check a new end: an award that is over stays over, and no lease outlives the award that pays for it."""
         now = self._clock.now()
         if award["revoked_at"] is not None or award["ends"] <= now:

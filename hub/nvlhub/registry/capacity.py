@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from nvlhub.errors import ConflictError, NotAllowedError, NotFoundError
+from nvlhub.errors import ConflictError, NotFoundError
 from nvlhub.flow.placement import Domain, fits_ever
 from nvlhub.flow.request import Pool, Profile, check_gpus
 from nvlhub.forms import (
@@ -27,10 +27,6 @@ from nvlhub.visitor import Visitor
 
 class Capacity(Office):
     """What there is to be leased."""
-
-    def _need_admin(self, visitor: Visitor) -> None:
-        if not visitor.admin:
-            raise NotAllowedError("not-allowed")
 
     def pools(self) -> list[PoolView]:
         """Return the pools; announced, installed and in service are three numbers."""
@@ -141,13 +137,17 @@ class Capacity(Office):
         with self._store.writing() as unit:
             unit.publish(name, publish.version)
             profile = unit.profile(name)
-            if profile.pool != self._desk.pool:
-                raise ConflictError("pool-not-here", pool=profile.pool)
-            if not fits_ever(profile.gpus, profile.span, self._desk.board.capacity):
-                raise ConflictError("never-fits", profile=profile.display_name, gpus=profile.gpus)
+            self.check_startable(profile)
             made = ProfileView(**asdict(profile), published=True)
             self._noted(unit, visitor, "profile-publish", made)
         return made
+
+    def check_startable(self, profile: Profile) -> None:
+        """Raise `ConflictError` for a profile that can never be placed here."""
+        if profile.pool != self._desk.pool:
+            raise ConflictError("pool-not-here", pool=profile.pool)
+        if not fits_ever(profile.gpus, profile.span, self._desk.board.capacity):
+            raise ConflictError("never-fits", profile=profile.display_name, gpus=profile.gpus)
 
     def _noted(self, unit: Unit, visitor: Visitor, action: str, profile: ProfileView) -> None:
         unit.note(

@@ -190,7 +190,7 @@ class Directory(Office):
                 who.need_admin()
             before = unit.programme(slug, lock=True)
             check_match(before, match)
-            unit.set_programme(slug, **{name: value for name, value in {**before, **changes}.items() if name != "slug"})
+            unit.set_programme(slug, **changes)
             after = unit.programme(slug)
             self._noted(unit, visitor, "programme-change", f"programme:{slug}", before, after, programme=slug)
             view = self._programme(unit, after)

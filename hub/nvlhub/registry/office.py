@@ -91,6 +91,10 @@ class Office:
         self._store = desk.store
         self._clock = desk.clock
 
+    def _need_admin(self, visitor: Visitor) -> None:
+        if not visitor.admin:
+            raise NotAllowedError("not-allowed")
+
     def _standing(self, unit: Unit, visitor: Visitor) -> Standing:
         if visitor.hub:
             return Standing(visitor.name)

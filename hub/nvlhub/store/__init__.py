@@ -1,5 +1,6 @@
 """What is remembered: directory, leases and the ledger, on SQLite or PostgreSQL."""
 
+from nvlhub.store.audit import line_of
 from nvlhub.store.database import Store
 from nvlhub.store.directory import ProjectRow
 from nvlhub.store.journal import JournalRow
@@ -7,4 +8,4 @@ from nvlhub.store.replay import Replay, replay
 from nvlhub.store.unit import Unit
 from nvlhub.store.verify import Broken, verify
 
-__all__ = ["Broken", "JournalRow", "ProjectRow", "Replay", "Store", "Unit", "replay", "verify"]
+__all__ = ["Broken", "JournalRow", "ProjectRow", "Replay", "Store", "Unit", "line_of", "replay", "verify"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,24 +22,43 @@ def line_hash(before: str, line: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{before}\n{told}".encode()).hexdigest()
 
 
+def line_of(
+    action: str, what: str, *, at: int, actor: str, before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None, programme: str = "", project: str = "", user: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Return a line of the trail; `programme`, `project` and `user` say whose business it is."""
+    return {
+        "at": at, "actor": actor, "action": action, "object": what[:300], "programme": programme, "project": project,
+        "user": user, "before": dict(before) if before is not None else None,
+        "after": dict(after) if after is not None else None,
+    }  # fmt: skip
+
+
 class Audit(Work):
     """What was changed by whom."""
 
-    def note(
-        self, action: str, what: str, *, at: int, actor: str, before: Mapping[str, Any] | None = None,
-        after: Mapping[str, Any] | None = None, programme: str = "", project: str = "", user: str = "",
-    ) -> None:  # fmt: skip
-        """Write a line, in the transaction of the change; `programme`, `project` and `user` say whose business it is."""
+    def note(self, action: str, what: str, **more: Any) -> int:
+        """Write one line, as :func:`line_of` makes it, in the transaction of the change; return its number."""
+        return self.note_all([line_of(action, what, **more)])
+
+    def note_all(self, lines: Sequence[Mapping[str, Any]]) -> int:
+        """Write lines in the transaction of the changes; return the number of the last."""
         if self.connection.dialect.name == "postgresql":
             # One at a time: each line needs the hash of the one before. SQLite has one writer anyway.
             self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN)))
         last = self._one(sa.select(t.audit.c.id, t.audit.c.hash).order_by(t.audit.c.id.desc()).limit(1))
-        line = {
-            "id": last.id + 1 if last else 1, "at": at, "actor": actor, "action": action, "object": what[:300],
-            "programme": programme, "project": project, "user": user,
-            "before": dict(before) if before is not None else None, "after": dict(after) if after is not None else None,
-        }  # fmt: skip
-        self.connection.execute(t.audit.insert().values(**line, hash=line_hash(last.hash if last else "", line)))
+        number, hashed = (int(last.id), str(last.hash)) if last else (0, "")
+        rows = []
+        for line in lines:
+            number += 1
+            hashed = line_hash(hashed, {"id": number, **line})
+            rows.append({"id": number, **line, "hash": hashed})
+        self.connection.execute(t.audit.insert(), rows)
+        return number
+
+    def audit_line(self, number: int) -> dict[str, Any]:
+        """Return a line that is there."""
+        return as_dict(self.connection.execute(sa.select(t.audit).where(t.audit.c.id == number)).one())
 
     def audit_lines(
         self, *, programmes: frozenset[str] | None = None, projects: frozenset[str] = frozenset(), user: str = "",

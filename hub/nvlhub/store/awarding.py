@@ -133,7 +133,8 @@ class Awarding(Journal):
 
     def set_award(self, number: int, **values: Any) -> None:
         """Change dates, cap or revocation of an award; amounts move by postings only."""
-        self.connection.execute(t.awards.update().where(t.awards.c.id == number).values(**values))
+        if values:
+            self.connection.execute(t.awards.update().where(t.awards.c.id == number).values(**values))
 
     def over_awards(self, now: int) -> list[dict[str, Any]]:
         """Return the awards that have expired or were revoked and still have something to give back."""

@@ -112,7 +112,8 @@ class Directory(Work):
 
     def set_programme(self, slug: str, **values: Any) -> None:
         """Change a programme's name or rules."""
-        self.connection.execute(t.programmes.update().where(t.programmes.c.slug == slug).values(**values))
+        if values:
+            self.connection.execute(t.programmes.update().where(t.programmes.c.slug == slug).values(**values))
 
     def programmes(
         self, only: frozenset[str] | None = None, page: int = 1, per_page: int = 50

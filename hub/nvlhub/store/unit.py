@@ -6,10 +6,11 @@ from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
+from nvlhub.store.everything import Everything
 from nvlhub.store.leasing import Leasing
 from nvlhub.store.reconciling import Reconciling
 from nvlhub.store.reporting import Reporting
 
 
-class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting):
+class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything):
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from nvlhub.errors import NotFoundError
+from nvlhub.errors import ConflictError, FailedError, NotFoundError
 
 
 def as_dict(row: sa.Row[Any]) -> dict[str, Any]:
@@ -28,6 +29,20 @@ class Work:
         """
         if self.connection.dialect.name == "postgresql":
             self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Undo what the block writes, and nothing else, when it raises.
+
+        Raises `ConflictError` for what only the database itself refuses, `FailedError` when others were in the way.
+        """
+        try:
+            with self.connection.begin_nested():
+                yield
+        except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+            raise ConflictError("row-refused") from error
+        except sa.exc.OperationalError as error:
+            raise FailedError("portal-busy") from error
 
     def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         return self.connection.execute(query).all()

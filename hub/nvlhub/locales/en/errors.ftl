@@ -137,3 +137,28 @@ cap-user = “{ $profile }” was not started: you may hold { $cap } GPUs at onc
     Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
 whole-number = { $field }: a whole number is wanted, in digits without signs.
 day-wanted = { $field }: a day is wanted, as YYYY-MM-DD.
+
+# Files: import and export.
+import-refused = Nothing was imported; errors found: { $total }. The list “errors” names row, column and reason of each; put them right and send the whole file again.
+import-kind-needed = kind: a CSV file holds one kind of rows; say which: { $known }.
+import-kind-surplus = kind: a YAML file says itself what it holds; leave kind out.
+import-encoding = The file is not UTF-8: line { $line } holds other bytes. Save it as UTF-8 (spreadsheets call it “CSV UTF-8”) and send it again.
+import-syntax = The file is no { $form }: line { $line }: { $why }. Put it right and send the file again.
+import-shape = This is not how rows are written. A YAML file is one mapping of kinds to lists of rows, and a row is a mapping of columns to single values.
+import-alias = Line { $line }: anchors, aliases and tags are not read. Write the values out.
+import-too-many = The file has more than { $most } rows, and nothing after them was read. Send it in several files, what others need first.
+import-kind-unknown = There is nothing called { $names } to import. What there is: { $known }.
+import-column-unknown = There is no column { $names } here. The columns are: { $known }.
+import-column-missing = The column { $names } is missing. The columns are: { $known }.
+import-column-twice = { $names } stands twice. Each name stands once: { $known }.
+import-cells = The row has { $given } cells and the header { $wanted }. A text with a comma in it stands in double quotes.
+import-missing = { $field }: it is missing; every row of this kind needs it.
+import-signs = { $field }: it has signs that cannot stand there. A short name is 1 to 40 of a-z, 0-9 and inner hyphens; other texts have no line breaks, no <, > and &, and nothing invisible.
+import-not-whole = { $field }: this is no whole number in digits, like 12.
+import-not-time = { $field }: this is no time. Give a day as YYYY-MM-DD (UTC), or Unix seconds.
+import-not-flag = { $field }: this is neither true nor false.
+import-row-twice = Row { $first } of the file is about the same thing already. Keep one of the two.
+import-fixed = { $field }: it is “{ $there }” and never changes; the file says “{ $given }”. Take over what is there, or leave the row out.
+pool-run-here = name: “{ $pool }” is run by this portal's engine, whose settings say what it is; a file cannot change that. Take over what `nvlhub pool list` shows, or leave the row out.
+award-empty = gpu_hours: a new award must award something.
+row-refused = The database does not take this row beside what there is now. Compare it with an export, and try again.

@@ -137,3 +137,28 @@ cap-user = 沒有啟動「{ $profile }」：您在所有專案中最多可同時
     現在可以：{ $allowed }。請關閉不需要的 GPU 核心，或申請更高的上限：{ $more }
 whole-number = { $field }：請填整數，只用數字。
 day-wanted = { $field }：請填日期，格式為 YYYY-MM-DD。
+
+# Files: import and export.
+import-refused = 沒有匯入任何資料：發現 { $total } 個錯誤。「errors」清單列出每個錯誤的列、欄位與原因；請修正後重新送出整個檔案。
+import-kind-needed = kind：一個 CSV 檔只放一種資料；請指定是哪一種：{ $known }。
+import-kind-surplus = kind：YAML 檔自己說明內容；請不要給 kind。
+import-encoding = 檔案不是 UTF-8：第 { $line } 行有其他編碼的位元組。請另存為 UTF-8（試算表稱為「CSV UTF-8」）後重新送出。
+import-syntax = 檔案不是正確的 { $form }：第 { $line } 行：{ $why }。請修正後重新送出。
+import-shape = 資料列不是這樣寫的。YAML 檔是一個對應，從種類對應到資料列的清單；每一列是從欄位對應到單一值。
+import-alias = 第 { $line } 行：不接受錨點、別名與標籤。請把值直接寫出來。
+import-too-many = 檔案超過 { $most } 列，之後的內容沒有讀取。請分成幾個檔案送出，其他資料所需要的先送。
+import-kind-unknown = 沒有可以匯入的 { $names }。可以匯入的有：{ $known }。
+import-column-unknown = 這裡沒有欄位 { $names }。欄位有：{ $known }。
+import-column-missing = 缺少欄位 { $names }。欄位有：{ $known }。
+import-column-twice = { $names } 出現兩次。每個名稱只能出現一次：{ $known }。
+import-cells = 這一列有 { $given } 格，標題列有 { $wanted } 格。含有逗號的文字要放在雙引號裡。
+import-missing = { $field }：缺少這個值；這種資料的每一列都需要。
+import-signs = { $field }：含有不能使用的字元。短名稱是 1 到 40 個 a-z、0-9 與中間的連字號；其他文字不能有換行、<、>、& 與看不見的字元。
+import-not-whole = { $field }：這不是以數字寫成的整數，例如 12。
+import-not-time = { $field }：這不是時間。請給日期 YYYY-MM-DD（UTC），或 Unix 秒。
+import-not-flag = { $field }：這既不是 true 也不是 false。
+import-row-twice = 檔案的第 { $first } 列已經是同一筆資料。請只留一筆。
+import-fixed = { $field }：目前是「{ $there }」，永不改變；檔案寫的是「{ $given }」。請照目前的值填寫，或拿掉這一列。
+pool-run-here = name：「{ $pool }」由這個入口的引擎執行，內容由它的設定決定，檔案不能更改。請照 `nvlhub pool list` 顯示的值填寫，或拿掉這一列。
+award-empty = gpu_hours：新的核配必須有時數。
+row-refused = 資料庫不接受這一列與目前的資料並存。請與匯出的內容比較後再試一次。

@@ -1,0 +1,62 @@
+"""A portal over HTTP without a hub, and commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from nvlhub.api import Doors, make_app
+from nvlhub.cli import app
+from nvlhub.ports import free_port
+from nvlhub.store import Store
+from tests.api.test_api import identify
+from tests.conftest import HandClock
+from tests.portal_kit import Kit, kit
+
+
+@dataclass
+class Terminal:
+    """Where commands are typed; a token is the name of its owner."""
+
+    url: str
+    kit: Kit
+
+    def run(self, *words: str, who: str = "admin", code: int = 0) -> str:
+        """Run a command; return what it prints."""
+        environment = {"NVLHUB_URL": self.url, "NVLHUB_TOKEN": who, "LANG": "en"}
+        result = CliRunner().invoke(app, list(words), env=environment)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def json(self, *words: str, who: str = "admin", code: int = 0) -> Any:
+        """Run a command; return the JSON that it prints."""
+        return json.loads(self.run(*words, "--json", who=who, code=code))
+
+
+@pytest.fixture
+def nvlhub(tmp_path: Path, clock: HandClock) -> Iterator[Terminal]:
+    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    store.migrate()
+    portal = kit(store, clock)
+    application = make_app(Doors(portal.desk, portal.registry, identify), "/services/portal/")
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(application, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield Terminal(f"http://127.0.0.1:{port}", portal)
+    server.should_exit = True
+    thread.join(10)
+    store.close()
