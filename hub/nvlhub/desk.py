@@ -95,6 +95,8 @@ class Desk:
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
         with self.store.writing() as unit:
+            # Before the key is looked for: of two that come with it at once the second finds what the first one made.
+            unit.lock_project(ask.project, visitor.name)
             known = self._repeated(unit, visitor, key, body_hash)
             if known:
                 return [self.view(lease) for lease in known], False
@@ -146,7 +148,6 @@ class Desk:
 
     def _admit(self, unit: Unit, request: Request, ask: LeaseAsk, count: int, now: int) -> list[Lease]:
         slug = request.project.slug
-        unit.lock_project(slug, request.user)
         in_use = unit.in_use(slug, request.user, request.project.programme)
         self._check_reach(request, ask, count)
         decided = self._decide(request, count, unit.awards(slug, request.profile.pool), in_use, now)
