@@ -334,6 +334,8 @@ class Awards(Office):
         left = award["awarded"] - award["charged"] - award["held"]
         if left < amount:
             raise ConflictError("transfer-balance", award=award["id"], left=left, awarded=amount)
+        # Two budgets change: one after the other they would be locked in the order of the transfer.
+        unit.budgets(asked["programme"], lock=True)
         unit.give_back(award, amount, f"transfer by request {asked['id']}", at=now, actor=actor)
         return unit.add_award(
             asked["project"], asked["pool"], amount, award["starts"], award["ends"], cap=asked["cap"], at=now,

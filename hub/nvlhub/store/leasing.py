@@ -12,6 +12,7 @@ from nvlhub.flow.quota import InUse
 from nvlhub.flow.settlement import Transaction, hold_postings
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
+from nvlhub.store.work import locked
 
 
 class Leasing(Journal):
@@ -23,13 +24,10 @@ class Leasing(Journal):
         With `user`, for the same user in any programme, too.
         """
         programme = sa.select(t.projects.c.programme).where(t.projects.c.slug == slug).scalar_subquery()
-        # Always from the root to the leaf, so that two of them never wait for each other.
-        self.connection.execute(
-            sa.select(t.programmes.c.slug).where(t.programmes.c.slug == programme).with_for_update()
-        )
-        self.connection.execute(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug).with_for_update())
+        self.connection.execute(locked(sa.select(t.programmes.c.slug).where(t.programmes.c.slug == programme)))
+        self.connection.execute(locked(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug)))
         if user:
-            self.connection.execute(sa.select(t.users.c.name).where(t.users.c.name == user).with_for_update())
+            self.connection.execute(locked(sa.select(t.users.c.name).where(t.users.c.name == user)))
 
     def in_use(self, project: str, user: str, programme: str) -> InUse:
         """Return the GPUs held now in a programme, a project, by a user in it and everywhere, and per award.
@@ -162,6 +160,6 @@ class Leasing(Journal):
 
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
-        self._set_aside(lease.award, units)
         self.save(lease)
+        self._set_aside(lease.award, units)
         self._write(written, at=at, actor=actor)

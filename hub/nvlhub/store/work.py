@@ -15,6 +15,16 @@ def as_dict(row: sa.Row[Any]) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
 
 
+def locked(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return `query` so that it keeps its rows from others until the unit ends.
+
+    Every unit locks in one order, so that no two ever wait for each other: programmes, projects, users, requests,
+    leases, awards, budgets (by pool), the audit trail. What only refers to a locked row can be added meanwhile: keys
+    never change.
+    """
+    return query.with_for_update(key_share=True)
+
+
 class Work:
     """Reads and writes of one transaction; each noun has a class of its own on top of this one."""
 
@@ -29,7 +39,7 @@ class Work:
 
     def _found(self, query: sa.Select[Any], lock: bool, slug: str, **members: object) -> dict[str, Any]:
         """Return the one row, kept from others until the unit ends if `lock`. Raises `NotFoundError` with `slug`."""
-        row = self._one(query.with_for_update() if lock else query)
+        row = self._one(locked(query) if lock else query)
         if row is None:
             raise NotFoundError(slug, **members)
         return as_dict(row)
