@@ -252,7 +252,11 @@ class Awarding(Journal):
     # --- once -------------------------------------------------------------------------------------------------
 
     def done_once(self, user: str, key: str) -> tuple[str, str] | None:
-        """Return the body's hash and the result of what was asked for with an idempotency key, or None."""
+        """Return the body's hash and the result of what was asked for with an idempotency key, or None.
+
+        The user is locked first: of two that come with it at once the second finds what the first one made.
+        """
+        self.connection.execute(locked(sa.select(t.users.c.name).where(t.users.c.name == user)))
         row = self._one(sa.select(t.once).where(t.once.c.user == user, t.once.c.key == key))
         return (row.body_hash, row.result) if row else None
 

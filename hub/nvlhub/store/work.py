@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from nvlhub.errors import NotFoundError
 
@@ -43,6 +44,15 @@ class Work:
         if row is None:
             raise NotFoundError(slug, **members)
         return as_dict(row)
+
+    def _added(self, row: sa.Insert) -> bool:
+        """Add a row that has a name; return False when the name is taken, however recently."""
+        try:
+            with self.connection.begin_nested():
+                self.connection.execute(row)
+        except IntegrityError:
+            return False
+        return True
 
     def _page(
         self, query: sa.Select[Any], order: Sequence[Any], page: int, per_page: int
