@@ -122,26 +122,22 @@ class Awards(Office):
                 who.need_no_interest(before["project"])
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
-                self._check_end(before, changes["ends"])
+                self._check_end(unit, before, changes["ends"])
             unit.set_award(number, **changes)
             after = unit.award(number)
             self._noted_award(unit, visitor, "award-change", before, after)
             return self._views(unit, [after])[0], _tag(after)
 
-    def _check_end(self, award: dict[str, Any], ends: int) -> None:
+    def _check_end(self, unit: Unit, award: dict[str, Any], ends: int) -> None:
         """Check a new end: an award that is over stays over, and no lease outlives the award that pays for it."""
         now = self._clock.now()
         if award["revoked_at"] is not None or award["ends"] <= now:
             raise ConflictError("award-over", award=award["id"])
         if ends <= max(now, award["starts"]):
             raise BadInputError("dates-past" if ends <= now else "dates-reversed", field="ends")
-        deadlines = [
-            (lease.started_at or now) + lease.seconds
-            for lease in self._desk.board.leases.values()
-            if lease.award == award["id"] and not lease.preemptible
-        ]
-        if ends < max(deadlines, default=0):
-            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(deadlines))
+        beyond = unit.paid_beyond(award["id"], ends, now)
+        if beyond:
+            raise ConflictError("award-ends-before-leases", award=award["id"], count=beyond)
 
     def revoke(self, visitor: Visitor, number: int, why: Revocation) -> AwardView:
         """Revoke an award: nothing starts on it any more, what nobody holds goes back to the programme at once.

@@ -65,7 +65,7 @@ class Leasing(Journal):
         """Save new leases with their holds. Raises `ConflictError` when an award no longer has enough."""
         for place, lease in enumerate(leases):
             if lease.held:
-                self._set_aside(lease.award, lease.held)
+                self._set_aside(lease.award, lease.held, lease.asked_at + lease.seconds)
             self.connection.execute(t.leases.insert().values(**t.row_of(lease)))
             self.connection.execute(
                 t.keys.insert().values(
@@ -75,15 +75,22 @@ class Leasing(Journal):
             if lease.held:
                 self._write(hold_postings(lease), at=at, actor=actor)
 
-    def _set_aside(self, award: int, units: int) -> None:
-        """Guard: one conditional UPDATE decides, whoever else is at it."""
+    def _set_aside(self, award: int, units: int, until: int) -> None:
+        """Guard: one conditional UPDATE decides whether an award has `units` and lasts `until`, whoever else is at it."""
+        enough = t.awards.c.charged + t.awards.c.held + units <= t.awards.c.awarded
         changed = self.connection.execute(
             t.awards.update()
-            .where(t.awards.c.id == award, t.awards.c.charged + t.awards.c.held + units <= t.awards.c.awarded)
+            .where(t.awards.c.id == award, enough, t.awards.c.ends >= until)
             .values(held=t.awards.c.held + units)
         )
         if changed.rowcount != 1:
             raise ConflictError("balance-changed", award=award)
+
+    def paid_beyond(self, award: int, until: int, now: int) -> int:
+        """Return how many leases an award pays for beyond `until`; those that do not run yet are counted from now."""
+        deadline = sa.func.coalesce(t.leases.c.started_at, now) + t.leases.c.seconds
+        paid = sa.select(sa.func.count()).where(t.active, t.leases.c.award == award, ~t.leases.c.preemptible)
+        return int(self.connection.scalar(paid.where(deadline > until)) or 0)
 
     def lease(self, lease_id: str) -> Lease | None:
         """Return a lease, or None."""
@@ -161,5 +168,5 @@ class Leasing(Journal):
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
         self.save(lease)
-        self._set_aside(lease.award, units)
+        self._set_aside(lease.award, units, lease.deadline or 0)
         self._write(written, at=at, actor=actor)
