@@ -94,7 +94,7 @@ class Desk:
             raise BadInputError("mailbox-missing", field="mailbox")
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
-        with self.store.writing() as unit:
+        with self._runner.saving() as unit:
             # Before the key is looked for: of two that come with it at once the second finds what the first one made.
             unit.lock_project(ask.project, visitor.name)
             known = self._repeated(unit, visitor, key, body_hash)

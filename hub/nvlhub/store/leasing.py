@@ -121,10 +121,15 @@ class Leasing(Journal):
     def save(self, lease: Lease) -> None:
         """Save where an active lease stands; the GPUs of its placement become its own.
 
-        Raises `sqlalchemy.exc.IntegrityError` when one of them is another lease's.
+        Raises `ConflictError` when it was settled before, `sqlalchemy.exc.IntegrityError` when a GPU is another
+        lease's.
         """
         before = self.connection.scalar(sa.select(t.leases.c.placement).where(t.leases.c.id == lease.id))
-        self.connection.execute(t.leases.update().where(t.leases.c.id == lease.id).values(**t.changing_of(lease)))
+        changed = self.connection.execute(
+            t.leases.update().where(t.leases.c.id == lease.id, t.active).values(**t.changing_of(lease))
+        )
+        if changed.rowcount != 1:
+            raise ConflictError("lease-over", lease=lease.id)
         if lease.placement and not before:
             rows = [
                 {"pool": lease.pool, "domain": share.domain, "tray": share.tray, "gpu": gpu, "lease": lease.id}
