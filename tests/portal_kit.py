@@ -47,6 +47,7 @@ class Kit:
     store: Store
     clock: HandClock
     engine: Engine
+    loop: type[StepRunner] = StepRunner
     runner: StepRunner = field(init=False)
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
@@ -64,7 +65,7 @@ class Kit:
 
     def restart(self) -> None:
         """Forget everything that a process remembers."""
-        self.runner = StepRunner(self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0)  # type: ignore[arg-type]
+        self.runner = self.loop(self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0)  # type: ignore[arg-type]
         self.runner.step()
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool="main", more_url="http://x/more")  # type: ignore[arg-type]
         self.registry = Registry(self.desk)
