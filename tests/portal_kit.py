@@ -49,6 +49,7 @@ class Kit:
     clock: HandClock
     engine: Engine
     observer: Observer = SILENT
+    loop: type[StepRunner] = StepRunner
     runner: StepRunner = field(init=False)
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
@@ -66,7 +67,7 @@ class Kit:
 
     def restart(self) -> None:
         """Forget everything that a process remembers."""
-        self.runner = StepRunner(
+        self.runner = self.loop(
             self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0, observer=self.observer
         )  # type: ignore[arg-type]
         self.runner.step()

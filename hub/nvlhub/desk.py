@@ -124,7 +124,9 @@ class Desk:
             raise BadInputError("mailbox-missing", field="mailbox")
         body_hash = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
         now = self.clock.now()
-        with self.store.writing() as unit:
+        with self._runner.saving() as unit:
+            # Before the key is looked for: of two that come with it at once the second finds what the first one made.
+            unit.lock_project(ask.project, visitor.name)
             known = self._repeated(unit, visitor, key, body_hash)
             if known:
                 return known, False
@@ -175,7 +177,6 @@ class Desk:
 
     def _admit(self, unit: Unit, request: Request, ask: LeaseAsk, count: int, now: int) -> list[Lease]:
         slug = request.project.slug
-        unit.lock_project(slug, request.user)
         in_use = unit.in_use(slug, request.user, request.project.programme)
         self._check_reach(request, ask, count)
         decided = self._decide(request, count, unit.awards(slug, request.profile.pool), in_use, now)

@@ -14,8 +14,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from nvlhub.clock import SteadyClock
@@ -108,6 +109,7 @@ class Runner:
         self._looked = float("-inf")
         self._swept = float("-inf")
         self._crowded = True
+        self._doubtful: set[str] = set()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self.listening_since = clock.now()
@@ -138,6 +140,22 @@ class Runner:
             self._thread.join(timeout=10)
             self._thread = None
         self._flush(self._clock.now())
+
+    @contextmanager
+    def saving(self, lease_id: str = "") -> Iterator[Unit]:
+        """Return a unit that changes a lease, or adds some.
+
+        When it fails, nobody can tell whether it was saved: the connection may have broken after the commit. The lease
+        does not move then before the rows have been read again.
+        """
+        try:
+            with self._store.writing() as unit:
+                yield unit
+        except NvlhubError:
+            raise
+        except Exception:
+            self._doubtful.add(lease_id)
+            raise
 
     def admitted(self, *leases: Lease) -> Future[Lease]:
         """Hand over leases that were saved as held; the answer is the first of them after the first turn.
@@ -195,6 +213,8 @@ class Runner:
 
     def step(self, said: Iterable[_Said] | None = None) -> None:
         """Take one turn: hear, look, end what is due, place, start."""
+        if self._doubtful:
+            self._reread()
         said = self._wait() if said is None else list(said)
         begun = time.monotonic()
         now = self._clock.now()
@@ -222,6 +242,22 @@ class Runner:
                 answer.set_result(self._leases.get(lease.id, lease))
             self._observer.turned(time.monotonic() - begun)
 
+    def _reread(self) -> None:
+        """Take the leases as their rows have them; of signs of life memory has the newer ones."""
+        doubtful, self._doubtful = self._doubtful, set()
+        try:
+            with self._store.reading() as unit:
+                rows = {lease.id: lease for lease in unit.active_leases()}
+                over = [unit.lease(lease_id) for lease_id in self._leases if lease_id not in rows]
+        except Exception:
+            self._doubtful |= doubtful
+            raise
+        for lease in (*filter(None, over), *rows.values()):
+            known = self._leases.get(lease.id, lease)
+            newer = (known.beat_at or 0) > (lease.beat_at or 0)
+            self._keep(replace(lease, beat_at=known.beat_at, idle_seconds=known.idle_seconds) if newer else lease)
+        self._leases = {lease_id: self._leases[lease_id] for lease_id in rows}
+
     def _snapshot(self, now: int) -> Board:
         self._changed = False
         return Board(now, self._capacity, self._domains, dict(self._leases), self._outlook)
@@ -230,7 +266,9 @@ class Runner:
         """Take what was said; return the lease, or None when the refusal was answered at once."""
         if isinstance(entry.lease, tuple):
             for lease in entry.lease:
-                self._keep(lease)
+                # One that is known has been read with its row, and may have moved on since.
+                if lease.id not in self._leases:
+                    self._keep(lease)
             return entry.lease[0]
         known = self._leases.get(entry.lease)
         if known is None or entry.event is None:
@@ -250,9 +288,11 @@ class Runner:
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""
+        if lease.id in self._doubtful:
+            raise FailedError("portal-failed")
         moved, effect = advance(lease, event)
         with about(lease.id):
-            with self._store.writing() as unit:
+            with self.saving(lease.id) as unit:
                 self._save(unit, moved, event, actor)
             self._keep(moved)
             logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)

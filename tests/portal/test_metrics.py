@@ -99,7 +99,7 @@ def test_every_series_is_there_before_anything_happened(watched: Watched) -> Non
 
 def test_counters_say_what_the_ledger_says(watched: Watched, store: Store) -> None:
     """Many lives, some of them refunded, drawn once and played the same each time."""
-    draw = random.Random(7)  # noqa: S311
+    draw = random.Random(7)
     leases = []
     for _ in range(40):
         try:

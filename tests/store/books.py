@@ -50,7 +50,7 @@ def hammered(store: Store, writers: int = 3) -> Iterator[None]:
     stop, failed = threading.Event(), []
 
     def write(seed: int) -> None:
-        draw = random.Random(seed)  # noqa: S311
+        draw = random.Random(seed)
         try:
             while not stop.is_set():
                 settle(store, hold(store), draw.randrange(1, SECONDS), draw.choice([EndReason.USER, EndReason.ENGINE]))

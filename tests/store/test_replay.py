@@ -66,7 +66,7 @@ def portal_ended(portal: Kit) -> list[str]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_people_do_is_replayed_to_what_is_stored(store: Store, clock: HandClock, seed: int) -> None:
-    portal, draw = kit(store, clock), random.Random(seed)  # noqa: S311
+    portal, draw = kit(store, clock), random.Random(seed)
     for _ in range(60):
         live(portal, draw)
     found = played(store)

@@ -124,26 +124,22 @@ class Awards(Office):
                 who.need_no_interest(before["project"])
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
-                self.check_end(before, changes["ends"])
+                self.check_end(unit, before, changes["ends"])
             unit.set_award(number, **changes)
             after = unit.award(number)
             self._noted_award(unit, visitor, "award-change", before, after)
             return self._views(unit, [after])[0], _tag(after)
 
-    def check_end(self, award: dict[str, Any], ends: int) -> None:
+    def check_end(self, unit: Unit, award: dict[str, Any], ends: int) -> None:
         """Check a new end: an award that is over stays over, and no lease outlives the award that pays for it."""
         now = self._clock.now()
         if award["revoked_at"] is not None or award["ends"] <= now:
             raise ConflictError("award-over", award=award["id"])
         if ends <= max(now, award["starts"]):
             raise BadInputError("dates-past" if ends <= now else "dates-reversed", field="ends")
-        later = [
-            lease
-            for lease in self._desk.board.leases.values()
-            if lease.award == award["id"] and not lease.preemptible and (lease.started_at or now) + lease.seconds > ends
-        ]
-        if later:
-            raise ConflictError("award-ends-before-leases", award=award["id"], count=len(later))
+        beyond = unit.paid_beyond(award["id"], ends, now)
+        if beyond:
+            raise ConflictError("award-ends-before-leases", award=award["id"], count=beyond)
 
     def revoke(self, visitor: Visitor, number: int, why: Revocation) -> AwardView:
         """Revoke an award: nothing starts on it any more, what nobody holds goes back to the programme at once.
@@ -340,6 +336,8 @@ class Awards(Office):
         left = award["awarded"] - award["charged"] - award["held"]
         if left < amount:
             raise ConflictError("transfer-balance", award=award["id"], left=left, awarded=amount)
+        # Two budgets change: one after the other they would be locked in the order of the transfer.
+        unit.budgets(asked["programme"], lock=True)
         unit.give_back(award, amount, f"transfer by request {asked['id']}", at=now, actor=actor)
         return unit.add_award(
             asked["project"], asked["pool"], amount, award["starts"], award["ends"], cap=asked["cap"], at=now,

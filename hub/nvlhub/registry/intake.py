@@ -214,7 +214,7 @@ class Intake:
         _check_fixed(before, after, *AWARD_FIXED)
         row = self._unit.award(int(after["id"]), lock=True)
         if after["ends"] != before["ends"]:
-            self._awards.check_end(row, after["ends"])
+            self._awards.check_end(self._unit, row, after["ends"])
         self._unit.set_award(row["id"], **_changes(before, after))
         return after
 

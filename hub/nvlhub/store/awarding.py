@@ -19,7 +19,7 @@ from nvlhub.flow.settlement import (
 )
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
-from nvlhub.store.work import as_dict
+from nvlhub.store.work import as_dict, locked
 
 
 class Awarding(Journal):
@@ -27,10 +27,10 @@ class Awarding(Journal):
 
     # --- budgets ----------------------------------------------------------------------------------------------
 
-    def budgets(self, programme: str) -> list[dict[str, Any]]:
+    def budgets(self, programme: str, *, lock: bool = False) -> list[dict[str, Any]]:
         """Return what a programme may award, by pool."""
         query = sa.select(t.budgets).where(t.budgets.c.programme == programme).order_by(t.budgets.c.pool)
-        return [as_dict(row) for row in self._all(query)]
+        return [as_dict(row) for row in self._all(locked(query) if lock else query)]
 
     def set_budget(self, programme: str, pool: str, granted: int, *, ref: str, at: int, actor: str) -> int:
         """Set what a programme may award in a pool in all; return what it was before.
@@ -38,7 +38,7 @@ class Awarding(Journal):
         Raises `ConflictError` when more than that is awarded already.
         """
         marks = (t.budgets.c.programme == programme) & (t.budgets.c.pool == pool)
-        row = self._one(sa.select(t.budgets).where(marks).with_for_update())
+        row = self._one(locked(sa.select(t.budgets).where(marks)))
         before, awarded = (row.granted, row.awarded) if row else (0, 0)
         if granted < awarded:
             raise ConflictError("budget-below-awarded", programme=programme, awarded=awarded)
@@ -93,7 +93,7 @@ class Awarding(Journal):
         """Return an award with its programme. Raises `NotFoundError`."""
         query = self._awards().where(t.awards.c.id == number)
         if lock:
-            self.connection.execute(sa.select(t.awards.c.id).where(t.awards.c.id == number).with_for_update())
+            self.connection.execute(locked(sa.select(t.awards.c.id).where(t.awards.c.id == number)))
         return self._found(query, False, "award-unknown", award=number)
 
     def award_in(self, project: str, number: int) -> dict[str, Any] | None:
@@ -188,7 +188,7 @@ class Awarding(Journal):
 
     def _settled_by(self, lease: Lease, amount: int) -> None:
         query = sa.select(t.leases.c.state, t.leases.c.charged, t.leases.c.refunded, t.leases.c.corrected)
-        row = self._one(query.where(t.leases.c.id == lease.id).with_for_update())
+        row = self._one(locked(query.where(t.leases.c.id == lease.id)))
         paid = row.charged - row.refunded + row.corrected if row and row.state == "settled" else 0
         if row is None or row.state != "settled":
             raise ConflictError("correct-unsettled", lease=lease.id)
@@ -215,7 +215,7 @@ class Awarding(Journal):
     def request(self, number: int, *, lock: bool = False) -> dict[str, Any]:
         """Return a request with its programme. Raises `NotFoundError`."""
         if lock:
-            self.connection.execute(sa.select(t.requests.c.id).where(t.requests.c.id == number).with_for_update())
+            self.connection.execute(locked(sa.select(t.requests.c.id).where(t.requests.c.id == number)))
         query = self._requests().where(t.requests.c.id == number)
         return self._found(query, False, "request-unknown", request=number)
 

@@ -42,11 +42,7 @@ class Directory(Work):
 
     def know_user(self, name: str, at: int) -> bool:
         """Remember a user; tell whether they were new."""
-        self._alone(f"user:{name}")
-        if self._one(sa.select(t.users.c.name).where(t.users.c.name == name)):
-            return False
-        self.connection.execute(t.users.insert().values(name=name, since=at))
-        return True
+        return self._added(t.users.insert().values(name=name, since=at))
 
     def user(self, name: str, *, lock: bool = False) -> dict[str, Any]:
         """Return a user. Raises `NotFoundError`."""
@@ -78,10 +74,8 @@ class Directory(Work):
 
     def add_institution(self, slug: str, name: str, ror: str = "") -> None:
         """Add an institution. Raises `ConflictError` if there is one of that name."""
-        self._alone(f"institution:{slug}")
-        if self._one(sa.select(t.institutions.c.slug).where(t.institutions.c.slug == slug)):
+        if not self._added(t.institutions.insert().values(slug=slug, name=name, ror=ror)):
             raise ConflictError("institution-exists", institution=slug)
-        self.connection.execute(t.institutions.insert().values(slug=slug, name=name, ror=ror))
 
     def institution(self, slug: str, *, lock: bool = False) -> dict[str, Any]:
         """Return an institution. Raises `NotFoundError`."""
@@ -100,10 +94,8 @@ class Directory(Work):
 
     def add_programme(self, slug: str, name: str, cap: int | None = None, **rules: Any) -> None:
         """Add a programme. Raises `ConflictError` if there is one of that name."""
-        self._alone(f"programme:{slug}")
-        if self._one(sa.select(t.programmes.c.slug).where(t.programmes.c.slug == slug)):
+        if not self._added(t.programmes.insert().values(slug=slug, name=name, cap=cap, **rules)):
             raise ConflictError("programme-exists", programme=slug)
-        self.connection.execute(t.programmes.insert().values(slug=slug, name=name, cap=cap, **rules))
 
     def programme(self, slug: str, *, lock: bool = False) -> dict[str, Any]:
         """Return a programme. Raises `NotFoundError`."""
@@ -150,15 +142,13 @@ class Directory(Work):
         self, slug: str, name: str, programme: str, *, institution: str | None = None, cap: int | None = None
     ) -> None:
         """Add a project. Raises `ConflictError` if there is one of that name, `NotFoundError` for the others."""
-        self._alone(f"project:{slug}")
-        if self._one(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug)):
-            raise ConflictError("project-exists", project=slug)
         self.programme(programme)
         if institution is not None:
             self.institution(institution)
-        self.connection.execute(
+        if not self._added(
             t.projects.insert().values(slug=slug, name=name, programme=programme, institution=institution, cap=cap)
-        )
+        ):
+            raise ConflictError("project-exists", project=slug)
 
     def project(self, slug: str, *, lock: bool = False) -> dict[str, Any]:
         """Return a project. Raises `NotFoundError`."""

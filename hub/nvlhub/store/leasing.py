@@ -12,6 +12,7 @@ from nvlhub.flow.quota import InUse
 from nvlhub.flow.settlement import Transaction, hold_postings
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
+from nvlhub.store.work import locked
 
 
 class Leasing(Journal):
@@ -23,13 +24,10 @@ class Leasing(Journal):
         With `user`, for the same user in any programme, too.
         """
         programme = sa.select(t.projects.c.programme).where(t.projects.c.slug == slug).scalar_subquery()
-        # Always from the root to the leaf, so that two of them never wait for each other.
-        self.connection.execute(
-            sa.select(t.programmes.c.slug).where(t.programmes.c.slug == programme).with_for_update()
-        )
-        self.connection.execute(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug).with_for_update())
+        self.connection.execute(locked(sa.select(t.programmes.c.slug).where(t.programmes.c.slug == programme)))
+        self.connection.execute(locked(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug)))
         if user:
-            self.connection.execute(sa.select(t.users.c.name).where(t.users.c.name == user).with_for_update())
+            self.connection.execute(locked(sa.select(t.users.c.name).where(t.users.c.name == user)))
 
     def in_use(self, project: str, user: str, programme: str) -> InUse:
         """Return the GPUs held now in a programme, a project, by a user in it and everywhere, and per award.
@@ -71,7 +69,7 @@ class Leasing(Journal):
         """Save new leases with their holds. Raises `ConflictError` when an award no longer has enough."""
         for place, lease in enumerate(leases):
             if lease.held:
-                self._set_aside(lease.award, lease.held)
+                self._set_aside(lease.award, lease.held, lease.asked_at + lease.seconds)
             self.connection.execute(t.leases.insert().values(**t.row_of(lease)))
             self.connection.execute(
                 t.keys.insert().values(
@@ -81,15 +79,22 @@ class Leasing(Journal):
             if lease.held:
                 self._write(hold_postings(lease), at=at, actor=actor)
 
-    def _set_aside(self, award: int, units: int) -> None:
-        """Guard: one conditional UPDATE decides, whoever else is at it."""
+    def _set_aside(self, award: int, units: int, until: int) -> None:
+        """Guard: one conditional UPDATE decides whether an award has `units` and lasts `until`, whoever else is at it."""
+        enough = t.awards.c.charged + t.awards.c.held + units <= t.awards.c.awarded
         changed = self.connection.execute(
             t.awards.update()
-            .where(t.awards.c.id == award, t.awards.c.charged + t.awards.c.held + units <= t.awards.c.awarded)
+            .where(t.awards.c.id == award, enough, t.awards.c.ends >= until)
             .values(held=t.awards.c.held + units)
         )
         if changed.rowcount != 1:
             raise ConflictError("balance-changed", award=award)
+
+    def paid_beyond(self, award: int, until: int, now: int) -> int:
+        """Return how many leases an award pays for beyond `until`; those that do not run yet are counted from now."""
+        deadline = sa.func.coalesce(t.leases.c.started_at, now) + t.leases.c.seconds
+        paid = sa.select(sa.func.count()).where(t.active, t.leases.c.award == award, ~t.leases.c.preemptible)
+        return int(self.connection.scalar(paid.where(deadline > until)) or 0)
 
     def lease(self, lease_id: str) -> Lease | None:
         """Return a lease, or None."""
@@ -120,10 +125,15 @@ class Leasing(Journal):
     def save(self, lease: Lease) -> None:
         """Save where an active lease stands; the GPUs of its placement become its own.
 
-        Raises `sqlalchemy.exc.IntegrityError` when one of them is another lease's.
+        Raises `ConflictError` when it was settled before, `sqlalchemy.exc.IntegrityError` when a GPU is another
+        lease's.
         """
         before = self.connection.scalar(sa.select(t.leases.c.placement).where(t.leases.c.id == lease.id))
-        self.connection.execute(t.leases.update().where(t.leases.c.id == lease.id).values(**t.changing_of(lease)))
+        changed = self.connection.execute(
+            t.leases.update().where(t.leases.c.id == lease.id, t.active).values(**t.changing_of(lease))
+        )
+        if changed.rowcount != 1:
+            raise ConflictError("lease-over", lease=lease.id)
         if lease.placement and not before:
             rows = [
                 {"pool": lease.pool, "domain": share.domain, "tray": share.tray, "gpu": gpu, "lease": lease.id}
@@ -166,6 +176,6 @@ class Leasing(Journal):
 
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
-        self._set_aside(lease.award, units)
         self.save(lease)
+        self._set_aside(lease.award, units, lease.deadline or 0)
         self._write(written, at=at, actor=actor)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from nvlhub.errors import ConflictError, FailedError, NotFoundError
 
@@ -14,6 +15,16 @@ from nvlhub.errors import ConflictError, FailedError, NotFoundError
 def as_dict(row: sa.Row[Any]) -> dict[str, Any]:
     """Return a row by the names of its columns."""
     return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+
+
+def locked(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return `query` so that it keeps its rows from others until the unit ends.
+
+    Every unit locks in one order, so that no two ever wait for each other: programmes, projects, users, requests,
+    leases, awards, budgets (by pool), the audit trail. What only refers to a locked row can be added meanwhile: keys
+    never change.
+    """
+    return query.with_for_update(key_share=True)
 
 
 class Work:
@@ -52,10 +63,19 @@ class Work:
 
     def _found(self, query: sa.Select[Any], lock: bool, slug: str, **members: object) -> dict[str, Any]:
         """Return the one row, kept from others until the unit ends if `lock`. Raises `NotFoundError` with `slug`."""
-        row = self._one(query.with_for_update() if lock else query)
+        row = self._one(locked(query) if lock else query)
         if row is None:
             raise NotFoundError(slug, **members)
         return as_dict(row)
+
+    def _added(self, row: sa.Insert) -> bool:
+        """Add a row that has a name; return False when the name is taken, however recently."""
+        try:
+            with self.connection.begin_nested():
+                self.connection.execute(row)
+        except IntegrityError:
+            return False
+        return True
 
     def _page(
         self, query: sa.Select[Any], order: Sequence[Any], page: int, per_page: int
