@@ -185,7 +185,7 @@ class Directory(Office):
             changes = patch.model_dump(exclude_unset=True)
             if "name" in changes:
                 who.need_admin()
-            unit.set_programme(slug, **{**before, **changes})
+            unit.set_programme(slug, **{name: value for name, value in {**before, **changes}.items() if name != "slug"})
             after = unit.programme(slug)
             self._noted(unit, visitor, "programme-change", f"programme:{slug}", before, after, programme=slug)
             view = self._programme(unit, after)
