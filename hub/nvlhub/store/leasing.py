@@ -162,6 +162,7 @@ class Leasing(Journal):
 
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
-        self._set_aside(lease.award, units)
+        if units:
+            self._set_aside(lease.award, units)
+            self._write(written, at=at, actor=actor)
         self.save(lease)
-        self._write(written, at=at, actor=actor)

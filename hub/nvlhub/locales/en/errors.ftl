@@ -84,7 +84,7 @@ idle-near = Nothing has run for a while: this lease is given back in { $seconds 
 end-user = given back
 end-deadline = its time was over
 end-idle = nothing had run for the profile's idle time
-end-preempted = a reservation needed the GPUs
+end-preempted = others needed the GPUs, and it had to make room
 end-engine = the machine failed; the time was refunded { $note }
 end-admin = an administrator ended it
 end-lost = it was silent for longer than the grace time
@@ -127,3 +127,6 @@ correct-balance = gpu_seconds: the award of lease “{ $lease }” has not { $he
 cap-user = “{ $profile }” was not started: you may hold { $cap } GPUs at once in all your projects together, and hold { $in_use } now.
     Asked: { $gpus } × GPU for { $seconds } = a hold of { $hold } GPU-hours; { $left } are left.
     Allowed now: { $allowed }. Shut down a GPU kernel you do not need, or ask for a higher cap: { $more }
+preemptible-off = “{ $profile }” cannot be pre-emptible: the programme of project “{ $project }” does not allow that. Nothing was changed. Start it as usual, with a hold, or ask an officer of the programme for low-priority use.
+low-priority = It can be started pre-emptible instead: that costs nothing and counts against no cap, but ends as soon as others need the GPUs. Choose the kernel named “…, pre-emptible”; for workers: Cluster(preemptible=True).
+preempt-near = Others need these GPUs, and this lease is pre-emptible: it ends in { $seconds }. Save your work now. If they are no longer needed, it goes on.

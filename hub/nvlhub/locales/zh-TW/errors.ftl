@@ -84,7 +84,7 @@ idle-near = 已有一段時間沒有執行任何工作：若不使用，此租�
 end-user = 已歸還
 end-deadline = 時間已到
 end-idle = 超過方案的閒置時間沒有執行任何工作
-end-preempted = 預約需要這些 GPU
+end-preempted = 其他人需要這些 GPU，因此必須讓出
 end-engine = 機器故障；時間已退還 { $note }
 end-admin = 由管理員結束
 end-lost = 超過寬限時間沒有回應
@@ -127,3 +127,6 @@ correct-balance = gpu_seconds：租約「{ $lease }」的核配沒有剩下 { $h
 cap-user = 沒有啟動「{ $profile }」：您在所有專案中最多可同時持有 { $cap } 個 GPU，現在持有 { $in_use } 個。
     要求：{ $gpus } × GPU，{ $seconds } = 預留 { $hold } GPU 小時；剩下 { $left }。
     現在可以：{ $allowed }。請關閉不需要的 GPU 核心，或申請更高的上限：{ $more }
+preemptible-off = 「{ $profile }」不能以可中斷方式使用：專案「{ $project }」所屬計畫不允許。未做任何變更。請照一般方式（保留時數）啟動，或向計畫承辦人申請低優先使用。
+low-priority = 可以改用可中斷的方式啟動：不收費，也不計入任何上限，但其他人需要 GPU 時就會結束。請選擇名稱帶有「可中斷」的核心；worker 則用 Cluster(preemptible=True)。
+preempt-near = 其他人需要這些 GPU，而此租約是可中斷的：將在 { $seconds } 後結束。請立即儲存您的工作。若不再需要，租約會繼續。
