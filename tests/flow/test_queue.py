@@ -229,21 +229,18 @@ def test_gpus_that_are_being_freed_for_the_head_are_not_taken_by_a_later_start()
     assert [lease for lease, _ in plan(floor, [yielding], [head, replace(later, seconds=60)], NOW).starts] == ["later"]
 
 
-def test_room_that_others_make_is_left_to_whom_it_is_for() -> None:
+def test_gpus_on_which_others_make_room_are_as_good_as_taken() -> None:
     free = place(4, Span.DOMAIN, [rack("x", trays=2)])
     assert free is not None
     floor = without([rack("x", trays=2)], [free])
     room = place(4, Span.DOMAIN, floor)
     assert room is not None
     yielding = Running(free, NOW + 9999, NOW + 60)
-    waits = Waiting("waits", 8, Span.DOMAIN, 100, room=(*free, *room))
-    idle = Waiting("idle", 1, Span.DOMAIN, 60, notice=120)
-    first = Waiting("first", 16, Span.DOMAIN, 100)
-    for later in (idle, replace(idle, notice=None)):
-        assert plan(floor, [yielding], [first, waits, later], NOW).starts == ()
-        # Who is in front of it may have it, and it starts there as soon as it can.
-        assert plan(floor, [yielding], [later, waits], NOW).starts != ()
-    assert plan([rack("x", trays=2)], [], [waits, idle], NOW).starts == (("waits", waits.room),)
+    promised = Waiting("promised", 8, Span.DOMAIN, 100, room=(*free, *room))
+    first, idle = Waiting("first", 1, Span.DOMAIN, 60), Waiting("idle", 1, Span.DOMAIN, 60, notice=120)
+    assert plan(floor, [yielding], [first, promised, idle], NOW).starts == ()
+    decided = plan([rack("x", trays=2)], [], [replace(first, gpus=16), first, promised, idle], NOW)
+    assert decided.starts == (("promised", promised.room),)
 
 
 def test_a_preemptible_lease_cannot_count_on_the_end_of_another() -> None:

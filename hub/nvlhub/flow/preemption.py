@@ -2,9 +2,12 @@
 
 For each lease that is not pre-emptible, in the order of the queue, as few must go as it takes: the idle before those
 that compute, of each the newest start first. Afterwards those are let off whose GPUs are not needed because those who
-count on them fit where others must go anyway. Room that was promised stays promised while it can be had, so that nobody
-is told to go, and to stay, and to go. A lease that could not start even if all went is passed over, and what is behind
-it gets room only where that does not delay it.
+count on them fit where others must go anyway. A lease that could not start even if all went is passed over, and what is
+behind it gets room only where that does not delay it.
+
+Room that was promised stays promised while it can be had, whoever comes in front: without pre-emptible leases its
+holder would run there already. So nobody waits for them longer than one notice, and nobody is told to go, and to stay,
+and to go.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nvlhub.flow.placement import Domain, Placement, given_back, without
+from nvlhub.flow.placement import Domain, Placement, given_back, is_free, without
 from nvlhub.flow.queue import Fit, Running, Waiting, first_fit
 
 IDLE = 60
@@ -77,17 +80,19 @@ def make_room(
     back = [other.placement for other in running if other.until <= now]
     busy = [other for other in running if other.until > now]
     floor = given_back(domains, [*back, *_placements(leaving)])
+    promised = {lease.id: lease.room for lease in waiting if lease.room and is_free(lease.room, floor)}
+    busy += [lease.started(promised[lease.id], at) for lease in waiting if lease.id in promised]
+    floor = without(floor, promised.values())
     emptied = given_back(floor, _placements(staying))
-    promised: dict[str, Placement] = {}
     fresh: list[_Asked] = []
     told: list[Tenant] = []
     passed: Fit | None = None
     unfit: set[tuple[object, ...]] = set()
     for lease in waiting:
-        if lease.preemptible:
+        if lease.preemptible or len(fresh) == AT_ONCE:
             break
         asked = _Asked(lease, _avoided(lease, passed, at))
-        if (lease.shape, asked.avoided) in unfit or not (lease.room or len(fresh) < AT_ONCE):
+        if lease.id in promised or (lease.shape, asked.avoided) in unfit:
             continue
         if asked.place(emptied) is None:
             if not unfit:
@@ -97,8 +102,7 @@ def make_room(
         more = _fewest(asked, floor, staying)
         room = asked.place(floor, more)
         assert room is not None  # noqa: S101  # it fits when all go, and those are left out without whom it fits
-        if room != lease.room:
-            fresh.append(asked)
+        fresh.append(asked)
         told += more
         staying = [tenant for tenant in staying if tenant not in more]
         promised[lease.id] = room

@@ -146,26 +146,28 @@ def _filled(lines: Mapping[str, deque[Waiting]], rules: Mapping[str, Rule], has:
 def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequence[Waiting], now: int) -> Plan:
     """Decide for the queue, which is in order of turns. `domains` are as free as they are now.
 
-    What others make room on for a lease is left to it by those behind it.
+    The GPUs on which others make room for a lease are its own, as if it had started when they were promised: nobody
+    else starts there, and it starts there whoever waits.
     """
     floor = tuple(domains)
+    rooms = [lease.room for lease in waiting if lease.room]
     busy = list(running)
     starts: list[tuple[str, Placement]] = []
     left: list[Waiting] = []
-    kept: list[Placement] = []
     head: Fit | None = None
     # The shortest of each shape that found no place: a longer one will not find one either.
     unfit: dict[Shape, int] = {}
     for lease in waiting:
-        found = None
-        if lease.seconds < unfit.get(lease.shape, lease.seconds + 1):
-            found = lease.place(without(floor, kept))
-        if found is not None and left:
-            found = _beside(left[0], head, lease, found, floor, kept, busy, now)
+        found: Placement | None = None
+        if lease.room and is_free(lease.room, floor):
+            found = lease.room
+        elif lease.seconds < unfit.get(lease.shape, lease.seconds + 1):
+            found = lease.place(without(floor, rooms))
+            if found is not None and head is not None:
+                found = _beside(left[0], head, lease, found, floor, rooms, busy, now)
         if found is None:
             unfit[lease.shape] = min(lease.seconds, unfit.get(lease.shape, lease.seconds))
             left.append(lease)
-            kept.append(lease.room)
         else:
             starts.append((lease.id, found))
             floor = without(floor, [found])
@@ -177,19 +179,19 @@ def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequenc
 
 def _beside(
     head: Waiting,
-    fit: Fit | None,
+    fit: Fit,
     lease: Waiting,
     found: Placement,
     floor: tuple[Domain, ...],
-    kept: Sequence[Placement],
+    rooms: Sequence[Placement],
     busy: Sequence[Running],
     now: int,
 ) -> Placement | None:
     """Choose GPUs for `lease`, best those found, so that the head of the queue, which fits by `fit`, starts no later."""
     started = lease.started(found, now)
-    if fit is None or started.ends_for(head) <= fit.start:
+    if started.ends_for(head) <= fit.start:
         return found
-    clear = lease.place(without(floor, [*kept, fit.placement]))
+    clear = lease.place(without(floor, [*rooms, fit.placement]))
     if clear is not None:
         return clear
     with_it = first_fit(head, without(floor, [found]), [*busy, started], now)
