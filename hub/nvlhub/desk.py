@@ -170,7 +170,8 @@ class Desk:
     def _room_now(self, request: Request, ask: LeaseAsk) -> int:
         """Return how many such leases there is room for now. Raises `ConflictError` when there is none."""
         board = self.board
-        free = 0 if board.waiting else count_free(request.gpus, request.profile.span, _reach(ask, board.domains))
+        ahead = board.ahead_of(preemptible=request.preemptible)
+        free = 0 if ahead else count_free(request.gpus, request.profile.span, _reach(ask, board.domains))
         if not free:
             raise ConflictError("no-room", profile=request.profile.display_name, gpus=request.gpus)
         return free
@@ -191,7 +192,7 @@ class Desk:
             pool=request.profile.pool, kind=request.kind, gpus=request.gpus, span=request.profile.span,
             seconds=request.seconds, factor_milli=request.factor_milli, asked_at=now, idle=request.profile.idle,
             label=request.label, server=request.server, parent=ask.parent or "", domain=ask.domain or "",
-            pinned=ask.pinned, mailbox=ask.mailbox,
+            pinned=ask.pinned, mailbox=ask.mailbox, preemptible=request.preemptible,
         )  # fmt: skip
         held, _ = advance(lease, Approved(hold.award, hold.units))
         return held
@@ -248,22 +249,29 @@ class Desk:
                 for paying in projects
                 for pool in pools
             }
-        room = {profile.name: self._room(profile) for profile in profiles}
+        programmes = {paying.programme for paying in projects}
+        room = {
+            (profile.name, programme): self._room(profile, programme)
+            for profile in profiles
+            for programme in programmes
+        }
         return [
             self._offer(user, paying, profile, pools[profile.pool], stands[paying.slug, profile.pool], room, now, lang)
             for paying in projects
             for profile in profiles
         ]
 
-    def _room(self, profile: Profile) -> tuple[int, int | None]:
-        """Return how many could start now, and in how many seconds the next one could."""
+    def _room(self, profile: Profile, programme: str) -> tuple[int, int | None]:
+        """Return how many could start now, and in how many seconds the next one of a programme could."""
         board = self.board
-        waiting = board.waiting
-        free = 0 if waiting else count_free(profile.gpus, profile.span, board.domains)
+        ahead = board.ahead_of(preemptible=False)
+        free = 0 if ahead else count_free(profile.gpus, profile.span, board.domains)
         if free:
             return free, 0
-        asked = Waiting("", profile.gpus, profile.span, profile.longest)
-        start = expected_start(board.domains, board.running, waiting, asked, board.at)
+        asked = Waiting(
+            "", profile.gpus, profile.span, profile.longest, programme=programme, asked_at=self.clock.now()
+        )  # fmt: skip
+        start = expected_start(board.domains, board.running, ahead, asked, board.at, board.rules, board.held)
         return 0, None if start is None else max(0, start - board.at)
 
     def _offer(
@@ -273,14 +281,14 @@ class Desk:
         profile: Profile,
         pool: Pool,
         stand: tuple[Sequence[Award], InUse],
-        room: dict[str, tuple[int, int | None]],
+        room: dict[tuple[str, str], tuple[int, int | None]],
         now: int,
         lang: str,
     ) -> Offer:
         awards, in_use = stand
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
         decided = self._decide(request, 1, awards, in_use, now)
-        free_now, wait = room[profile.name]
+        free_now, wait = room[profile.name, paying.programme]
         return Offer(
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
@@ -289,6 +297,7 @@ class Desk:
             price_milli=profile.gpus * request.factor_milli, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
+            low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
         )  # fmt: skip
 
     def _why_not(self, decided: tuple[Hold, ...] | ConflictError, lang: str) -> Problem | None:
@@ -334,7 +343,8 @@ class Desk:
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
-            deadline=lease.deadline, ended_at=lease.ended_at, end_reason=lease.end_reason,
+            deadline=lease.deadline, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
+            ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
             expected_start=outlook.start if outlook else None, now=self.clock.now(),
         )  # fmt: skip
@@ -376,7 +386,8 @@ class Desk:
     def extend(self, visitor: Visitor, lease_id: str, extend: Extend, lang: str = "en") -> LeaseView:
         """Pay for more time of a running lease, while balance, award and profile allow it.
 
-        A lease may be extended up to twice the profile's longest time in all.
+        A lease may be extended up to twice the profile's longest time in all. A pre-emptible one costs nothing then
+        either, as long as its programme allows such leases and its award is valid.
         """
         lease = self._own(visitor, lease_id)
         now = self.clock.now()
@@ -389,13 +400,16 @@ class Desk:
             raise BadInputError(
                 "extend-too-long", field="seconds", given=extend.seconds, most_seconds=max(0, most - lease.seconds)
             )
-        units = lease.gpus * extend.seconds * lease.factor_milli
+        units = 0 if lease.preemptible else lease.gpus * extend.seconds * lease.factor_milli
         award = awards[0] if awards else None
+        if lease.preemptible and not project.low_priority:
+            raise ConflictError("preemptible-off", profile=profile.display_name, project=project.name)
         if award is None or award.left < units:
             left = award.left if award else 0
             raise ConflictError("extend-balance", project=project.name, hold=units, left=left, gpus=lease.gpus)
-        if lease.deadline is not None and lease.deadline + extend.seconds > award.ends:
-            raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, award.ends - now))
+        ends = now if award.revoked and lease.preemptible else award.ends
+        if lease.deadline is not None and lease.deadline + extend.seconds > ends:
+            raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, ends - now))
         latest = min((lease.started_at or now) + most, award.ends)
         moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)

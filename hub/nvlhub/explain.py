@@ -48,13 +48,18 @@ def _allowed(members: dict[str, object], lang: str) -> str:
     return say("allowed-or", lang).join(choices) or say("allowed-nothing", lang)
 
 
+def _way_out(error: NvlhubError, lang: str) -> str:
+    """Say that a start could be pre-emptible where it could."""
+    return "\n" + say("low-priority", lang) if error.members.get("low_priority") else ""
+
+
 def problem(error: NvlhubError, lang: str, instance: str = "", more_url: str = "") -> Problem:
     """Return the problem document of an error; `more_url` is where to ask for more."""
     return Problem(
         type=f"urn:nvlhub:problem:{error.slug}",
         title=HTTPStatus(error.status).phrase,
         status=error.status,
-        detail=sentence(error.slug, lang, **error.members, more=more_url),
+        detail=sentence(error.slug, lang, **error.members, more=more_url) + _way_out(error, lang),
         instance=instance,
         **{name: value for name, value in error.members.items() if name not in Problem.model_fields},
     )

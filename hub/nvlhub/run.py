@@ -14,7 +14,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,24 @@ from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine, EngineError, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
-from nvlhub.flow.lease import Effect, End, Event, Extended, Gone, Launched, Lease, Placed, Saved, Seen, advance
+from nvlhub.flow.lease import (
+    Effect,
+    End,
+    Event,
+    Extended,
+    Gone,
+    Launched,
+    Lease,
+    Placed,
+    Saved,
+    Seen,
+    Warned,
+    advance,
+)
 from nvlhub.flow.metering import charge, due, seconds_run
-from nvlhub.flow.placement import Domain, given_back, without
-from nvlhub.flow.queue import Outlook, Running, Waiting, plan
+from nvlhub.flow.placement import Domain, Placement, given_back, without
+from nvlhub.flow.preemption import Tenant, make_room
+from nvlhub.flow.queue import Outlook, Rule, Running, Waiting, order, plan
 from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
@@ -53,24 +68,56 @@ class Board:
     """The same with what is leased taken."""
     leases: Mapping[str, Lease] = field(default_factory=dict)
     outlook: Mapping[str, Outlook] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    """What the programmes may do to the order of the queue."""
+    notice: int = 0
+    """Seconds from a warning to the end of a pre-emptible lease."""
 
     @property
     def running(self) -> list[Running]:
         """Who has GPUs, and until when at the latest."""
-        return [_running(lease, self.at) for lease in self.leases.values() if lease.placement]
+        return [_running(lease, self.at, self.notice) for lease in self.leases.values() if lease.placement]
 
     @property
     def waiting(self) -> list[Waiting]:
         """Who waits for room, in order of asking."""
-        return [_waiting(lease) for lease in self.leases.values() if lease.state is State.HELD]
+        return [_waiting(lease, self.notice) for lease in self.leases.values() if lease.state is State.HELD]
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """GPUs by programme, those of pre-emptible leases left out."""
+        return _held(self.leases.values())
+
+    def ahead_of(self, *, preemptible: bool) -> list[Waiting]:
+        """Return who waits before a new lease may start: nobody pre-emptible, unless that one is, too."""
+        return [lease for lease in self.waiting if preemptible or not lease.preemptible]
 
 
-def _waiting(lease: Lease) -> Waiting:
-    return Waiting(lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned)
+def _waiting(lease: Lease, notice: int, room: Placement = ()) -> Waiting:
+    return Waiting(
+        lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned, lease.programme, lease.asked_at,
+        notice if lease.preemptible else None, room,
+    )  # fmt: skip
 
 
-def _running(lease: Lease, now: int) -> Running:
-    return Running(lease.placement, lease.deadline or now + lease.seconds)
+def _running(lease: Lease, now: int, notice: int) -> Running:
+    if lease.state is State.ENDING:
+        return Running(lease.placement, now)
+    yields = (lease.preempt_at or now + notice) if lease.preemptible else None
+    return Running(lease.placement, lease.deadline or now + lease.seconds, yields)
+
+
+def _held(leases: Iterable[Lease]) -> Counter[str]:
+    held = Counter[str]()
+    for lease in leases:
+        if lease.placement and not lease.preemptible:
+            held[lease.programme] += lease.gpus
+    return held
+
+
+def _yields(lease: Lease) -> bool:
+    """Tell whether a lease can be told to make room."""
+    return lease.preemptible and Warned in states.MOVES[lease.state]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +139,7 @@ class Runner:
 
     def __init__(
         self, store: Store, engine: Engine, clock: SteadyClock, pool: str, *, grace: int, tick: float, sweep: int,
-        observer: Observer = SILENT,
+        observer: Observer = SILENT, preempt_notice: int = 120,
     ) -> None:  # fmt: skip
         self._store = store
         self._engine = engine
@@ -102,6 +149,7 @@ class Runner:
         self._tick = tick
         self._sweep = sweep
         self._observer = observer
+        self._notice = preempt_notice
         self._inbox: queue.SimpleQueue[_Said | None] = queue.SimpleQueue()
         self._beats: dict[str, tuple[int, int]] = {}
         self._unsaved: dict[str, tuple[int, int]] = {}
@@ -117,10 +165,12 @@ class Runner:
             self._leases = {lease.id: lease for lease in unit.active_leases()}
         self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
         self._ending = {lease.id for lease in self._leases.values() if lease.state is State.ENDING}
-        self._running = {lease.id: _running(lease, clock.now()) for lease in self._leases.values() if lease.placement}
         self._capacity: tuple[Domain, ...] = ()
         self._domains: tuple[Domain, ...] = ()
         self._outlook: Mapping[str, Outlook] = {}
+        self._rules: Mapping[str, Rule] = {}
+        # GPUs on which others make room, by the lease that waits for them.
+        self._rooms: Mapping[str, Placement] = {}
         self._changed = True
         self._recount()
         self.board = self._snapshot(clock.now())
@@ -260,7 +310,9 @@ class Runner:
 
     def _snapshot(self, now: int) -> Board:
         self._changed = False
-        return Board(now, self._capacity, self._domains, dict(self._leases), self._outlook)
+        return Board(
+            now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice
+        )  # fmt: skip
 
     def _hear(self, entry: _Said) -> Lease | None:
         """Take what was said; return the lease, or None when the refusal was answered at once."""
@@ -412,17 +464,48 @@ class Runner:
     # --- placing ----------------------------------------------------------------------------------------------
 
     def _place(self, now: int) -> None:
-        if self._crowded or not self._waiting:
+        if self._crowded:
             return
-        waiting = [_waiting(lease) for lease in self._leases.values() if lease.id in self._waiting]
-        decided = plan(self._domains, list(self._running.values()), waiting, now)
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.
         self._crowded = True
+        leases = self._leases.values()
+        waiting = [
+            _waiting(lease, self._notice, self._rooms.get(lease.id, ()))
+            for lease in leases
+            if lease.id in self._waiting
+        ]
+        turns = order(waiting, self._rules, _held(leases))
+        running = [_running(lease, now, self._notice) for lease in leases if lease.placement]
+        decided = plan(self._domains, running, turns, now)
         self._outlook = decided.outlook
         self._changed = True
         for lease_id, placement in decided.starts:
             self._guarded(self._move, self._leases[lease_id], Placed(placement))
+        self._make_room([lease for lease in turns if lease.id in decided.outlook], now)
+
+    def _make_room(self, waiting: Sequence[Waiting], now: int) -> None:
+        """Warn pre-emptible leases whose GPUs others need, and those no more whose GPUs nobody needs."""
+        holders = [lease for lease in self._leases.values() if lease.placement]
+        yielding = [lease for lease in holders if _yields(lease)]
+        room = make_room(
+            self._domains,
+            [_running(lease, now, self._notice) for lease in holders if not _yields(lease)],
+            [
+                Tenant(lease.id, lease.placement, lease.started_at, lease.idle_seconds, lease.preempt_at is not None)
+                for lease in yielding
+            ],
+            waiting,
+            now,
+            self._notice,
+        )
+        self._rooms = room.promised
+        for lease in yielding:
+            at = (lease.preempt_at or now + self._notice) if lease.id in room.going else None
+            if at != lease.preempt_at:
+                self._guarded(self._move, lease, Warned(at))
+                # Room is made for so many at once only: there may be more to do.
+                self._crowded = False
 
     def _keep(self, lease: Lease) -> None:
         """Put a lease where it belongs now, and its GPUs too."""
@@ -435,10 +518,6 @@ class Runner:
             self._leases[lease.id] = lease
         else:
             self._leases.pop(lease.id, None)
-        if has:
-            self._running[lease.id] = _running(lease, self._clock.now())
-        else:
-            self._running.pop(lease.id, None)
         for state, members in ((State.HELD, self._waiting), (State.ENDING, self._ending)):
             if lease.state is state:
                 members.add(lease.id)
@@ -451,9 +530,10 @@ class Runner:
         self._changed = True
 
     def _recount(self) -> None:
-        """Count the capacity afresh; what is leased is derived from the leases."""
+        """Count the capacity afresh, and read the programmes' rules; what is leased is derived from the leases."""
         with self._store.reading() as unit:
             drained = unit.out_of_service(self._pool)
+            self._rules = unit.rules()
         self._capacity = tuple(
             replace(
                 domain,

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Address that tasks listen on."""
     grace: Annotated[int, Field(ge=5, le=3600)] = 15
     """A lease silent for longer ends as lost."""
+    preempt_notice: Annotated[int, Field(ge=0, le=3600)] = 120
+    """Seconds from the warning that others need its GPUs to the end of a pre-emptible lease."""
     tick: Annotated[float, Field(ge=0.05, le=60)] = 1.0
     """Seconds between two looks at the engine."""
     sweep: Annotated[int, Field(ge=5, le=3600)] = 60

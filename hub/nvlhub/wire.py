@@ -136,6 +136,8 @@ class LeaseAsk(Strict):
     domain: DomainName | None = None
     """The NVLink domain to be placed in while it has room; with `pinned`: in no other."""
     pinned: StrictBool = False
+    preemptible: StrictBool = False
+    """Costs nothing and counts against no cap, and makes room as soon as others need its GPUs."""
 
 
 class WorkersAsk(LeaseAsk):
@@ -188,6 +190,9 @@ class LeaseView(View):
     asked_at: int
     started_at: int | None = None
     deadline: int | None = None
+    preemptible: bool = False
+    preempt_at: int | None = None
+    """When it must have made room for others; None: nobody needs its GPUs."""
     ended_at: int | None = None
     end_reason: EndReason | None = None
     detail: str = ""
@@ -197,6 +202,11 @@ class LeaseView(View):
     expected_start: int | None = None
     now: int
     """The portal's clock, so that a client computes time left without trusting its own."""
+
+    @property
+    def price_milli(self) -> int:
+        """Milli-GPU-seconds charged per second."""
+        return 0 if self.preemptible else self.gpus * self.factor_milli
 
 
 class Offer(View):
@@ -229,6 +239,8 @@ class Offer(View):
     """Seconds until one can start; 0 = now; None = not foreseeable."""
     why_not: Problem | None = None
     """Set when a start would be refused now."""
+    low_priority: bool = False
+    """Whether a start that would be refused now could be pre-emptible."""
 
 
 class Beat(Strict):

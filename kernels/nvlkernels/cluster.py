@@ -77,6 +77,7 @@ class Cluster(SpecCluster):
         gang: All workers of one :meth:`scale` in one lease, in one domain, or none of them.
         protocol: ``tls`` or ``ucx``; left out: what the pool allows (see :meth:`explain`).
         seconds: Longest time of the workers' leases; left out: what this kernel's lease has left.
+        preemptible: Whether workers cost nothing, and end as soon as others need their GPUs; the programme must allow it.
         threads: Threads of each worker.
         worker_options: Command-line options laid over those chosen, e.g. ``{"--memory-limit": "16GB"}``.
         worker_env: Environment laid over that chosen.
@@ -102,6 +103,7 @@ class Cluster(SpecCluster):
         gang: bool = False,
         protocol: str | None = None,
         seconds: int | None = None,
+        preemptible: bool = False,
         threads: int = 1,
         worker_options: Mapping[str, str | None] = NO_OPTIONS,
         worker_env: Mapping[str, str] = NO_ENVIRONMENT,
@@ -119,7 +121,7 @@ class Cluster(SpecCluster):
         self._wish = Wish(
             project=project, profile=profile, pinned=one_of(lang, "span", span, SPANS) == "domain", gang=gang,
             seconds=None if seconds is None else self._whole("seconds", seconds, 60, 30 * 24 * 3600),
-            label=f"nvlhub-{uuid.uuid4().hex[:6]}" if name is None else free_name(lang, name, taken),
+            preemptible=preemptible, label=f"nvlhub-{uuid.uuid4().hex[:6]}" if name is None else free_name(lang, name, taken),
         )  # fmt: skip
         self._asked: dict[str, Any] = {
             "protocol": None if protocol is None else one_of(lang, "protocol", protocol, PROTOCOLS),

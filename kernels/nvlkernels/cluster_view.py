@@ -42,7 +42,7 @@ class Standing:
     @property
     def price_milli(self) -> int:
         """Milli-GPU-seconds per second."""
-        return sum(lease.gpus * lease.factor_milli for lease in self.running)
+        return sum(lease.price_milli for lease in self.running)
 
     @property
     def charge(self) -> int:
@@ -72,7 +72,7 @@ def spent(lease: LeaseView, now: int) -> int:
     if lease.started_at is None:
         return 0
     end = min(now, lease.ended_at or now)
-    return lease.gpus * lease.factor_milli * min(max(0, end - lease.started_at), lease.seconds)
+    return lease.price_milli * min(max(0, end - lease.started_at), lease.seconds)
 
 
 def as_rows(standing: Standing, lang: str) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ class Held:
     @property
     def price(self) -> float:
         """GPU-hours charged per hour."""
-        return self.view.gpus * self.view.factor_milli / 1000 if self.view else 0.0
+        return self.view.price_milli / 1000 if self.view else 0.0
 
     def extend(self, *, minutes: int) -> Held:
         """Pay for more time. Raises `PortalError` with the reason when balance, award or profile do not allow it."""

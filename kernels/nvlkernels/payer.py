@@ -36,6 +36,8 @@ class Wish:
     """All in one lease."""
     seconds: int | None = None
     label: str = ""
+    preemptible: bool = False
+    """Making room for others as soon as they need the GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Payer:
         facts: dict[str, Any] = {
             "project": self.project, "profile": offer.profile, "gpus": gpus, "seconds": self.wish.seconds,
             "label": self.wish.label, "mailbox": mailbox, "parent": self.own.id if self.own else None,
-            "domain": self.domain, "pinned": self.wish.pinned,
+            "domain": self.domain, "pinned": self.wish.pinned, "preemptible": self.wish.preemptible,
         }  # fmt: skip
         # One key however often it is sent: a portal that restarts between asking and answering starts nothing twice.
         key = f"cluster-{uuid.uuid4()}"

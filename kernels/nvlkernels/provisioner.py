@@ -21,7 +21,7 @@ from typing import Any
 
 import zmq
 from jupyter_client.provisioning import KernelProvisionerBase
-from traitlets import Integer, Unicode
+from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
 from nvlhub.wire import Beat, LeaseAsk, LeaseView, State
@@ -53,6 +53,7 @@ class LeaseProvisioner(KernelProvisionerBase):
     project = Unicode(config=True, help="Short name of the project that pays.")
     profile = Unicode(config=True, help="Name of the profile to start.")
     seconds = Integer(0, config=True, help="Time to pay for; 0: the profile's longest.")
+    preemptible = Bool(False, config=True, help="Whether it makes room for others as soon as they need its GPUs.")
     bind = Unicode(
         os.environ.get("NVLHUB_MAILBOX_BIND", "127.0.0.1"), config=True,
         help="Address that node agents dial; it must be reachable from where kernels run.",
@@ -125,6 +126,7 @@ class LeaseProvisioner(KernelProvisionerBase):
             seconds=self.seconds or None,
             label=str(self.kernel_id)[:80],
             mailbox=self._mailbox.address,
+            preemptible=self.preemptible,
         )
         self.lease = await self._portal.ask(ask, f"{self.kernel_id}-{self._generation}")
         self._line = line = self._mailbox.line(self.lease.id)

@@ -23,6 +23,8 @@ from nvlhub.wire import Offer
 from nvlkernels.client import PortalDownError, PortalError, answer, settings
 
 PREFIX = "nvlhub-"
+IDLE = ".idle"
+"""End of the name of a kernel that uses idle GPUs: it is pre-emptible."""
 STEPS = (5, 10, 15, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 2880)
 """Times offered, in minutes: round ones, because a notebook remembers its kernel's name."""
 RESOURCES = str(Path(__file__).parent / "resources")
@@ -33,10 +35,12 @@ def spec_name(project: str, profile: str) -> str:
     return f"{PREFIX}{project}.{profile}"
 
 
-def parts_of(name: str) -> tuple[str, str, int] | None:
-    """Return project, profile and minutes (0: the profile's longest) of a kernel's name, or None for other kernels."""
-    found = re.fullmatch(re.escape(PREFIX) + r"([^.]+)\.([^.]+)(?:\.([1-9][0-9]{0,4})m)?", name)
-    return (found[1], found[2], int(found[3] or 0)) if found else None
+def parts_of(name: str) -> tuple[str, str, int, bool] | None:
+    """Return project, profile, minutes (0: the profile's longest) and whether it is pre-emptible; None: no name of ours."""
+    found = re.fullmatch(
+        re.escape(PREFIX) + r"([^.]+)\.([^.]+)(?:\.([1-9][0-9]{0,4})m|(" + re.escape(IDLE) + r"))?", name
+    )
+    return (found[1], found[2], int(found[3] or 0), found[4] is not None) if found else None
 
 
 def affordable(offer: Offer) -> int:
@@ -82,6 +86,9 @@ class OfferKernelSpecManager(KernelSpecManager):
                 for offer in offers
                 if (minutes := affordable(offer))
             }
+            self._offers |= {
+                f"{spec_name(offer.project, offer.profile)}{IDLE}": offer for offer in offers if offer.low_priority
+            }
         except (httpx.HTTPError, PortalError, PortalDownError) as error:
             self.log.warning("offers could not be read: %s", error)
         finally:
@@ -112,18 +119,20 @@ class OfferKernelSpecManager(KernelSpecManager):
             for name, where in self.find_kernel_specs().items()
         }
 
-    def _spec(self, project: str, profile: str, minutes: int, offer: Offer | None) -> KernelSpec:
-        title = f"{offer.display_name} · {offer.project_name}" if offer else f"{profile} · {project}"
+    def _spec(
+        self, project: str, profile: str, minutes: int, preemptible: bool, offer: Offer | None
+    ) -> KernelSpec:  # fmt: skip
+        shape, payer = (offer.display_name, offer.project_name) if offer else (profile, project)
+        lang = settings()[1]["Accept-Language"]
         if minutes:
-            shape, dot, payer = title.partition(" · ")
-            title = (
-                f"{shape}, {say('kernel-minutes', settings()[1]['Accept-Language'], minutes=str(minutes))}{dot}{payer}"
-            )
+            shape += f", {say('kernel-minutes', lang, minutes=str(minutes))}"
+        if preemptible:
+            shape += f", {say('kernel-preemptible', lang)}"
         python = os.environ.get("NVLHUB_KERNEL_PYTHON") or sys.executable
         return KernelSpec(
             resource_dir=RESOURCES,
             argv=[python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            display_name=title,
+            display_name=f"{shape} · {payer}",
             language="python",
             interrupt_mode="signal",
             metadata={
@@ -131,7 +140,9 @@ class OfferKernelSpecManager(KernelSpecManager):
                 "supported_encryption": ["curve"],
                 "kernel_provisioner": {
                     "provisioner_name": "nvlhub-lease",
-                    "config": {"project": project, "profile": profile, "seconds": 60 * minutes},
+                    "config": {
+                        "project": project, "profile": profile, "seconds": 60 * minutes, "preemptible": preemptible,
+                    },
                 },
             },
-        )
+        )  # fmt: skip

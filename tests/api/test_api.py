@@ -116,6 +116,8 @@ BAD = [
     ({"opt-gpus": 4}, 422, "invalid-input"),
     ({"gpus": True}, 422, "invalid-input"),
     ({"gpus": "1"}, 422, "invalid-input"),
+    ({"preemptible": 1}, 422, "invalid-input"),
+    ({"preemptible": "yes"}, 422, "invalid-input"),
     ({"mailbox": None}, 422, "mailbox-missing"),
     ({"mailbox": {"address": "tcp://h:99999", "public_key": "k" * 40, "token": "t" * 40}}, 422, "invalid-input"),
     ({"mailbox": {"address": "file:///etc/passwd", "public_key": "k" * 40, "token": "t" * 40}}, 422, "invalid-input"),
@@ -153,6 +155,19 @@ def test_a_refusal_carries_the_arithmetic_in_the_readers_language(api: Client) -
     body = {"project": "demo-small", "profile": "gpu8", "mailbox": MAILBOX.model_dump()}
     chinese = api("POST", "/leases", json=body, headers=more).json()
     assert "專案" in chinese["detail"]
+
+
+def test_a_refusal_says_that_a_start_could_be_preemptible(api: Client, portal: Kit) -> None:
+    problem(api.ask(project="demo-small", preemptible=True), 409, "preemptible-off")
+    with portal.store.writing() as unit:
+        unit.set_programme("demo", at_zero="low_priority")
+    document = problem(api.ask(project="demo-small", profile="gpu8"), 409, "balance-too-low")
+    assert document["low_priority"] is True
+    assert "pre-emptible" in document["detail"]
+    offers = api("GET", "/offers?project=demo-small").json()["items"]
+    assert [offer["low_priority"] for offer in offers if offer["profile"] == "gpu8"] == [True]
+    lease = api.ask(project="demo-small", profile="gpu8", key="k2", preemptible=True).json()
+    assert (lease["state"], lease["preemptible"], lease["preempt_at"], lease["held"]) == ("running", True, None, 0)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

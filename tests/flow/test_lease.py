@@ -20,6 +20,7 @@ EVENTS = {
     states.Seen: states.Seen(200),
     states.Beaten: states.Beaten(210, 3),
     states.Extended: states.Extended(60, 120_000, 10**9),
+    states.Warned: states.Warned(280),
     states.End: states.End(EndReason.USER, 300),
     states.Gone: states.Gone(1, 5),
 }

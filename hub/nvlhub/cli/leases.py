@@ -19,7 +19,8 @@ def lease_list(state: str = "active", user: str = "", as_json: Json = False) -> 
     columns = {
         "id": key("id"), "user": key("user"), "project": key("project"), "GPUs": key("gpus"),
         "where": lambda row: " ".join(f"{share['domain']}/{share['tray']}" for share in row["placement"]),
-        "state": key("state"), "why": lambda row: row["end_reason"] or "", "charged": lambda row: gpu_hours(row["charged"]),
+        "state": key("state"), "pre-emptible": lambda row: "yes" if row["preemptible"] else "",
+        "why": lambda row: row["end_reason"] or "", "charged": lambda row: gpu_hours(row["charged"]),
     }  # fmt: skip
     show(rows, columns, as_json=as_json)
 

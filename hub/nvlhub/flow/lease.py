@@ -147,6 +147,13 @@ class Extended:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Others need its GPUs: it must have made room at `at`; None: they no longer do."""
+
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """It is over at `at`, for `reason`; `note` is the engine's word, if it has one."""
 
@@ -164,7 +171,7 @@ class Gone:
     refunded: int = 0
 
 
-Event = Approved | Denied | Placed | Saved | Launched | Seen | Beaten | Extended | End | Gone
+Event = Approved | Denied | Placed | Saved | Launched | Seen | Beaten | Extended | Warned | End | Gone
 
 MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     State.ASKED: {Approved: (State.HELD, Effect.PLACE), Denied: (State.REFUSED, None)},
@@ -176,17 +183,20 @@ MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     State.PLACED: {
         Beaten: (State.PLACED, None),
         Saved: (State.PLACED, None),
+        Warned: (State.PLACED, None),
         Launched: (State.STARTING, None),
         End: (State.ENDING, Effect.STOP),
     },
     State.STARTING: {
         Beaten: (State.STARTING, None),
+        Warned: (State.STARTING, None),
         Seen: (State.RUNNING, None),
         End: (State.ENDING, Effect.STOP),
     },
     State.RUNNING: {
         Beaten: (State.RUNNING, None),
         Extended: (State.RUNNING, None),
+        Warned: (State.RUNNING, None),
         End: (State.ENDING, Effect.STOP),
     },
     State.ENDING: {Gone: (State.SETTLED, Effect.SETTLE)},
@@ -232,7 +242,7 @@ def advance(lease: Lease, event: Event) -> tuple[Lease, Effect | None]:
     return replace(_told(lease, event), state=state), effect
 
 
-def _told(lease: Lease, event: Event) -> Lease:
+def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901  # one case for each event
     match event:
         case Approved(award, held):
             return replace(lease, award=award, held=held)
@@ -246,6 +256,8 @@ def _told(lease: Lease, event: Event) -> Lease:
             return replace(lease, beat_at=at, idle_seconds=idle_seconds)
         case Extended(seconds, units):
             return replace(lease, seconds=lease.seconds + seconds, held=lease.held + units)
+        case Warned(at):
+            return replace(lease, preempt_at=at)
         case End(reason, at, note):
             return replace(lease, end_reason=reason, ended_at=at, note=note)
         case Gone(ran, charged, refunded):

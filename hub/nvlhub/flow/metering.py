@@ -58,6 +58,8 @@ def due(
         return _with_parent(parent.end_reason if parent else None)
     if lease.deadline is not None and now >= lease.deadline:
         return EndReason.DEADLINE
+    if lease.preempt_at is not None and now >= lease.preempt_at:
+        return EndReason.PREEMPTED
     if now - max(lease.beat_at or lease.asked_at, listening_since) > grace:
         return EndReason.LOST
     if lease.state is State.RUNNING and lease.idle is not None and lease.idle_seconds >= lease.idle:
@@ -78,6 +80,8 @@ def warning(lease: Lease, now: int) -> Notice | None:
     if lease.state is not State.RUNNING or lease.deadline is None:
         return None
     left = lease.deadline - now
+    if lease.preempt_at is not None and lease.preempt_at <= lease.deadline:
+        return Notice("preempt-near", max(0, lease.preempt_at - now))
     if left <= max(WARN_BEFORE):
         return Notice("deadline-near", max(0, left))
     if lease.idle is not None and lease.idle - lease.idle_seconds <= min(IDLE_WARNING, lease.idle // 2):

@@ -118,6 +118,14 @@ def count_free(gpus: int, span: Span, domains: Sequence[Domain]) -> int:
     return sum(count // trays for count in whole)
 
 
+def is_free(placement: Placement, domains: Iterable[Domain]) -> bool:
+    """Tell whether all GPUs of a placement may be handed out now."""
+    wanted = {(share.domain, share.tray): frozenset(share.gpus) for share in placement}
+    named = {share.domain for share in placement}
+    trays = {(domain.name, tray.index): tray for domain in domains if domain.name in named for tray in domain.trays}
+    return all(where in trays and gpus <= trays[where].usable for where, gpus in wanted.items())
+
+
 def without(domains: Iterable[Domain], placements: Iterable[Placement]) -> tuple[Domain, ...]:
     """Return the domains with the GPUs of `placements` taken."""
     return _changed(domains, placements, lambda free, gpus: free - gpus)

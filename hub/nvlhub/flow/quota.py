@@ -1,5 +1,7 @@
 """Balance and caps x request -> a hold, or a refusal that says what would be allowed.
 
+A pre-emptible start holds nothing and counts against no cap; the programme must allow it, and an award must be valid.
+
 Which award pays is fixed: the one that ends first, then the oldest, among those that last until the deadline and
 have enough left. One lease is paid by one award.
 """
@@ -11,6 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from nvlhub.flow.placement import GPUS_PER_TRAY
 from nvlhub.flow.request import SHORTEST, Request
+
+OVER = frozenset({"balance-too-low", "cap-user", "cap-member", "cap-project", "cap-programme", "cap-award"})
+"""Refusals of what would be too much; a pre-emptible start is not too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +74,23 @@ class Refusal:
     """Why a start may not be, in numbers; `slug` names the sentence."""
 
     slug: str
-    members: Mapping[str, int | str | None]
+    members: Mapping[str, int | str | bool | None]
 
 
 def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) -> Hold | Refusal:
     """Decide on a request; `awards` are those of its project in its pool, oldest first."""
+    if request.preemptible and not request.project.low_priority:
+        return Refusal("preemptible-off", _facts(request, 0, None, now))
     paying = [award for award in awards if award.pays(now)]
     if not paying:
         return Refusal("no-award", _facts(request, 0, None, now, ends=max((a.ends for a in awards), default=None)))
-    capped = _over_cap(request, in_use)
+    capped = None if request.preemptible else _over_cap(request, in_use)
     if capped is not None:
         slug, cap, used = capped
         left = max(award.left for award in paying)
         return Refusal(slug, _facts(request, left, cap - used, now, cap=cap, in_use=used))
     for award in sorted(paying, key=lambda award: award.ends):
-        room = _award_room(award, in_use)
+        room = None if request.preemptible else _award_room(award, in_use)
         if (
             award.left >= request.hold
             and now + request.seconds <= award.ends
@@ -96,7 +103,21 @@ def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) ->
 def admit_together(
     request: Request, count: int, awards: Sequence[Award], in_use: InUse, now: int
 ) -> tuple[Hold, ...] | Refusal:
-    """Decide on `count` requests of one shape: all are held, each paid by one award, or the refusal counts them all."""
+    """Decide on `count` requests of one shape: all are held, each paid by one award, or the refusal counts them all.
+
+    A refusal says by ``low_priority`` that they could be pre-emptible.
+    """
+    decided = _admit_all(request, count, awards, in_use, now)
+    if isinstance(decided, Refusal) and decided.slug in OVER:
+        yielding = admit(replace(request, preemptible=True), awards, in_use, now)
+        if isinstance(yielding, Hold):
+            return Refusal(decided.slug, {**decided.members, "low_priority": True})
+    return decided
+
+
+def _admit_all(
+    request: Request, count: int, awards: Sequence[Award], in_use: InUse, now: int
+) -> tuple[Hold, ...] | Refusal:
     holds: list[Hold] = []
     left, used = awards, in_use
     while len(holds) < count:

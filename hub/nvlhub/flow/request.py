@@ -72,11 +72,12 @@ class Request:
     factor_milli: int
     label: str = ""
     server: str = ""
+    preemptible: bool = False
 
     @property
     def hold(self) -> int:
-        """What the start sets aside, in milli-GPU-seconds."""
-        return self.gpus * self.seconds * self.factor_milli
+        """What the start sets aside, in milli-GPU-seconds: nothing where it must make room for others."""
+        return 0 if self.preemptible else self.gpus * self.seconds * self.factor_milli
 
 
 def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
@@ -120,4 +121,5 @@ def make_request(ask: LeaseAsk, user: str, server: str, project: Project, profil
     return Request(
         user=user, project=project, profile=profile, kind=ask.kind, gpus=gpus, seconds=seconds,
         factor_milli=charge_factor(pool, project), label=ask.label, server=server,
+        preemptible=ask.preemptible,
     )  # fmt: skip

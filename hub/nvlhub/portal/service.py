@@ -67,7 +67,7 @@ class Portal:
             seed(self.store, pool, self.clock.now())
         self.runner = Runner(
             self.store, self.engine, self.clock, settings.pool, grace=settings.grace, tick=settings.tick,
-            sweep=settings.sweep, observer=self.counts,
+            sweep=settings.sweep, observer=self.counts, preempt_notice=settings.preempt_notice,
         )  # fmt: skip
         more_url = f"{settings.public_url.rstrip('/')}/services/portal/more"
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,

@@ -177,5 +177,6 @@ class Leasing(Journal):
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
         self.save(lease)
-        self._set_aside(lease.award, units, lease.deadline or 0)
-        self._write(written, at=at, actor=actor)
+        if units:
+            self._set_aside(lease.award, units, lease.deadline or 0)
+            self._write(written, at=at, actor=actor)

@@ -85,7 +85,7 @@ idle-near = Nothing has run for a while: this lease is given back in { $seconds 
 end-user = given back
 end-deadline = its time was over
 end-idle = nothing had run for the profile's idle time
-end-preempted = a reservation needed the GPUs
+end-preempted = others needed the GPUs, and it had to make room
 end-engine = the machine failed; the time was refunded { $note }
 end-admin = an administrator ended it
 end-lost = it was silent for longer than the grace time
@@ -162,3 +162,6 @@ import-fixed = { $field }: it is “{ $there }” and never changes; the file sa
 pool-run-here = name: “{ $pool }” is run by this portal's engine, whose settings say what it is; a file cannot change that. Take over what `nvlhub pool list` shows, or leave the row out.
 award-empty = gpu_hours: a new award must award something.
 row-refused = The database does not take this row beside what there is now. Compare it with an export, and try again.
+preemptible-off = “{ $profile }” cannot be pre-emptible: the programme of project “{ $project }” does not allow that. Nothing was changed. Start it as usual, with a hold, or ask an officer of the programme for low-priority use.
+low-priority = It can be started pre-emptible instead: that costs nothing and counts against no cap, but ends as soon as others need the GPUs. Choose the kernel named “…, pre-emptible”; for workers: Cluster(preemptible=True).
+preempt-near = Others need these GPUs, and this lease is pre-emptible: it ends in { $seconds }. Save your work now. If they are no longer needed, it goes on.

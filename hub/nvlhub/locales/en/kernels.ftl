@@ -6,6 +6,7 @@ kernel-silent = The kernel did not report within { $seconds } s; its lease was g
 kernel-failed = The kernel ended while it started (exit status { $rc }); its lease was given back.
     { $tail }
 kernel-minutes = { $minutes } min
+kernel-preemptible = pre-emptible
 cpu-kernel = Python 3 (CPU)
 queued = Waiting for { $gpus } × GPU ({ $project }): position { $position } in the queue, expected start { $start }. Cells you run meanwhile are kept and run then.
 queued-unknown = not foreseeable

@@ -30,6 +30,7 @@ col-ran = Ran
 col-why = Why it ended
 col-ended = Ended
 kind-worker = worker
+kind-preemptible = pre-emptible
 button-end = Give back
 state-asked = asked for
 state-refused = refused

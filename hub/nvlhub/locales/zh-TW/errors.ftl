@@ -85,7 +85,7 @@ idle-near = 已有一段時間沒有執行任何工作：若不使用，此租�
 end-user = 已歸還
 end-deadline = 時間已到
 end-idle = 超過方案的閒置時間沒有執行任何工作
-end-preempted = 預約需要這些 GPU
+end-preempted = 其他人需要這些 GPU，因此必須讓出
 end-engine = 機器故障；時間已退還 { $note }
 end-admin = 由管理員結束
 end-lost = 超過寬限時間沒有回應
@@ -162,3 +162,6 @@ import-fixed = { $field }：目前是「{ $there }」，永不改變；檔案寫
 pool-run-here = name：「{ $pool }」由這個入口的引擎執行，內容由它的設定決定，檔案不能更改。請照 `nvlhub pool list` 顯示的值填寫，或拿掉這一列。
 award-empty = gpu_hours：新的核配必須有時數。
 row-refused = 資料庫不接受這一列與目前的資料並存。請與匯出的內容比較後再試一次。
+preemptible-off = 「{ $profile }」不能以可中斷方式使用：專案「{ $project }」所屬計畫不允許。未做任何變更。請照一般方式（保留時數）啟動，或向計畫承辦人申請低優先使用。
+low-priority = 可以改用可中斷的方式啟動：不收費，也不計入任何上限，但其他人需要 GPU 時就會結束。請選擇名稱帶有「可中斷」的核心；worker 則用 Cluster(preemptible=True)。
+preempt-near = 其他人需要這些 GPU，而此租約是可中斷的：將在 { $seconds } 後結束。請立即儲存您的工作。若不再需要，租約會繼續。

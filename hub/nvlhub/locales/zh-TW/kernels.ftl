@@ -6,6 +6,7 @@ kernel-silent = 核心在 { $seconds } 秒內沒有回報；租約已歸還。�
 kernel-failed = 核心在啟動時結束（結束狀態 { $rc }）；租約已歸還。
     { $tail }
 kernel-minutes = { $minutes } 分鐘
+kernel-preemptible = 可中斷
 cpu-kernel = Python 3（CPU）
 queued = 正在等候 { $gpus } 個 GPU（{ $project }）：排在第 { $position } 位，預計開始時間 { $start }。這段期間執行的儲存格會保留，屆時執行。
 queued-unknown = 無法預估

@@ -30,6 +30,7 @@ col-ran = 執行
 col-why = 結束原因
 col-ended = 結束時間
 kind-worker = worker
+kind-preemptible = 可中斷
 button-end = 歸還
 state-asked = 已提出
 state-refused = 已拒絕
