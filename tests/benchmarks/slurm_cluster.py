@@ -178,7 +178,10 @@ def slurm(directory: Path, *, domains: int = 1, accounting: bool = True) -> Iter
         start(["slurmctld", "-D"])
         until(lambda: "is UP" in _said(cluster, "scontrol", "ping"), "slurmctld")
         start(*(["slurmd", "-D", "-N", node] for node in nodes))
-        until(lambda: len(set(_said(cluster, "sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split())) == len(nodes), "nodes")
+        until(
+            lambda: len(set(_said(cluster, "sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split())) == len(nodes),
+            "nodes",
+        )
         running.callback(_cancel_all, cluster)
         yield cluster
 
@@ -186,7 +189,7 @@ def slurm(directory: Path, *, domains: int = 1, accounting: bool = True) -> Iter
 def _free_range(count: int) -> int:
     """Return the first of `count` ports in a row that nobody listens on."""
     while True:
-        first = random.randint(20_000, 30_000 - count)  # noqa: S311  # no secret
+        first = random.randint(20_000, 30_000 - count)
         if not any(taken(port) for port in range(first, first + count)):
             return first
 

@@ -13,6 +13,15 @@ from nvlhub.flow.settlement import Transaction, hold_postings
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
 
+_SAVE = t.leases.update().where(t.leases.c.id == sa.bindparam("lease_id"))
+_SETTLE = _SAVE.where(t.active)
+_CHARGE = (
+    t.awards.update()
+    .where(t.awards.c.id == sa.bindparam("award_id"))
+    .values(held=t.awards.c.held - sa.bindparam("unheld"), charged=t.awards.c.charged + sa.bindparam("used"))
+)
+_FREE = t.holdings.delete().where(t.holdings.c.lease == sa.bindparam("lease_id"))
+
 
 class Leasing(Journal):
     """Who holds what."""
@@ -65,17 +74,16 @@ class Leasing(Journal):
 
     def hold(self, leases: Sequence[Lease], key: str, body_hash: str, *, at: int, actor: str) -> None:
         """Save new leases with their holds. Raises `ConflictError` when an award no longer has enough."""
-        for place, lease in enumerate(leases):
-            if lease.held:
-                self._set_aside(lease.award, lease.held)
-            self.connection.execute(t.leases.insert().values(**t.row_of(lease)))
-            self.connection.execute(
-                t.keys.insert().values(
-                    user=lease.user, key=key, place=place, body_hash=body_hash, lease=lease.id, at=at
-                )
-            )
-            if lease.held:
-                self._write(hold_postings(lease), at=at, actor=actor)
+        paid = [lease for lease in leases if lease.held]
+        for lease in paid:
+            self._set_aside(lease.award, lease.held)
+        self.connection.execute(t.leases.insert(), [t.row_of(lease) for lease in leases])
+        keys = [
+            {"user": lease.user, "key": key, "place": place, "body_hash": body_hash, "lease": lease.id, "at": at}
+            for place, lease in enumerate(leases)
+        ]
+        self.connection.execute(t.keys.insert(), keys)
+        self._write(*(hold_postings(lease) for lease in paid), at=at, actor=actor)
 
     def _set_aside(self, award: int, units: int) -> None:
         """Guard: one conditional UPDATE decides, whoever else is at it."""
@@ -113,20 +121,23 @@ class Leasing(Journal):
         total = self.connection.scalar(sa.select(sa.func.count()).select_from(t.leases).where(*where))
         return [t.lease_of(row) for row in self._all(query)], int(total or 0)
 
-    def save(self, lease: Lease) -> None:
-        """Save where an active lease stands; the GPUs of its placement become its own.
+    def save(self, leases: Sequence[Lease]) -> None:
+        """Save where active leases stand."""
+        self.connection.execute(_SAVE, [{"lease_id": lease.id, **t.changing_of(lease)} for lease in leases])
+
+    def place(self, leases: Sequence[Lease]) -> None:
+        """Save leases that were just placed; the GPUs of their placements become their own.
 
         Raises `sqlalchemy.exc.IntegrityError` when one of them is another lease's.
         """
-        before = self.connection.scalar(sa.select(t.leases.c.placement).where(t.leases.c.id == lease.id))
-        self.connection.execute(t.leases.update().where(t.leases.c.id == lease.id).values(**t.changing_of(lease)))
-        if lease.placement and not before:
-            rows = [
-                {"pool": lease.pool, "domain": share.domain, "tray": share.tray, "gpu": gpu, "lease": lease.id}
-                for share in lease.placement
-                for gpu in share.gpus
-            ]
-            self.connection.execute(t.holdings.insert(), rows)
+        self.save(leases)
+        rows = [
+            {"pool": lease.pool, "domain": share.domain, "tray": share.tray, "gpu": gpu, "lease": lease.id}
+            for lease in leases
+            for share in lease.placement
+            for gpu in share.gpus
+        ]
+        self.connection.execute(t.holdings.insert(), rows)
 
     def beat_many(self, beats: Sequence[tuple[str, int, int]]) -> None:
         """Save signs of life: (lease, time, seconds idle)."""
@@ -138,30 +149,25 @@ class Leasing(Journal):
                 [{"lease_id": lease, "at": at, "idle_for": idle} for lease, at, idle in beats],
             )
 
-    def settle(self, lease: Lease, written: Sequence[Transaction], *, at: int, actor: str) -> None:
-        """Save the end of a lease: its charge, what is given back, and its GPUs free again.
+    def settle(self, leases: Sequence[Lease], written: Sequence[Transaction], *, at: int, actor: str) -> None:
+        """Save the ends of leases: their charges, what is given back, and their GPUs free again.
 
-        Raises `ConflictError` when it was settled before; then nothing is changed.
+        Raises `ConflictError` when one was settled before; then nothing is changed.
         """
-        changed = self.connection.execute(
-            t.leases.update().where(t.leases.c.id == lease.id, t.active).values(**t.changing_of(lease))
-        )
-        if changed.rowcount != 1:
-            raise ConflictError("lease-over", lease=lease.id)
-        self.connection.execute(
-            t.awards.update()
-            .where(t.awards.c.id == lease.award)
-            .values(
-                held=t.awards.c.held - lease.held,
-                charged=t.awards.c.charged + (lease.charged - lease.refunded),
-            )
-        )
-        self.connection.execute(t.holdings.delete().where(t.holdings.c.lease == lease.id))
-        for transaction in written:
-            self._write(transaction, at=at, actor=actor)
+        # In one order, so that two units that change several awards never wait for each other.
+        leases = sorted(leases, key=lambda lease: lease.award)
+        rows = [{"lease_id": lease.id, **t.changing_of(lease)} for lease in leases]
+        if self.connection.execute(_SETTLE, rows).rowcount != len(leases):
+            raise ConflictError("lease-over", lease=leases[0].id)
+        used = [
+            {"award_id": lease.award, "unheld": lease.held, "used": lease.charged - lease.refunded} for lease in leases
+        ]
+        self.connection.execute(_CHARGE, used)
+        self.connection.execute(_FREE, [{"lease_id": lease.id} for lease in leases])
+        self._write(*written, at=at, actor=actor)
 
     def extend(self, lease: Lease, written: Transaction, units: int, *, at: int, actor: str) -> None:
         """Save a lease that got more time, and set `units` more aside. Raises `ConflictError` when there is not enough."""
         self._set_aside(lease.award, units)
-        self.save(lease)
+        self.save([lease])
         self._write(written, at=at, actor=actor)
