@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,7 +28,11 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = sa.create_engine(url, pool_size=20, max_overflow=40)
+        # SQLite has one writer. Who waits for it here is woken at once; SQLite itself looks again now and then, and
+        # those who have waited longest look the least often.
+        self._turn: threading.Lock | nullcontext[None] = nullcontext()
         if self._engine.dialect.name == "sqlite":
+            self._turn = threading.Lock()
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
@@ -66,7 +71,11 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Unit]:
         """Return a unit that may write; saved when the block ends well, gone without trace when it raises."""
-        with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        with (
+            self._turn,
+            self._engine.connect().execution_options(**{WRITES: True}) as connection,
+            connection.begin(),
+        ):
             yield Unit(connection)
 
     @contextmanager

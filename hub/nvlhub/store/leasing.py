@@ -13,6 +13,37 @@ from nvlhub.flow.settlement import Transaction, hold_postings
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
 
+# Made once: admission asks them for every lease, and making one takes longer than asking it.
+_of_project = t.projects.c.slug == sa.bindparam("of_project")
+_LOCKS = (
+    # Always from the root to the leaf, so that two of them never wait for each other.
+    sa.select(t.programmes.c.slug)
+    .where(t.programmes.c.slug == sa.select(t.projects.c.programme).where(_of_project).scalar_subquery())
+    .with_for_update(),
+    sa.select(t.projects.c.slug).where(_of_project).with_for_update(),
+    sa.select(t.users.c.name).where(t.users.c.name == sa.bindparam("of_user")).with_for_update(),
+)
+_HELD_IN_PROGRAMME = (
+    sa.select(t.leases.c.project, t.leases.c.user, t.leases.c.award, sa.func.sum(t.leases.c.gpus).label("gpus"))
+    .where(t.active, t.leases.c.programme == sa.bindparam("programme"), ~t.leases.c.preemptible)
+    .group_by(t.leases.c.project, t.leases.c.user, t.leases.c.award)
+)
+_HELD_BY_USER = sa.select(sa.func.sum(t.leases.c.gpus)).where(
+    t.active, t.leases.c.user == sa.bindparam("user"), ~t.leases.c.preemptible
+)
+_BY_KEY = (
+    sa.select(t.keys)
+    .where(t.keys.c.user == sa.bindparam("user"), t.keys.c.key == sa.bindparam("key"))
+    .order_by(t.keys.c.place)
+)
+_SET_ASIDE = (
+    t.awards.update()
+    .where(
+        t.awards.c.id == sa.bindparam("award_id"),
+        t.awards.c.charged + t.awards.c.held + sa.bindparam("units") <= t.awards.c.awarded,
+    )
+    .values(held=t.awards.c.held + sa.bindparam("units"))
+)
 _SAVE = t.leases.update().where(t.leases.c.id == sa.bindparam("lease_id"))
 _SETTLE = _SAVE.where(t.active)
 _CHARGE = (
@@ -31,33 +62,20 @@ class Leasing(Journal):
 
         With `user`, for the same user in any programme, too.
         """
-        programme = sa.select(t.projects.c.programme).where(t.projects.c.slug == slug).scalar_subquery()
-        # Always from the root to the leaf, so that two of them never wait for each other.
-        self.connection.execute(
-            sa.select(t.programmes.c.slug).where(t.programmes.c.slug == programme).with_for_update()
-        )
-        self.connection.execute(sa.select(t.projects.c.slug).where(t.projects.c.slug == slug).with_for_update())
-        if user:
-            self.connection.execute(sa.select(t.users.c.name).where(t.users.c.name == user).with_for_update())
+        for lock in _LOCKS if user else _LOCKS[:-1]:
+            self.connection.execute(lock, {"of_project": slug, "of_user": user})
 
     def in_use(self, project: str, user: str, programme: str) -> InUse:
         """Return the GPUs held now in a programme, a project, by a user in it and everywhere, and per award.
 
         What is pre-emptible counts nowhere.
         """
-        query = (
-            sa.select(t.leases.c.project, t.leases.c.user, t.leases.c.award, sa.func.sum(t.leases.c.gpus).label("gpus"))
-            .where(t.active, t.leases.c.programme == programme, ~t.leases.c.preemptible)
-            .group_by(t.leases.c.project, t.leases.c.user, t.leases.c.award)
-        )
-        rows = self._all(query)
+        rows = self._all(_HELD_IN_PROGRAMME, programme=programme)
         own = [row for row in rows if row.project == project]
         by_award: dict[int, int] = {}
         for row in own:
             by_award[row.award] = by_award.get(row.award, 0) + int(row.gpus)
-        everywhere = self.connection.scalar(
-            sa.select(sa.func.sum(t.leases.c.gpus)).where(t.active, t.leases.c.user == user, ~t.leases.c.preemptible)
-        )
+        everywhere = self.connection.scalar(_HELD_BY_USER, {"user": user})
         return InUse(
             user=sum(int(row.gpus) for row in own if row.user == user),
             project=sum(int(row.gpus) for row in own),
@@ -68,8 +86,7 @@ class Leasing(Journal):
 
     def by_key(self, user: str, key: str) -> tuple[list[str], str] | None:
         """Return the leases and the hash of the body that were once sent with an idempotency key."""
-        query = sa.select(t.keys).where(t.keys.c.user == user, t.keys.c.key == key).order_by(t.keys.c.place)
-        rows = self._all(query)
+        rows = self._all(_BY_KEY, user=user, key=key)
         return ([row.lease for row in rows], rows[0].body_hash) if rows else None
 
     def hold(self, leases: Sequence[Lease], key: str, body_hash: str, *, at: int, actor: str) -> None:
@@ -87,11 +104,7 @@ class Leasing(Journal):
 
     def _set_aside(self, award: int, units: int) -> None:
         """Guard: one conditional UPDATE decides, whoever else is at it."""
-        changed = self.connection.execute(
-            t.awards.update()
-            .where(t.awards.c.id == award, t.awards.c.charged + t.awards.c.held + units <= t.awards.c.awarded)
-            .values(held=t.awards.c.held + units)
-        )
+        changed = self.connection.execute(_SET_ASIDE, {"award_id": award, "units": units})
         if changed.rowcount != 1:
             raise ConflictError("balance-changed", award=award)
 
