@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from nvlhub.api.doors import Here, Lang, LeaseId, Page, PerPage, Who, listed
+from nvlhub.api.doors import Here, Lang, LeaseId, Page, PerPage, Who, listed, plain
 from nvlhub.errors import NotAllowedError
 from nvlhub.forms import Health, Listed, Me, Stopped, UserName
 from nvlhub.wire import (
@@ -49,15 +49,12 @@ def offers(
 
 
 @router.post("/leases", status_code=201, response_model=LeaseView)
-def ask(
-    here: Here, who: Who, body: LeaseAsk, response: Response, idempotency_key: Annotated[str, Header()] = ""
-) -> LeaseView:
+def ask(here: Here, who: Who, body: LeaseAsk, idempotency_key: Annotated[str, Header()] = "") -> Response:
     """Ask for a lease. 201 for a new one, 200 when this key was answered before."""
     if who.hub:
         raise NotAllowedError("not-allowed")
     lease, fresh = here.desk.ask(who, body, idempotency_key)
-    response.status_code = 201 if fresh else 200
-    return lease
+    return plain(lease, 201 if fresh else 200)
 
 
 @router.post("/leases/batch", status_code=201)
@@ -104,9 +101,9 @@ def lease(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
 
 
 @router.post("/leases/{lease_id}/heartbeat", response_model=BeatAnswer)
-def heartbeat(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Beat) -> BeatAnswer:
+def heartbeat(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Beat) -> Response:
     """Take a sign of life."""
-    return here.desk.beat(who, lease_id, body, lang)
+    return plain(here.desk.beat(who, lease_id, body, lang))
 
 
 @router.post("/leases/{lease_id}/extend", response_model=LeaseView)
@@ -116,9 +113,9 @@ def extend(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Extend) ->
 
 
 @router.delete("/leases/{lease_id}", response_model=LeaseView)
-def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
+def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> Response:
     """Give a lease back, or end another's as an administrator."""
-    return here.desk.end(who, lease_id, lang)
+    return plain(here.desk.end(who, lease_id, lang))
 
 
 @router.post("/servers/{user}/{name}/stopped")
