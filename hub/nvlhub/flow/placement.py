@@ -161,12 +161,12 @@ def _changed(domains: Iterable[Domain], placements: Iterable[Placement], change:
         for share in placement:
             trays = touched.setdefault(share.domain, {})
             trays[share.tray] = trays.get(share.tray, frozenset()) | frozenset(share.gpus)
-    return tuple(_with_trays(domain, touched.get(domain.name), change) for domain in domains)
+    return tuple(
+        _with_trays(domain, touched[domain.name], change) if domain.name in touched else domain for domain in domains
+    )
 
 
-def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, change: _Change) -> Domain:
-    if not touched:
-        return domain
+def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]], change: _Change) -> Domain:
     return replace(
         domain,
         trays=tuple(

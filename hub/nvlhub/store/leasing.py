@@ -62,6 +62,9 @@ class Leasing(Journal):
 
         With `user`, for the same user in any programme, too.
         """
+        if self.connection.dialect.name == "sqlite":
+            # Units that write come one after the other there.
+            return
         for lock in _LOCKS if user else _LOCKS[:-1]:
             self.connection.execute(lock, {"of_project": slug, "of_user": user})
 
@@ -169,7 +172,7 @@ class Leasing(Journal):
         """
         # In one order, so that two units that change several awards never wait for each other.
         leases = sorted(leases, key=lambda lease: lease.award)
-        rows = [{"lease_id": lease.id, **t.changing_of(lease)} for lease in leases]
+        rows = [{"lease_id": lease.id, "mailbox": None, **t.changing_of(lease)} for lease in leases]
         if self.connection.execute(_SETTLE, rows).rowcount != len(leases):
             raise ConflictError("lease-over", lease=leases[0].id)
         used = [
