@@ -106,6 +106,7 @@ class Runner:
         self._unsaved: dict[str, tuple[int, int]] = {}
         self._flushed = 0
         self._looked = float("-inf")
+        self._ticked = float("-inf")
         self._swept = float("-inf")
         self._crowded = True
         self._stopping = False
@@ -208,7 +209,10 @@ class Runner:
             if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
                 self._end_due(now)
-                self._look(now)
+                # In between only those are looked at whose GPUs somebody waits for.
+                at_all = time.monotonic() - self._ticked >= self._tick
+                self._look(self._leases if at_all else self._ending, now)
+                self._ticked = time.monotonic() if at_all else self._ticked
                 self._looked = time.monotonic()
             self._place(now)
             if now - self._flushed >= FLUSH_EVERY:
@@ -378,8 +382,9 @@ class Runner:
 
     # --- seeing -----------------------------------------------------------------------------------------------
 
-    def _look(self, now: int) -> None:
-        sightings = self._sightings(lease for lease in self._leases.values() if lease.state is not State.HELD)
+    def _look(self, lease_ids: Iterable[str], now: int) -> None:
+        leases = [self._leases[lease_id] for lease_id in lease_ids]
+        sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
         moves: list[_Move] = []
         unstarted: list[Lease] = []
         for lease_id, sighting in sightings.items():

@@ -23,10 +23,16 @@ _LOCKS = (
     sa.select(t.projects.c.slug).where(_of_project).with_for_update(),
     sa.select(t.users.c.name).where(t.users.c.name == sa.bindparam("of_user")).with_for_update(),
 )
+_own = t.leases.c.project == sa.bindparam("project")
 _HELD_IN_PROGRAMME = (
-    sa.select(t.leases.c.project, t.leases.c.user, t.leases.c.award, sa.func.sum(t.leases.c.gpus).label("gpus"))
+    # The project's by user and award; what the others have is one sum, however many they are.
+    sa.select(
+        sa.case((_own, t.leases.c.user)).label("own_user"),
+        sa.case((_own, t.leases.c.award)).label("own_award"),
+        sa.func.sum(t.leases.c.gpus).label("gpus"),
+    )
     .where(t.active, t.leases.c.programme == sa.bindparam("programme"), ~t.leases.c.preemptible)
-    .group_by(t.leases.c.project, t.leases.c.user, t.leases.c.award)
+    .group_by("own_user", "own_award")
 )
 _HELD_BY_USER = sa.select(sa.func.sum(t.leases.c.gpus)).where(
     t.active, t.leases.c.user == sa.bindparam("user"), ~t.leases.c.preemptible
@@ -73,14 +79,14 @@ class Leasing(Journal):
 
         What is pre-emptible counts nowhere.
         """
-        rows = self._all(_HELD_IN_PROGRAMME, programme=programme)
-        own = [row for row in rows if row.project == project]
+        rows = self._all(_HELD_IN_PROGRAMME, programme=programme, project=project)
+        own = [row for row in rows if row.own_award is not None]
         by_award: dict[int, int] = {}
         for row in own:
-            by_award[row.award] = by_award.get(row.award, 0) + int(row.gpus)
+            by_award[row.own_award] = by_award.get(row.own_award, 0) + int(row.gpus)
         everywhere = self.connection.scalar(_HELD_BY_USER, {"user": user})
         return InUse(
-            user=sum(int(row.gpus) for row in own if row.user == user),
+            user=sum(int(row.gpus) for row in own if row.own_user == user),
             project=sum(int(row.gpus) for row in own),
             programme=sum(int(row.gpus) for row in rows),
             awards=by_award,
