@@ -74,6 +74,14 @@ _Move = tuple[Lease, tuple[Event, ...]]
 """A lease, and what happened to it."""
 
 
+def _advanced(lease: Lease, events: tuple[Event, ...]) -> tuple[Lease, Effect | None]:
+    """Advance a lease by what happened to it; what follows is what follows from the last event."""
+    effect = None
+    for event in events:
+        lease, effect = advance(lease, event)
+    return lease, effect
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """Something said to the loop: leases that the desk has just saved as held, or an event of one."""
@@ -286,20 +294,14 @@ class Runner:
         return self._followed(saved)
 
     def _saved(self, moves: Sequence[_Move], actor: str = "portal") -> list[tuple[Lease, Effect | None]]:
-        told: list[tuple[Lease, Event]] = []
-        effects: list[Effect | None] = []
-        for lease, events in moves:
-            moved, effect = lease, None
-            for event in events:
-                moved, effect = advance(moved, event)
-            told.append((moved, events[-1]))
-            effects.append(effect)
+        advanced = [_advanced(lease, events) for lease, events in moves]
+        last = [(moved, events[-1]) for (moved, _), (_, events) in zip(advanced, moves, strict=True)]
         with self._store.writing() as unit:
-            self._save(unit, told, actor)
-        for (lease, _), (moved, event) in zip(moves, told, strict=True):
+            self._save(unit, last, actor)
+        for (lease, _), (moved, event) in zip(moves, last, strict=True):
             self._keep(moved)
             logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
-        return [(moved, effect) for (moved, _), effect in zip(told, effects, strict=True)]
+        return advanced
 
     def _followed(self, saved: Sequence[tuple[Lease, Effect | None]]) -> dict[str, Lease]:
         """Do what follows from moves; placing is for the whole queue at once (_place), settling was part of the saving."""

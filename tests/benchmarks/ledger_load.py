@@ -26,7 +26,6 @@ class Load:
     clients: int
     seconds: float
     projects: int
-    """Each cycle is that of another user and project, drawn by chance."""
     pace: float = 0
     """Seconds from one cycle's start to the next, more or less; 0: one after the other."""
 
@@ -42,7 +41,10 @@ class Borne:
 
 
 def client(load: Load, until: float, borne: Borne) -> None:
-    """Take leases and give them back, over one connection."""
+    """Take leases and give them back over one connection, as the user of a project drawn by chance."""
+    number = random.randint(1, load.projects)
+    headers = {"Authorization": f"token user{number}", "Content-Type": "application/json"}
+    body = json.dumps({"project": f"project{number}", "profile": "gpu1", "seconds": 3600, "mailbox": MAILBOX})
     http = HTTPConnection("127.0.0.1", load.port, timeout=60)
     due = time.monotonic() + load.pace * random.random()
     while True:
@@ -50,11 +52,8 @@ def client(load: Load, until: float, borne: Borne) -> None:
         begun = time.monotonic()
         if begun >= until:
             return
-        due = due + load.pace * random.uniform(0.5, 1.5)
-        number = random.randint(1, load.projects)
-        body = {"project": f"project{number}", "profile": "gpu1", "seconds": 3600, "mailbox": MAILBOX}
-        headers = {"Authorization": f"token user{number}", "Content-Type": "application/json"}
-        http.request("POST", LEASES, json.dumps(body), headers | {"Idempotency-Key": uuid.uuid4().hex})
+        due += load.pace * random.uniform(0.5, 1.5)
+        http.request("POST", LEASES, body, headers | {"Idempotency-Key": uuid.uuid4().hex})
         response = http.getresponse()
         answer = json.load(response)
         borne.admissions.append(time.monotonic() - begun)
