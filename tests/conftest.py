@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,7 +48,14 @@ def clock() -> HandClock:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server of our own, as an account that may run one; yields its URL without a database name."""
+    """A PostgreSQL server of our own; its URL without a database name."""
+    with running_postgres("fsync=off") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_postgres(*settings: str) -> Iterator[str]:
+    """Run a PostgreSQL server, as an account that may run one; yields its URL without a database name."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").is_dir() else []
     if not programs:
         missing("PostgreSQL (package postgresql)")
@@ -67,14 +76,15 @@ def postgres() -> Iterator[str]:
         )  # fmt: skip
         server = subprocess.Popen(
             [*as_user, bin_directory / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", base,
-             "-c", "fsync=off", "-c", "max_connections=200"],
+             *(word for setting in ("max_connections=200", *settings) for word in ("-c", setting))],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=base,
         )  # fmt: skip
         try:
             _until_ready(port)
             yield f"postgresql+psycopg://nvlhub@127.0.0.1:{port}"
         finally:
-            server.terminate()
+            # Fast: whoever is still connected is not waited for.
+            server.send_signal(signal.SIGINT)
             server.wait(20)
     finally:
         shutil.rmtree(base, ignore_errors=True)

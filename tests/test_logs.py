@@ -24,7 +24,6 @@ from nvlhub.api.doors import Here, LeaseId, Who
 from nvlhub.engines.base import EngineError, Handle, Task
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine, _Played
-from nvlhub.errors import FailedError
 from nvlhub.logs import JsonLines, about
 from nvlhub.store import Store
 from nvlhub.store import tables as t
@@ -151,15 +150,11 @@ def test_failures_and_strays_carry_the_lease_too(
     portal.step(1)
     del portal.engine.played["stray"]  # type: ignore[attr-defined]
     monkeypatch.setattr(portal.engine, "stop", lambda *_: 1 / 0)
-    with pytest.raises(FailedError):
-        portal.desk.end(RESEARCHER, lease)
+    portal.desk.end(RESEARCHER, lease)
     portal.step(1)
     bad = [line for line in lines() if line["level"] in {"WARNING", "ERROR"}]
     assert [line["lease"] for line in bad] == ["stray", *[lease] * (len(bad) - 1)]
-    assert {line["message"].partition(lease)[2] for line in bad[1:]} == {
-        " could not take End",
-        " could not go on; trying again",
-    }
+    assert {line["message"].partition(lease)[2] for line in bad[1:]} == {" could not go on; trying again"}
     assert all("ZeroDivisionError" in line["exception"] for line in bad[1:])
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from nvlhub.engines.base import EngineError, Handle, Task
 from nvlhub.errors import BadInputError, ConflictError, NotFoundError
+from nvlhub.flow.lease import End
 from nvlhub.store import Store
+from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Beat, Beats, EndReason, Kind, LeaseView, State, WorkersAsk
 from tests.conftest import HandClock
-from tests.portal_kit import GRACE, MAILBOX, RESEARCHER, Kit, kit
+from tests.portal_kit import GRACE, MAILBOX, RESEARCHER, Kit, StepRunner, kit
 
 OTHER = Visitor("instructor")
 HOUR = 3600
@@ -174,3 +179,76 @@ def test_many_beats_are_one_call_and_tell_only_the_holder(store: Store, clock: H
     told = portal.desk.beat_all(RESEARCHER, beats, "en")
     assert [answer.lease.id for answer in told] == [lease.id for lease in mine]
     assert all("given back in" in answer.warn for answer in told)
+
+
+def test_many_starts_take_as_many_transactions_as_one(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = kit(store, clock, domains=2)
+    begun: list[int] = []
+    real = store.writing
+    monkeypatch.setattr(store, "writing", lambda: begun.append(1) or real())
+    counts = []
+    for count in (1, 30):
+        begun.clear()
+        workers = ask(portal, count)
+        assert {worker.state for worker in workers} == {State.RUNNING}
+        counts.append(len(begun))
+    assert counts[0] == counts[1]
+
+
+def test_one_that_cannot_be_saved_does_not_keep_the_others_waiting(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock, trays=3)
+    gone = portal.ask()
+    portal.desk.end(RESEARCHER, gone.id)
+    portal.step(1)
+    # The database knows of a holder that the run loop does not.
+    row = {"pool": "main", "domain": "nvl001", "tray": 2, "gpu": 0, "lease": gone.id}
+    with store.writing() as unit:
+        unit.connection.execute(t.holdings.insert(), [row])
+    workers = ask(portal, 3, profile="gpu4")
+    assert sorted(worker.state for worker in workers) == [State.HELD, State.RUNNING, State.RUNNING]
+    with store.writing() as unit:
+        unit.connection.execute(t.holdings.delete().where(t.holdings.c.lease == gone.id))
+    portal.step(1)
+    assert {portal.seen(worker).state for worker in workers} == {State.RUNNING}
+    assert portal.broken() == []
+
+
+def test_an_engine_that_fails_with_one_start_goes_on_with_the_others(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = kit(store, clock)
+    real, tasks = portal.engine.start, []
+
+    def start(task: Task) -> Iterator[Handle]:
+        tasks.append(task)
+        number, steps = len(tasks), real(task)
+        yield next(steps)
+        if number == 2:
+            raise RuntimeError("a bug of the engine")
+        if number == 3:
+            raise EngineError("no such node")
+        yield from steps
+
+    monkeypatch.setattr(portal.engine, "start", start)
+    workers = ask(portal, 4)
+    portal.step(1)
+    seen = [portal.seen(worker) for worker in workers]
+    # What a bug has left in the middle is tried again.
+    assert [lease.state for lease in seen] == [State.RUNNING, State.RUNNING, State.SETTLED, State.RUNNING]
+    assert "no such node" in seen[2].detail
+    assert portal.broken() == []
+
+
+def test_whatever_was_said_of_a_lease_in_one_turn_everybody_is_answered(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock)
+    [one], [other] = ask(portal, 1), ask(portal, 1)
+    end = End(EndReason.USER, clock.now())
+    told = [super(StepRunner, portal.runner).tell(lease.id, end, "researcher") for lease in (one, one, other)]
+    told.append(super(StepRunner, portal.runner).tell("unknown", end, "researcher"))
+    portal.runner.step()
+    assert [answer.exception() is None for answer in told] == [True, False, True, False]
+    assert {portal.seen(lease).end_reason for lease in (one, other)} == {EndReason.USER}
+    portal.step(1)
+    assert portal.broken() == []

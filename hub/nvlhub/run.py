@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from nvlhub.clock import SteadyClock
-from nvlhub.engines.base import Engine, EngineError, Sight, Sighting, Task
+from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import (
@@ -120,6 +120,18 @@ def _yields(lease: Lease) -> bool:
     return lease.preemptible and Warned in states.MOVES[lease.state]
 
 
+_Move = tuple[Lease, tuple[Event, ...]]
+"""A lease, and what happened to it."""
+
+
+def _advanced(lease: Lease, events: tuple[Event, ...]) -> tuple[Lease, Effect | None]:
+    """Advance a lease by what happened to it; what follows is what follows from the last event."""
+    effect = None
+    for event in events:
+        lease, effect = advance(lease, event)
+    return lease, effect
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """Something said to the loop: leases that the desk has just saved as held, or an event of one."""
@@ -155,6 +167,7 @@ class Runner:
         self._unsaved: dict[str, tuple[int, int]] = {}
         self._flushed = 0
         self._looked = float("-inf")
+        self._ticked = float("-inf")
         self._swept = float("-inf")
         self._crowded = True
         self._doubtful: set[str] = set()
@@ -165,6 +178,7 @@ class Runner:
             self._leases = {lease.id: lease for lease in unit.active_leases()}
         self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
         self._ending = {lease.id for lease in self._leases.values() if lease.state is State.ENDING}
+        self._warned = {lease.id for lease in self._leases.values() if lease.preempt_at is not None}
         self._capacity: tuple[Domain, ...] = ()
         self._domains: tuple[Domain, ...] = ()
         self._outlook: Mapping[str, Outlook] = {}
@@ -192,19 +206,20 @@ class Runner:
         self._flush(self._clock.now())
 
     @contextmanager
-    def saving(self, lease_id: str = "") -> Iterator[Unit]:
-        """Return a unit that changes a lease, or adds some.
+    def saving(self, *lease_ids: str) -> Iterator[Unit]:
+        """Return a unit that changes leases, or adds some.
 
-        When it fails, nobody can tell whether it was saved: the connection may have broken after the commit. The lease
-        does not move then before the rows have been read again.
+        When the commit fails, nobody can tell whether it was saved: the connection may have broken after it. The
+        leases do not move then before the rows have been read again.
         """
+        written = False
         try:
             with self._store.writing() as unit:
                 yield unit
-        except NvlhubError:
-            raise
+                written = True
         except Exception:
-            self._doubtful.add(lease_id)
+            if written:
+                self._doubtful.update(lease_ids or ("",))
             raise
 
     def admitted(self, *leases: Lease) -> Future[Lease]:
@@ -270,7 +285,7 @@ class Runner:
         now = self._clock.now()
         answers: list[tuple[Future[Lease], Lease]] = []
         try:
-            answers = [(entry.answer, lease) for entry in said if (lease := self._hear(entry)) is not None]
+            answers = self._hear_all(said)
             if time.monotonic() - self._swept >= self._sweep:
                 self._recount()
                 self._stop_strays()
@@ -279,7 +294,10 @@ class Runner:
             if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
                 self._end_due(now)
-                self._look(now)
+                # In between only those are looked at whose GPUs somebody waits for.
+                at_all = time.monotonic() - self._ticked >= self._tick
+                self._look(self._leases if at_all else self._ending, now)
+                self._ticked = time.monotonic() if at_all else self._ticked
                 self._looked = time.monotonic()
             self._place(now)
             if now - self._flushed >= FLUSH_EVERY:
@@ -314,6 +332,22 @@ class Runner:
             now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice
         )  # fmt: skip
 
+    def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
+        """Take what was said, ends of leases together; return whom to answer, and about which lease."""
+        ends: dict[str, tuple[_Said, _Move]] = {}
+        for entry in said:
+            known = self._leases.get(entry.lease) if isinstance(entry.lease, str) else None
+            if known is not None and isinstance(entry.event, End) and End in states.MOVES[known.state]:
+                ends.setdefault(known.id, (entry, (known, (entry.event,))))
+        ended = self._move_all([move for _, move in ends.values()])
+        heard = {id(entry): ended.get(lease_id) for lease_id, (entry, _) in ends.items()}
+        answers = []
+        for entry in said:
+            lease = heard.get(id(entry)) or self._hear(entry)
+            if lease is not None:
+                answers.append((entry.answer, lease))
+        return answers
+
     def _hear(self, entry: _Said) -> Lease | None:
         """Take what was said; return the lease, or None when the refusal was answered at once."""
         if isinstance(entry.lease, tuple):
@@ -340,77 +374,170 @@ class Runner:
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""
-        if lease.id in self._doubtful:
-            raise FailedError("portal-failed")
-        moved, effect = advance(lease, event)
-        with about(lease.id):
-            with self.saving(lease.id) as unit:
-                self._save(unit, moved, event, actor)
-            self._keep(moved)
-            logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
-            self._observer.moved(lease, moved)
-            return moved if effect is None else self._do(moved, effect)
+        return self._followed(self._saved([(lease, (event,))], actor))[lease.id]
 
-    def _save(self, unit: Unit, moved: Lease, event: Event, actor: str) -> None:
-        now = self._clock.now()
-        if isinstance(event, Gone):
-            unit.settle(moved, settle_postings(moved, self._grace), at=now, actor=actor)
-        elif isinstance(event, Extended):
-            unit.extend(moved, extend_postings(moved, event.units), event.units, at=now, actor=actor)
-        else:
-            unit.save(moved)
+    def _move_all(self, moves: Sequence[_Move]) -> dict[str, Lease]:
+        """Advance leases, save them in one transaction, then do what follows; return them as they are then.
 
-    def _do(self, lease: Lease, effect: Effect) -> Lease:
-        match effect:
-            case Effect.PLACE | Effect.SETTLE:
-                # Placing is for the whole queue at once (_place); settling was part of the saving.
-                return lease
-            case Effect.START:
-                return self._start(lease)
-            case Effect.STOP:
-                return self._stop(lease)
-
-    def _start(self, lease: Lease) -> Lease:
-        if lease.mailbox is None:
-            return self._move(lease, End(EndReason.ENGINE, self._clock.now(), "no mailbox to report to"))
-        task = Task(
-            lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
-            seconds=lease.seconds,
-        )  # fmt: skip
+        One that cannot go on is left out, and does not keep the others waiting.
+        """
+        if not moves:
+            return {}
         try:
-            for handle in self._engine.start(task):
-                lease = self._move(lease, Saved(handle))
+            saved = self._saved(moves)
+        except Exception:
+            if len(moves) > 1:
+                return {lease.id: lease for move in moves for lease in self._move_all([move]).values()}
+            lease, _ = moves[0]
+            logger.exception("lease %s could not go on; trying again", lease.id, extra={"lease": lease.id})
+            return {}
+        return self._followed(saved)
+
+    def _saved(self, moves: Sequence[_Move], actor: str = "portal") -> list[tuple[Lease, Effect | None]]:
+        moving = [lease.id for lease, _ in moves]
+        if not self._doubtful.isdisjoint(moving):
+            raise FailedError("portal-failed")
+        advanced = [_advanced(lease, events) for lease, events in moves]
+        last = [(moved, events[-1]) for (moved, _), (_, events) in zip(advanced, moves, strict=True)]
+        with self.saving(*moving) as unit:
+            self._save(unit, last, actor)
+        for (lease, _), (moved, event) in zip(moves, last, strict=True):
+            self._keep(moved)
+            with about(lease.id):
+                logger.info("lease %s: %s -> %s (%s)", lease.id, lease.state, moved.state, type(event).__name__)
+                self._observer.moved(lease, moved)
+        return advanced
+
+    def _followed(self, saved: Sequence[tuple[Lease, Effect | None]]) -> dict[str, Lease]:
+        """Do what follows from moves; placing is for the whole queue at once (_place), settling was part of the saving."""
+        self._start([lease for lease, effect in saved if effect is Effect.START])
+        gone = self._stop([lease for lease, effect in saved if effect is Effect.STOP])
+        return {lease.id: self._leases.get(lease.id, lease) for lease, _ in saved} | gone
+
+    def _save(self, unit: Unit, moved: Sequence[tuple[Lease, Event]], actor: str) -> None:
+        now = self._clock.now()
+        gone = [lease for lease, event in moved if isinstance(event, Gone)]
+        placed = [lease for lease, event in moved if isinstance(event, Placed)]
+        others = [lease for lease, event in moved if not isinstance(event, Gone | Placed | Extended)]
+        if gone:
+            written = [transaction for lease in gone for transaction in settle_postings(lease, self._grace)]
+            unit.settle(gone, written, at=now, actor=actor)
+        if placed:
+            unit.place(placed)
+        if others:
+            unit.save(others)
+        for lease, event in moved:
+            if isinstance(event, Extended):
+                unit.extend(lease, extend_postings(lease, event.units), event.units, at=now, actor=actor)
+
+    def _start(self, leases: Sequence[Lease]) -> None:
+        """Start tasks side by side: what the engine wants remembered before its next steps is saved together."""
+        starting = {lease.id: self._steps(lease) for lease in leases}
+        while starting:
+            events: dict[str, tuple[Event, ...]] = {}
+            launched: dict[str, Lease] = {}
+            for lease_id, steps in starting.items():
+                lease = self._leases[lease_id]
+                with about(lease_id):
+                    event = self._next(lease, steps)
+                if isinstance(event, Launched):
+                    launched[lease_id], _ = advance(lease, event)
+                if event is not None:
+                    events[lease_id] = (event,)
+            sightings = self._sightings(launched.values())
+            now = self._clock.now()
+            for lease_id, lease in launched.items():
+                events[lease_id] += self._means(lease, sightings.get(lease_id), now)
+            moved = self._move_all([(self._leases[lease_id], told) for lease_id, told in events.items()])
+            starting = {lease_id: starting[lease_id] for lease_id in moved if isinstance(events[lease_id][-1], Saved)}
+
+    def _steps(self, lease: Lease) -> Iterator[Handle]:
+        if lease.mailbox is None:
+            raise EngineError("no mailbox to report to")
+        yield from self._engine.start(
+            Task(
+                lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
+                seconds=lease.seconds,
+            )
+        )  # fmt: skip
+
+    def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
+        """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""
+        try:
+            return Saved(next(steps))
+        except StopIteration:
+            return Launched(lease.handle)
         except EngineError as error:
             logger.warning("lease %s could not be started: %s", lease.id, error)
-            return self._move(lease, End(EndReason.ENGINE, self._clock.now(), str(error)))
-        lease = self._move(lease, Launched(lease.handle))
-        sighting = self._engine.look({lease.id: lease.handle}).get(lease.id)
-        return self._seen(lease, sighting, self._clock.now())
+            return End(EndReason.ENGINE, self._clock.now(), str(error))
+        except Exception:
+            logger.exception("lease %s could not go on; trying again", lease.id)
+            return None
 
-    def _stop(self, lease: Lease) -> Lease:
-        if not lease.placement:
-            return self._gone(lease)
-        self._engine.stop(lease.id, lease.handle)
-        return lease
+    def _stop(self, leases: Sequence[Lease]) -> dict[str, Lease]:
+        """End tasks; leases that never had any are gone at once and returned."""
+        for lease in leases:
+            if lease.placement:
+                self._guarded(self._stop_task, lease, lease.handle)
+        return self._move_all([(lease, (self._gone(lease),)) for lease in leases if not lease.placement])
 
-    def _gone(self, lease: Lease) -> Lease:
+    def _stop_task(self, lease: Lease, handle: Handle) -> None:
+        self._engine.stop(lease.id, handle)
+
+    def _gone(self, lease: Lease) -> Gone:
         used = charge(lease, self._grace)
-        ran = seconds_run(lease, self._grace)
-        return self._move(lease, Gone(ran, used, used if lease.end_reason is EndReason.ENGINE else 0))
+        return Gone(seconds_run(lease, self._grace), used, used if lease.end_reason is EndReason.ENGINE else 0)
 
     # --- seeing -----------------------------------------------------------------------------------------------
 
-    def _look(self, now: int) -> None:
-        tasks = {
-            lease.id: lease.handle
-            for lease in self._leases.values()
-            if lease.state in {State.PLACED, State.STARTING, State.RUNNING, State.ENDING}
-        }
-        sightings = self._engine.look(tasks) if tasks else {}
-        for lease_id in tasks:
-            lease = self._leases.get(lease_id)
-            if lease is not None:
-                self._guarded(self._seen, lease, sightings.get(lease_id), now)
+    def _look(self, lease_ids: Iterable[str], now: int) -> None:
+        leases = [self._leases[lease_id] for lease_id in lease_ids]
+        sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
+        moves: list[_Move] = []
+        unstarted: list[Lease] = []
+        for lease_id, sighting in sightings.items():
+            lease = self._leases[lease_id]
+            events = self._means(lease, sighting, now)
+            if events:
+                moves.append((lease, events))
+            elif sighting.sight is Sight.UNKNOWN:
+                continue
+            elif lease.state is State.PLACED:
+                # Saved as placed, and nothing was started: a portal died in between. The holder still waits.
+                unstarted.append(lease)
+            elif lease.state is State.ENDING:
+                self._guarded(self._stop_task, lease, sighting.handle or lease.handle)
+        self._move_all(moves)
+        self._start(unstarted)
+
+    def _sightings(self, leases: Iterable[Lease]) -> Mapping[str, Sighting]:
+        """Return what the engine sees of the tasks of leases, in one look."""
+        tasks = {lease.id: lease.handle for lease in leases}
+        try:
+            return self._engine.look(tasks) if tasks else {}
+        except Exception:
+            logger.exception("the engine could not be looked at; trying again")
+            return {}
+
+    def _means(self, lease: Lease, sighting: Sighting | None, now: int) -> tuple[Event, ...]:
+        """Return what happened to a lease whose task is seen like this."""
+        if sighting is None:
+            return ()
+        match lease.state, sighting.sight:
+            case State.PLACED, Sight.PENDING:
+                return (Launched(sighting.handle or lease.handle),)
+            case State.PLACED, Sight.RUNNING:
+                return (Launched(sighting.handle or lease.handle), Seen(now))
+            case State.STARTING, Sight.RUNNING:
+                return (Seen(now),)
+            case ((State.STARTING | State.RUNNING), Sight.GONE):
+                return (End(EndReason.LOST, now),)
+            case ((State.STARTING | State.RUNNING), Sight.BROKEN):
+                return (End(EndReason.ENGINE, now),)
+            case State.ENDING, Sight.GONE | Sight.BROKEN:
+                return (self._gone(lease),)
+            case _:
+                return ()
 
     def _guarded(self, step: Callable[..., object], lease: Lease, *args: object) -> None:
         """Take a step for one lease; its failure must not keep the others waiting."""
@@ -419,30 +546,6 @@ class Runner:
                 step(lease, *args)
             except Exception:
                 logger.exception("lease %s could not go on; trying again", lease.id)
-
-    def _seen(self, lease: Lease, sighting: Sighting | None, now: int) -> Lease:
-        if sighting is None or sighting.sight is Sight.UNKNOWN:
-            return lease
-        match lease.state, sighting.sight:
-            case State.PLACED, Sight.PENDING | Sight.RUNNING:
-                lease = self._move(lease, Launched(sighting.handle or lease.handle))
-                return self._seen(lease, sighting, now)
-            case State.PLACED, _:
-                # Saved as placed, and nothing was started: a portal died in between. The holder still waits.
-                return self._start(lease)
-            case State.STARTING, Sight.RUNNING:
-                return self._move(lease, Seen(now))
-            case ((State.STARTING | State.RUNNING), Sight.GONE):
-                return self._move(lease, End(EndReason.LOST, now))
-            case ((State.STARTING | State.RUNNING), Sight.BROKEN):
-                return self._move(lease, End(EndReason.ENGINE, now))
-            case State.ENDING, Sight.GONE | Sight.BROKEN:
-                return self._gone(lease)
-            case State.ENDING, _:
-                self._engine.stop(lease.id, sighting.handle or lease.handle)
-            case _:
-                pass
-        return lease
 
     def _take_beats(self, now: int) -> None:
         beats, self._beats = self._beats, {}
@@ -454,17 +557,24 @@ class Runner:
                 self._unsaved[lease_id] = (at, idle_seconds)
 
     def _end_due(self, now: int) -> None:
-        for lease in list(self._leases.values()):
-            reason = due(lease, now, self._grace, self.listening_since, self._leases.get(lease.parent))
-            if reason is not None:
-                self._guarded(self._move, lease, End(reason, now))
-            elif lease.state is State.ENDING and not lease.placement:
-                self._guarded(self._gone, lease)
+        # Workers afterwards: they end with their kernel.
+        for workers in (False, True):
+            self._move_all([
+                (lease, (event,))
+                for lease in self._leases.values()
+                if bool(lease.parent) is workers and (event := self._due(lease, now)) is not None
+            ])  # fmt: skip
+
+    def _due(self, lease: Lease, now: int) -> Event | None:
+        if lease.state is State.ENDING and not lease.placement:
+            return self._gone(lease)
+        reason = due(lease, now, self._grace, self.listening_since, self._leases.get(lease.parent))
+        return None if reason is None else End(reason, now)
 
     # --- placing ----------------------------------------------------------------------------------------------
 
     def _place(self, now: int) -> None:
-        if self._crowded:
+        if self._crowded or not (self._waiting or self._warned):
             return
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.
@@ -480,9 +590,10 @@ class Runner:
         decided = plan(self._domains, running, turns, now)
         self._outlook = decided.outlook
         self._changed = True
-        for lease_id, placement in decided.starts:
-            self._guarded(self._move, self._leases[lease_id], Placed(placement))
-        self._make_room([lease for lease in turns if lease.id in decided.outlook], now)
+        self._move_all([(self._leases[lease_id], (Placed(placement),)) for lease_id, placement in decided.starts])
+        left = [lease for lease in turns if lease.id in decided.outlook]
+        if left or self._warned:
+            self._make_room(left, now)
 
     def _make_room(self, waiting: Sequence[Waiting], now: int) -> None:
         """Warn pre-emptible leases whose GPUs others need, and those no more whose GPUs nobody needs."""
@@ -518,8 +629,13 @@ class Runner:
             self._leases[lease.id] = lease
         else:
             self._leases.pop(lease.id, None)
-        for state, members in ((State.HELD, self._waiting), (State.ENDING, self._ending)):
-            if lease.state is state:
+        belongs = (
+            (lease.state is State.HELD, self._waiting),
+            (lease.state is State.ENDING, self._ending),
+            (lease.active and lease.preempt_at is not None, self._warned),
+        )
+        for is_one, members in belongs:
+            if is_one:
                 members.add(lease.id)
             else:
                 members.discard(lease.id)

@@ -102,3 +102,22 @@ def test_as_many_as_counted_can_be_placed(floor: tuple[Domain, ...], gpus: int) 
         assert placed is not None
         floor = without(floor, [placed])
     assert place(gpus, Span.DOMAIN, floor) is None
+
+
+@given(floors(), st.integers(1, 4))
+def test_up_to_a_tray_goes_where_looking_at_every_tray_would_put_it(domains: tuple[Domain, ...], gpus: int) -> None:
+    def rank(found: tuple[Domain, Tray]) -> tuple[int, bool, int]:
+        domain, tray = found
+        superchip = any({first, first + 1} <= tray.usable for first in (0, 2))
+        return len(tray.usable), gpus == 2 and not superchip, sum(len(tray.usable) for tray in domain.trays)
+
+    fitting = [(domain, tray) for domain in domains for tray in domain.trays if len(tray.usable) >= gpus]
+    placed = place(gpus, Span.DOMAIN, domains)
+    if not fitting:
+        assert placed is None
+        return
+    domain, tray = min(fitting, key=rank)
+    assert placed is not None
+    [share] = placed
+    assert (share.domain, share.tray, len(share.gpus)) == (domain.name, tray.index, gpus)
+    assert set(share.gpus) <= tray.usable

@@ -181,7 +181,7 @@ def test_a_lease_is_settled_once(store: Store, clock: HandClock) -> None:
         settled = unit.lease(lease.id)
     assert settled is not None
     with pytest.raises(ConflictError), store.writing() as unit:
-        unit.settle(settled, (), at=START, actor="x")
+        unit.settle([settled], (), at=START, actor="x")
     assert portal.broken() == []
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from fastapi.security import APIKeyHeader
+from pydantic import BaseModel
 
 from nvlhub.api.limiter import Limiter
 from nvlhub.desk import Desk
@@ -85,14 +86,23 @@ def lang_of(request: Request) -> str:
     return language(request.headers.get("accept-language"))
 
 
-Here = Annotated[Doors, Depends(doors_of)]
+# Asynchronous, because they wait for nothing: FastAPI gives every other dependency a thread.
+async def _here(request: Request) -> Doors:
+    return doors_of(request)
+
+
+async def _lang(request: Request) -> str:
+    return lang_of(request)
+
+
+Here = Annotated[Doors, Depends(_here)]
 Who = Annotated[Visitor, Depends(_person)]
 """A person, or a program with a person's token."""
 WhoOrHub = Annotated[Visitor, Depends(_visitor)]
 """The same, or the hub itself: for the few routes that its spawner calls."""
 Beating = Annotated[Visitor, Depends(_beating)]
 """A person's program that gives signs of life."""
-Lang = Annotated[str, Depends(lang_of)]
+Lang = Annotated[str, Depends(_lang)]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
 LeaseId = Annotated[str, Depends(_lease)]
@@ -116,6 +126,11 @@ def listed(items: list[T], page: int = 1, per_page: int | None = None, total: in
 def sliced(items: list[T], page: int, per_page: int) -> Listed[T]:
     """Return one page of a list that is known as a whole."""
     return listed(items[(page - 1) * per_page : page * per_page], page, per_page, len(items))
+
+
+def plain(answer: BaseModel, status: int = 200) -> Response:
+    """Answer with a model as it is: it was checked when it was made, FastAPI would check it again in a thread."""
+    return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
 def tagged(response: Response, found: tuple[T, str]) -> T:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from nvlhub.api.document import MISSING, repeated
-from nvlhub.api.doors import Beating, Here, Key, Lang, LeaseId, Page, PerPage, Who, WhoOrHub, listed
+from nvlhub.api.doors import Beating, Here, Key, Lang, LeaseId, Page, PerPage, Who, WhoOrHub, listed, plain
 from nvlhub.errors import NotAllowedError
 from nvlhub.forms import Health, Listed, Me, Stopped, UserName
 from nvlhub.wire import (
@@ -49,12 +49,11 @@ def offers(
     return listed(here.desk.offers(user or who.name, lang, project or ""))
 
 
-@router.post("/leases", status_code=201, responses=repeated(LeaseView))
-def ask(here: Here, who: Who, body: LeaseAsk, response: Response, idempotency_key: Key) -> LeaseView:
+@router.post("/leases", status_code=201, response_model=LeaseView, responses=repeated(LeaseView))
+def ask(here: Here, who: Who, body: LeaseAsk, idempotency_key: Key) -> Response:
     """Ask for a lease. 201 for a new one, 200 when this key was answered before."""
     lease, fresh = here.desk.ask(who, body, idempotency_key)
-    response.status_code = 201 if fresh else 200
-    return lease
+    return plain(lease, 201 if fresh else 200)
 
 
 @router.post("/leases/batch", status_code=201, responses=repeated(Listed[LeaseView]))
@@ -97,9 +96,9 @@ def lease(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
 
 
 @router.post("/leases/{lease_id}/heartbeat", response_model=BeatAnswer)
-def heartbeat(here: Here, who: Beating, lang: Lang, lease_id: LeaseId, body: Beat) -> BeatAnswer:
+def heartbeat(here: Here, who: Beating, lang: Lang, lease_id: LeaseId, body: Beat) -> Response:
     """Take a sign of life."""
-    return here.desk.beat(who, lease_id, body, lang)
+    return plain(here.desk.beat(who, lease_id, body, lang))
 
 
 @router.post("/leases/{lease_id}/extend", response_model=LeaseView)
@@ -109,9 +108,9 @@ def extend(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Extend) ->
 
 
 @router.delete("/leases/{lease_id}", response_model=LeaseView)
-def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> LeaseView:
+def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> Response:
     """Give a lease back, or end another's as an administrator."""
-    return here.desk.end(who, lease_id, lang)
+    return plain(here.desk.end(who, lease_id, lang))
 
 
 @router.post("/servers/{user}/{name}/stopped")

@@ -90,8 +90,9 @@ class Engine(Protocol):
         """Start `task`, yielding what must be remembered *before* each step that would be hard to find again.
 
         The run loop saves each yielded handle before it asks for the next; the last one is the handle of the
-        running task. Closing the iterator early must leave nothing behind that :meth:`stop` with the last handle
-        cannot end. Raises :class:`EngineError` when it cannot start; then nothing of the task is left.
+        running task. Several tasks are started side by side. Closing the iterator early must leave nothing behind
+        that :meth:`stop` with the last handle cannot end. Raises :class:`EngineError` when it cannot start; then
+        nothing of the task is left.
         """
         ...
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
 
 from nvlhub.wire import Share, Span
 
@@ -48,14 +50,17 @@ class Tray:
         return self.in_service and len(self.free) == self.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Domain:
-    """One NVLink domain; `trays` in order of index."""
+    """One NVLink domain; `trays` in order of index.
+
+    A placement looks at all domains and changes one: what is worked out of the others is kept.
+    """
 
     name: str
     trays: tuple[Tray, ...]
 
-    @property
+    @cached_property
     def free_gpus(self) -> int:
         """GPUs that may be handed out now."""
         return sum(len(tray.usable) for tray in self.trays)
@@ -65,10 +70,29 @@ class Domain:
         """All GPUs, whatever their state."""
         return sum(tray.size for tray in self.trays)
 
-    @property
+    @cached_property
     def whole_trays(self) -> tuple[Tray, ...]:
         """Trays that are free as a whole."""
         return tuple(tray for tray in self.trays if tray.whole)
+
+    @cached_property
+    def tightest(self) -> Mapping[int, tuple[_Rank, Share]]:
+        """For each number of GPUs that fits into a tray: where they go, and how that ranks among domains."""
+        found: dict[int, tuple[_Rank, Share]] = {}
+        for gpus in range(1, GPUS_PER_TRAY + 1):
+            fitting = [tray for tray in self.trays if len(tray.usable) >= gpus]
+            if fitting:
+                ranks = [
+                    (len(tray.usable), gpus == SUPERCHIP_GPUS and not _whole_halves(tray.usable), self.free_gpus)
+                    for tray in fitting
+                ]
+                rank, tray = min(zip(ranks, fitting, strict=True), key=itemgetter(0))
+                found[gpus] = rank, Share(domain=self.name, tray=tray.index, gpus=_pick(gpus, tray.usable))
+        return found
+
+
+_Rank = tuple[int, bool, int]
+"""GPUs free in the tray, whether a superchip is lacking, GPUs free in the domain: the least is taken."""
 
 
 Placement = tuple[Share, ...]
@@ -145,12 +169,12 @@ def _changed(domains: Iterable[Domain], placements: Iterable[Placement], change:
         for share in placement:
             trays = touched.setdefault(share.domain, {})
             trays[share.tray] = trays.get(share.tray, frozenset()) | frozenset(share.gpus)
-    return tuple(_with_trays(domain, touched.get(domain.name), change) for domain in domains)
+    return tuple(
+        _with_trays(domain, touched[domain.name], change) if domain.name in touched else domain for domain in domains
+    )
 
 
-def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, change: _Change) -> Domain:
-    if not touched:
-        return domain
+def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]], change: _Change) -> Domain:
     return replace(
         domain,
         trays=tuple(
@@ -161,22 +185,9 @@ def _with_trays(domain: Domain, touched: Mapping[int, frozenset[int]] | None, ch
 
 
 def _in_tray(gpus: int, domains: Sequence[Domain]) -> Placement | None:
-    best: tuple[int, bool, int] | None = None
-    chosen: tuple[Domain, Tray] | None = None
-    for domain in domains:
-        fullness = domain.free_gpus
-        if fullness < gpus:
-            continue
-        for tray in domain.trays:
-            if len(tray.usable) < gpus:
-                continue
-            rank = (len(tray.usable), gpus == SUPERCHIP_GPUS and not _whole_halves(tray.usable), fullness)
-            if best is None or rank < best:
-                best, chosen = rank, (domain, tray)
-    if chosen is None:
-        return None
-    domain, tray = chosen
-    return (Share(domain=domain.name, tray=tray.index, gpus=_pick(gpus, tray.usable)),)
+    fitting = (domain.tightest[gpus] for domain in domains if gpus in domain.tightest)
+    found = min(fitting, key=itemgetter(0), default=None)
+    return None if found is None else (found[1],)
 
 
 def _whole_halves(free: frozenset[int]) -> list[int]:

@@ -21,6 +21,12 @@ from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
 from nvlhub.store.work import as_dict, locked
 
+_AWARDS = (
+    sa.select(t.awards)
+    .where(t.awards.c.project == sa.bindparam("project"), t.awards.c.pool == sa.bindparam("pool"))
+    .order_by(t.awards.c.id)
+)
+
 
 class Awarding(Journal):
     """What was asked for and awarded."""
@@ -144,10 +150,7 @@ class Awarding(Journal):
 
     def awards(self, project: str, pool: str) -> list[Award]:
         """Return the awards of a project in a pool, the oldest first."""
-        query = (
-            sa.select(t.awards).where(t.awards.c.project == project, t.awards.c.pool == pool).order_by(t.awards.c.id)
-        )
-        return [t.award_of(row) for row in self._all(query)]
+        return [t.award_of(row) for row in self._all(_AWARDS, project=project, pool=pool)]
 
     def award_rows(
         self, projects: Sequence[str] | None = None, *, officer_of: frozenset[str] = frozenset(), project: str = "",

@@ -12,6 +12,9 @@ from nvlhub.flow.request import Pool, Profile
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work
 
+_POOL = sa.select(t.pools).where(t.pools.c.name == sa.bindparam("name"))
+_PROFILE = sa.select(t.profiles).where((t.profiles.c.name == sa.bindparam("name")) & t.profiles.c.published)
+
 
 class Capacity(Work):
     """What can be started where."""
@@ -35,7 +38,7 @@ class Capacity(Work):
 
     def pool(self, name: str) -> Pool:
         """Return a pool. Raises `NotFoundError`."""
-        row = self._one(sa.select(t.pools).where(t.pools.c.name == name))
+        row = self._one(_POOL, name=name)
         if row is None:
             raise NotFoundError("pool-unknown", pool=name)
         return t.pool_of(row)
@@ -105,7 +108,7 @@ class Capacity(Work):
 
     def profile(self, name: str) -> Profile:
         """Return the published version of a profile. Raises `NotFoundError`."""
-        row = self._one(sa.select(t.profiles).where((t.profiles.c.name == name) & t.profiles.c.published))
+        row = self._one(_PROFILE, name=name)
         if row is None:
             raise NotFoundError("profile-unknown", profile=name)
         return t.profile_of(row)

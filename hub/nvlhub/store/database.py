@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +35,11 @@ class Store:
         made = _read_only(sa.make_url(url)) if read_only else sa.make_url(url)
         # Errors end in logs: what was to be written may hold a mailbox's token.
         self._engine = sa.create_engine(made, pool_size=20, max_overflow=40, hide_parameters=True)
+        # SQLite has one writer. Who waits for it here is woken at once; SQLite itself looks again now and then, and
+        # those who have waited longest look the least often.
+        self._turn: threading.Lock | nullcontext[None] = nullcontext()
         if self._engine.dialect.name == "sqlite":
+            self._turn = threading.Lock()
             sa.event.listen(self._engine, "connect", _only_read_sqlite if read_only else _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
@@ -78,7 +83,11 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Unit]:
         """Return a unit that may write; saved when the block ends well, gone without trace when it raises."""
-        with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        with (
+            self._turn,
+            self._engine.connect().execution_options(**{WRITES: True}) as connection,
+            connection.begin(),
+        ):
             yield Unit(connection)
 
     @contextmanager
@@ -130,4 +139,5 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -14,6 +14,18 @@ from nvlhub.flow.request import Project
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work, as_dict
 
+_PROJECT_FOR = (
+    sa.select(
+        t.projects.c.slug, t.projects.c.name, t.projects.c.programme, t.projects.c.cap,
+        t.programmes.c.cap.label("programme_cap"), t.members.c.cap.label("member_cap"),
+        t.users.c.cap.label("user_cap"), t.programmes.c.at_zero, t.programmes.c.factor_milli,
+    )
+    .join(t.programmes, t.programmes.c.slug == t.projects.c.programme)
+    .join(t.members, (t.members.c.project == t.projects.c.slug) & (t.members.c.user == sa.bindparam("of_user")))
+    .outerjoin(t.users, t.users.c.name == t.members.c.user)
+    .where(t.projects.c.slug == sa.bindparam("of_project"))
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
@@ -192,18 +204,7 @@ class Directory(Work):
 
         Raises `NotFoundError` when there is none or the user is no member: from outside the two look the same.
         """
-        query = (
-            sa.select(
-                t.projects.c.slug, t.projects.c.name, t.projects.c.programme, t.projects.c.cap,
-                t.programmes.c.cap.label("programme_cap"), t.members.c.cap.label("member_cap"),
-                t.users.c.cap.label("user_cap"), t.programmes.c.at_zero, t.programmes.c.factor_milli,
-            )
-            .join(t.programmes, t.programmes.c.slug == t.projects.c.programme)
-            .join(t.members, (t.members.c.project == t.projects.c.slug) & (t.members.c.user == user))
-            .outerjoin(t.users, t.users.c.name == t.members.c.user)
-            .where(t.projects.c.slug == slug)
-        )  # fmt: skip
-        row = self._one(query)
+        row = self._one(_PROJECT_FOR, of_project=slug, of_user=user)
         if row is None:
             raise NotFoundError("project-unknown", project=slug)
         return Project(

@@ -40,23 +40,36 @@ class UsageRow:
     charged: int
 
 
+_POST = t.postings.insert().from_select(
+    ["transaction_id", "account", "amount"],
+    sa.select(
+        t.transactions.c.id,
+        sa.bindparam("to", type_=t.postings.c.account.type),
+        sa.bindparam("units", type_=t.postings.c.amount.type),
+    ).where(t.transactions.c.key == sa.bindparam("of")),
+)
+"""A posting of the transaction of a key: so many are written at once, whose numbers nobody has to ask for."""
+
+
 class Journal(Work):
     """Double entry, append only."""
 
-    def _write(self, written: Transaction, *, at: int, actor: str) -> None:
-        number = self.connection.scalar(
-            t.transactions.insert()
-            .values(
-                key=written.key, entry=written.entry.value, at=at, actor=actor, award=written.award,
-                lease=written.lease, corrects=written.corrects, reason=written.reason[:500],
-            )
-            .returning(t.transactions.c.id)
-        )  # fmt: skip
-        rows = [
-            {"transaction_id": number, "account": posting.account, "amount": posting.amount}
-            for posting in written.postings
+    def _write(self, *written: Transaction, at: int, actor: str) -> None:
+        transactions = [
+            {
+                "key": one.key, "entry": one.entry.value, "at": at, "actor": actor, "award": one.award,
+                "lease": one.lease, "corrects": one.corrects, "reason": one.reason[:500],
+            }
+            for one in written
+        ]  # fmt: skip
+        postings = [
+            {"of": one.key, "to": posting.account, "units": posting.amount}
+            for one in written
+            for posting in one.postings
         ]
-        self.connection.execute(t.postings.insert(), rows)
+        if transactions:
+            self.connection.execute(t.transactions.insert(), transactions)
+            self.connection.execute(_POST, postings)
 
     def journal(
         self, *, lease: str = "", award: int | None = None, entry: str = "", since: int = 0, until: int | None = None,

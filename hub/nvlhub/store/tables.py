@@ -380,7 +380,7 @@ def row_of(lease: Lease) -> dict[str, Any]:
         "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli, "preemptible": lease.preemptible,
         "asked_at": lease.asked_at, "award": lease.award, "idle": lease.idle, "label": lease.label,
         "server": lease.server, "parent": lease.parent, "domain": lease.domain, "pinned": lease.pinned,
-        **changing_of(lease),
+        "mailbox": lease.mailbox.model_dump() if lease.mailbox else None, **changing_of(lease),
     }  # fmt: skip
 
 
@@ -389,7 +389,6 @@ def changing_of(lease: Lease) -> dict[str, Any]:
     return {
         "state": lease.state.value, "seconds": lease.seconds, "held": lease.held, "charged": lease.charged,
         "refunded": lease.refunded, "ran": lease.ran, "preempt_at": lease.preempt_at,
-        "mailbox": lease.mailbox.model_dump() if lease.mailbox else None,
         "placement": [share.model_dump() for share in lease.placement], "handle": dict(lease.handle),
         "started_at": lease.started_at, "beat_at": lease.beat_at, "idle_seconds": lease.idle_seconds,
         "ended_at": lease.ended_at, "end_reason": lease.end_reason.value if lease.end_reason else None,

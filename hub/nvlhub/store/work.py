@@ -55,11 +55,11 @@ class Work:
         except sa.exc.OperationalError as error:
             raise FailedError("portal-busy") from error
 
-    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        return self.connection.execute(query).all()
+    def _all(self, query: sa.Select[Any], **bound: object) -> Sequence[sa.Row[Any]]:
+        return self.connection.execute(query, bound).all()
 
-    def _one(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
-        return self.connection.execute(query).one_or_none()
+    def _one(self, query: sa.Select[Any], **bound: object) -> sa.Row[Any] | None:
+        return self.connection.execute(query, bound).one_or_none()
 
     def _found(self, query: sa.Select[Any], lock: bool, slug: str, **members: object) -> dict[str, Any]:
         """Return the one row, kept from others until the unit ends if `lock`. Raises `NotFoundError` with `slug`."""
