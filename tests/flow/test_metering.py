@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,27 @@ def test_idleness_is_announced() -> None:
     told = warning(lease(state=State.RUNNING, started_at=100, idle=3600, idle_seconds=3400, seconds=10**6), 200)
     assert told is not None
     assert (told.slug, told.seconds) == ("idle-near", 200)
+
+
+def test_a_preemptible_lease_is_told_and_ends_when_it_must_have_made_room() -> None:
+    running = lease(state=State.RUNNING, started_at=100, beat_at=200, preemptible=True, preempt_at=320, held=0)
+    told = warning(running, 200)
+    assert told is not None
+    assert (told.slug, told.seconds) == ("preempt-near", 120)
+    assert due(running, 210, GRACE, 0) is None
+    assert due(replace(running, beat_at=320), 320, GRACE, 0) is EndReason.PREEMPTED
+    for state in (State.PLACED, State.STARTING):
+        assert due(replace(running, state=state, started_at=None), 320, GRACE, 320) is EndReason.PREEMPTED
+    ended = replace(running, ended_at=320, end_reason=EndReason.PREEMPTED)
+    assert (charge(ended, GRACE), settle_postings(ended, GRACE)) == (0, ())
+    assert warning(replace(running, preempt_at=None), 200) is None
+
+
+def test_a_deadline_before_the_room_is_needed_is_told_first() -> None:
+    near = lease(state=State.RUNNING, started_at=100, preemptible=True, preempt_at=3800)
+    told = warning(near, 3650)
+    assert told is not None
+    assert (told.slug, told.seconds) == ("deadline-near", 50)
 
 
 @given(

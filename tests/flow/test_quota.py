@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,3 +164,25 @@ def test_what_a_refusal_of_many_says_would_be_allowed_is_allowed(
     if decided.members["longest_gpus"]:
         shorter = request(gpus, int(decided.members["longest_seconds"] or 0), profile_gpus=4, cap=cap)
         assert not isinstance(admit_together(shorter, count, awards, InUse(), NOW), Refusal)
+
+
+def test_a_preemptible_start_holds_nothing_on_the_award_that_ends_first_whatever_is_left_or_capped() -> None:
+    asked = replace(request(cap=1, user_cap=1, low_priority=True), preemptible=True)
+    awards = [award(0, number=1), award(0, ends=NOW + HOUR, number=2, cap=1), award(0, ends=NOW + HOUR - 1, number=3)]
+    in_use = InUse(user=9, project=9, programme=9, awards={2: 9}, everywhere=9)
+    assert admit(asked, awards, in_use, NOW) == Hold(asked, 2, 0)
+    assert admit_together(asked, 3, awards, in_use, NOW) == (Hold(asked, 2, 0),) * 3
+
+
+def test_a_preemptible_start_is_refused_without_leave_an_award_or_time() -> None:
+    asked = replace(request(low_priority=True), preemptible=True)
+    barred = replace(asked, project=replace(asked.project, low_priority=False))
+    for wanted, awards, slug in (
+        (barred, [award(10**12)], "preemptible-off"),
+        (asked, [award(10**12, ends=NOW)], "no-award"),
+        (asked, [award(10**12, ends=NOW + HOUR - 1)], "award-ends-first"),
+    ):
+        for count in (1, 2):
+            refused = admit_together(wanted, count, awards, InUse(), NOW)
+            assert isinstance(refused, Refusal)
+            assert (refused.slug, "low_priority" in refused.members) == (slug, False)
