@@ -109,7 +109,7 @@ class Proving:
         self.engine = FaultyEngine(SimulatedFloor(1, trays=2))
         self.engine.faults = self.faults
         self.engine.played = deepcopy(begun.engine.played) if begun else {}
-        self.kit = Kit(self.store, self.clock, self.engine, ToughRunner)
+        self.kit = Kit(self.store, self.clock, self.engine, loop=ToughRunner)
         self.oracle = deepcopy(begun.oracle) if begun else Oracle(PROGRAMMES)
         self.asked: list[Facts] = deepcopy(begun.asked) if begun else []
         self.ends: dict[str, set[str | None]] = {}
