@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
 
+from nvlhub.board import Board
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine
 from nvlhub.errors import (
@@ -31,7 +32,7 @@ from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, make_request
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
-from nvlhub.run import Board, Runner
+from nvlhub.run import Runner
 from nvlhub.store import Store, Unit
 from nvlhub.visitor import Visitor
 from nvlhub.wire import (
@@ -433,11 +434,18 @@ class Desk:
         if not lease.active or lease.state is State.ENDING:
             return lease
         try:
-            return self._answer(self._runner.tell(lease.id, End(reason, self.clock.now()), visitor.name))
+            ended = self._answer(self._runner.tell(lease.id, End(reason, self.clock.now()), visitor.name))
         except ConflictError:
             # Somebody else was quicker; the end that was asked for has come about.
             with self.store.reading() as unit:
                 return unit.lease(lease.id) or lease
+        if reason is EndReason.ADMIN:
+            with self.store.writing() as unit:
+                unit.note(
+                    "lease-end", f"lease:{lease.id}", at=self.clock.now(), actor=visitor.name,
+                    programme=lease.programme, project=lease.project, user=lease.user,
+                )  # fmt: skip
+        return ended
 
 
 def _reason(lease: Lease, visitor: Visitor) -> EndReason:

@@ -14,12 +14,12 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from nvlhub.board import Board, held_by, running_of, waiting_of, yields
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
@@ -41,8 +41,9 @@ from nvlhub.flow.lease import (
 from nvlhub.flow.metering import charge, due, seconds_run
 from nvlhub.flow.placement import Domain, Placement, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
-from nvlhub.flow.queue import Outlook, Rule, Running, Waiting, order, plan
+from nvlhub.flow.queue import Outlook, Rule, Waiting, order, plan
 from nvlhub.flow.settlement import extend_postings, settle_postings
+from nvlhub.housekeeping import note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.store import Store, Unit
@@ -55,69 +56,6 @@ ENDING_TICK = 0.15
 FLUSH_EVERY = 10
 """Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
 harmless."""
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """What can be read of the floor at one moment."""
-
-    at: int = 0
-    capacity: tuple[Domain, ...] = ()
-    """All domains as if nothing were leased; drained trays are out of service."""
-    domains: tuple[Domain, ...] = ()
-    """The same with what is leased taken."""
-    leases: Mapping[str, Lease] = field(default_factory=dict)
-    outlook: Mapping[str, Outlook] = field(default_factory=dict)
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    """What the programmes may do to the order of the queue."""
-    notice: int = 0
-    """Seconds from a warning to the end of a pre-emptible lease."""
-
-    @property
-    def running(self) -> list[Running]:
-        """Who has GPUs, and until when at the latest."""
-        return [_running(lease, self.at, self.notice) for lease in self.leases.values() if lease.placement]
-
-    @property
-    def waiting(self) -> list[Waiting]:
-        """Who waits for room, in order of asking."""
-        return [_waiting(lease, self.notice) for lease in self.leases.values() if lease.state is State.HELD]
-
-    @property
-    def held(self) -> Mapping[str, int]:
-        """GPUs by programme, those of pre-emptible leases left out."""
-        return _held(self.leases.values())
-
-    def ahead_of(self, *, preemptible: bool) -> list[Waiting]:
-        """Return who waits before a new lease may start: nobody pre-emptible, unless that one is, too."""
-        return [lease for lease in self.waiting if preemptible or not lease.preemptible]
-
-
-def _waiting(lease: Lease, notice: int, room: Placement = ()) -> Waiting:
-    return Waiting(
-        lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned, lease.programme, lease.asked_at,
-        notice if lease.preemptible else None, room,
-    )  # fmt: skip
-
-
-def _running(lease: Lease, now: int, notice: int) -> Running:
-    if lease.state is State.ENDING:
-        return Running(lease.placement, now)
-    yields = (lease.preempt_at or now + notice) if lease.preemptible else None
-    return Running(lease.placement, lease.deadline or now + lease.seconds, yields)
-
-
-def _held(leases: Iterable[Lease]) -> Counter[str]:
-    held = Counter[str]()
-    for lease in leases:
-        if lease.placement and not lease.preemptible:
-            held[lease.programme] += lease.gpus
-    return held
-
-
-def _yields(lease: Lease) -> bool:
-    """Tell whether a lease can be told to make room."""
-    return lease.preemptible and Warned in states.MOVES[lease.state]
 
 
 _Move = tuple[Lease, tuple[Event, ...]]
@@ -581,12 +519,12 @@ class Runner:
         self._crowded = True
         leases = self._leases.values()
         waiting = [
-            _waiting(lease, self._notice, self._rooms.get(lease.id, ()))
+            waiting_of(lease, self._notice, self._rooms.get(lease.id, ()))
             for lease in leases
             if lease.id in self._waiting
         ]
-        turns = order(waiting, self._rules, _held(leases))
-        running = [_running(lease, now, self._notice) for lease in leases if lease.placement]
+        turns = order(waiting, self._rules, held_by(leases))
+        running = [running_of(lease, now, self._notice) for lease in leases if lease.placement]
         decided = plan(self._domains, running, turns, now)
         self._outlook = decided.outlook
         self._changed = True
@@ -598,10 +536,10 @@ class Runner:
     def _make_room(self, waiting: Sequence[Waiting], now: int) -> None:
         """Warn pre-emptible leases whose GPUs others need, and those no more whose GPUs nobody needs."""
         holders = [lease for lease in self._leases.values() if lease.placement]
-        yielding = [lease for lease in holders if _yields(lease)]
+        yielding = [lease for lease in holders if yields(lease)]
         room = make_room(
             self._domains,
-            [_running(lease, now, self._notice) for lease in holders if not _yields(lease)],
+            [running_of(lease, now, self._notice) for lease in holders if not yields(lease)],
             [
                 Tenant(lease.id, lease.placement, lease.started_at, lease.idle_seconds, lease.preempt_at is not None)
                 for lease in yielding
@@ -668,26 +606,10 @@ class Runner:
     def _guarded_house(self, now: int) -> None:
         """Give back what is over, and write down a change of what is in service; the leases come first."""
         try:
-            self._return_over_awards(now)
-            self._note_capacity(now)
+            return_over_awards(self._store, now)
+            note_capacity(self._store, self._pool, self._capacity, f"engine {self._engine.name}", now)
         except Exception:
             logger.exception("awards that are over could not be given back; trying again")
-
-    def _return_over_awards(self, now: int) -> None:
-        """Move the rest of awards that have expired or were revoked back to their programmes."""
-        with self._store.reading() as unit:
-            over = unit.over_awards(now)
-        for award in over:
-            left = award["awarded"] - award["charged"] - award["held"]
-            why = "revoked" if award["revoked_at"] is not None else "expired"
-            with self._store.writing() as unit:
-                unit.give_back(award, left, why, at=now, actor="portal")
-
-    def _note_capacity(self, now: int) -> None:
-        gpus = sum(domain.free_gpus for domain in self._capacity)
-        with self._store.writing() as unit:
-            if unit.capacity_at(self._pool, "in_service", now) != gpus:
-                unit.add_capacity(self._pool, "in_service", gpus, now, f"engine {self._engine.name}", "portal")
 
     def _stop_strays(self) -> None:
         for lease_id in sorted(self._engine.strays(frozenset(self._leases))):

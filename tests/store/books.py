@@ -39,7 +39,7 @@ def settle(store: Store, held: Lease, ran: int = 4, reason: EndReason = EndReaso
         refunded=used if reason is EndReason.ENGINE else 0,
     )  # fmt: skip
     with store.writing() as unit:
-        unit.settle(settled, settle_postings(settled, GRACE), at=at, actor="portal")
+        unit.settle([settled], settle_postings(settled, GRACE), at=at, actor="portal")
         unit.note("lease-end", f"lease:{held.id}", at=at, actor="portal", after={"ran": ran})
     return settled
 

@@ -109,7 +109,7 @@ class Proving:
         self.engine = FaultyEngine(SimulatedFloor(1, trays=2))
         self.engine.faults = self.faults
         self.engine.played = deepcopy(begun.engine.played) if begun else {}
-        self.kit = Kit(self.store, self.clock, self.engine, ToughRunner)
+        self.kit = Kit(self.store, self.clock, self.engine, loop=ToughRunner)
         self.oracle = deepcopy(begun.oracle) if begun else Oracle(PROGRAMMES)
         self.asked: list[Facts] = deepcopy(begun.asked) if begun else []
         self.ends: dict[str, set[str | None]] = {}
@@ -147,10 +147,10 @@ class Proving:
         return done
 
     def happened(self, name: str, done: Done, *, allowed: bool) -> bool:
-        """Tell whether an operation came about. Broken off, it did if its own unit, the first one, was committed."""
+        """Tell whether an operation came about: broken off, if it was answered or its unit, the first one, committed."""
         self.seen[f"{name} {'broken off' if done.broken else 'allowed' if allowed else 'refused'}"] += 1
         if done.broken:
-            return allowed and done.commits > 0
+            return allowed and (done.commits > 0 or not isinstance(done.value, BaseException))
         assert allowed is not bool(done.refused), (name, done.refused)
         return allowed
 

@@ -16,7 +16,8 @@ from nvlhub.wire import EndReason, Kind, State
 REFUSALS = (
     "award-ends-first", "balance-changed", "balance-too-low", "cap-award", "cap-member", "cap-programme", "cap-project",
     "cap-user", "domain-unknown", "key-reused", "lease-unknown", "never-fit-domain", "never-fit-pool", "never-fits",
-    "no-award", "no-room", "parent-cannot", "pool-unknown", "profile-unknown", "project-unknown",
+    "no-award", "no-room", "parent-cannot", "pool-unknown", "preemptible-off", "profile-unknown",
+    "project-unknown",
 )  # fmt: skip
 """Why a start may be refused; whatever is not here counts as ``other``."""
 OTHER = "other"
@@ -81,7 +82,7 @@ class Counts(Observer):
 
     def moved(self, before: Lease, after: Lease) -> None:
         """Count a lease that begins to run, or is settled."""
-        if before.state is State.STARTING and after.state is State.RUNNING and after.started_at is not None:
+        if before.started_at is None and after.started_at is not None:
             self._wait.observe(after.started_at - after.asked_at)
         if after.state is State.SETTLED and after.end_reason is not None:
             self._ended.labels(after.end_reason).inc()

@@ -1,0 +1,79 @@
+"""What everybody may read of the floor: capacity, leases, the queue and its outlook, at one moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nvlhub.flow import lease as states
+from nvlhub.flow.lease import Lease, Warned
+from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.queue import Outlook, Rule, Running, Waiting
+from nvlhub.wire import State
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What can be read of the floor at one moment."""
+
+    at: int = 0
+    capacity: tuple[Domain, ...] = ()
+    """All domains as if nothing were leased; drained trays are out of service."""
+    domains: tuple[Domain, ...] = ()
+    """The same with what is leased taken."""
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    outlook: Mapping[str, Outlook] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    """What the programmes may do to the order of the queue."""
+    notice: int = 0
+    """Seconds from a warning to the end of a pre-emptible lease."""
+
+    @property
+    def running(self) -> list[Running]:
+        """Who has GPUs, and until when at the latest."""
+        return [running_of(lease, self.at, self.notice) for lease in self.leases.values() if lease.placement]
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        """Who waits for room, in order of asking."""
+        return [waiting_of(lease, self.notice) for lease in self.leases.values() if lease.state is State.HELD]
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """GPUs by programme, those of pre-emptible leases left out."""
+        return held_by(self.leases.values())
+
+    def ahead_of(self, *, preemptible: bool) -> list[Waiting]:
+        """Return who waits before a new lease may start: nobody pre-emptible, unless that one is, too."""
+        return [lease for lease in self.waiting if preemptible or not lease.preemptible]
+
+
+def waiting_of(lease: Lease, notice: int, room: Placement = ()) -> Waiting:
+    """Return a lease as the queue sees it; `room`: GPUs that are promised to it."""
+    return Waiting(
+        lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned, lease.programme, lease.asked_at,
+        notice if lease.preemptible else None, room,
+    )  # fmt: skip
+
+
+def running_of(lease: Lease, now: int, notice: int) -> Running:
+    """Return a lease that has GPUs, as the forecast sees it."""
+    if lease.state is State.ENDING:
+        return Running(lease.placement, now)
+    yields = (lease.preempt_at or now + notice) if lease.preemptible else None
+    return Running(lease.placement, lease.deadline or now + lease.seconds, yields)
+
+
+def held_by(leases: Iterable[Lease]) -> Counter[str]:
+    """Return the GPUs that leases hold by programme, those of pre-emptible ones left out."""
+    held = Counter[str]()
+    for lease in leases:
+        if lease.placement and not lease.preemptible:
+            held[lease.programme] += lease.gpus
+    return held
+
+
+def yields(lease: Lease) -> bool:
+    """Tell whether a lease can be told to make room."""
+    return lease.preemptible and Warned in states.MOVES[lease.state]

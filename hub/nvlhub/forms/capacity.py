@@ -1,0 +1,122 @@
+"""Forms of pools, domains and profiles."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StringConstraints
+
+from nvlhub.forms.base import PRINTED, GpuCap, Name, Time
+from nvlhub.forms.directory import Factor
+from nvlhub.wire import Slug, Span, Strict, View
+
+
+class NewPool(Strict):
+    """Body of ``POST /pools``: one that no engine runs here yet, so that budgets and capacity can be planned."""
+
+    name: Slug
+    gpu_model: Name
+    factor_milli: Factor = 1000
+    domain_gpus: Annotated[int, Field(strict=True, ge=1, le=10_008)] = 72
+
+
+class PoolView(View):
+    """A pool and its capacity now."""
+
+    name: str
+    gpu_model: str
+    factor_milli: int
+    domain_gpus: int
+    gpus: int
+    announced: int | None
+    installed: int | None
+    in_service: int
+    free: int
+    simulated: bool
+
+
+class NewCapacity(Strict):
+    """Body of ``POST /pools/{pool}/capacities``: from `at` on, so many GPUs are announced or installed."""
+
+    kind: Literal["announced", "installed"]
+    gpus: Annotated[int, Field(strict=True, ge=0, le=10**7)]
+    at: Time
+    source: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=rf"^{PRINTED}*$")]
+
+
+class CapacityView(View):
+    """A number of GPUs from a time on, and who says so."""
+
+    kind: str
+    gpus: int
+    at: int
+    source: str
+    actor: str
+
+
+class TrayView(View):
+    """A tray; `gpus`: who holds each of them: empty: nobody, ``*``: somebody else, otherwise a lease."""
+
+    index: int
+    in_service: bool
+    gpus: list[str]
+
+
+class DomainView(View):
+    """An NVLink domain."""
+
+    name: str
+    pool: str
+    gpus: int
+    free: int
+    leased: int
+    in_service: bool
+    trays: list[TrayView]
+
+
+class ServiceView(View):
+    """What was taken out of service, or put back."""
+
+    pool: str
+    domain: str
+    trays: list[int]
+    in_service: bool
+
+
+class NewProfile(Strict):
+    """Body of ``POST /profiles``: the next version of a profile, a draft until it is published. Seconds."""
+
+    name: Slug
+    display_name: Name
+    pool: Slug
+    gpus: GpuCap
+    span: Span = Span.DOMAIN
+    longest: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)]
+    idle: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
+
+
+class Publish(Strict):
+    """Body of ``POST /profiles/{name}/publish``."""
+
+    version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+
+
+class Service(Strict):
+    """Body of ``PUT /domains/{pool}/{domain}``: take trays out of service, or back in. Without `tray`: all of them."""
+
+    in_service: StrictBool
+    tray: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+
+
+class ProfileView(View):
+    """One version of a profile; durations in seconds."""
+
+    name: str
+    version: int
+    display_name: str
+    pool: str
+    gpus: int
+    span: Span
+    longest: int
+    idle: int | None
+    published: bool
