@@ -30,7 +30,8 @@ def open_kit(store: Store, clock: HandClock, **more: object) -> Kit:
 
 
 def idle(portal: Kit, profile: str = "gpu1", **more: object) -> LeaseView:
-    return portal.ask(profile, **{"preemptible": True, **more})  # type: ignore[arg-type]
+    """Ask for what the project has too few GPU-hours for."""
+    return portal.ask(profile, **{"project": "demo-small", "preemptible": True, **more})  # type: ignore[arg-type]
 
 
 def change(portal: Kit, programme: str, **rules: object) -> None:
@@ -77,7 +78,7 @@ def test_it_needs_a_programme_that_allows_it(store: Store, clock: HandClock) -> 
 def test_it_needs_an_award_that_is_valid_now(store: Store, clock: HandClock, lost: str) -> None:
     portal = open_kit(store, clock)
     with store.writing() as unit:
-        [award] = unit.awards("demo", "main")
+        [award] = unit.awards("demo-small", "main")
         unit.set_award(award.id, **({"ends": clock.now()} if lost == "expired" else {"revoked_at": clock.now()}))
     with pytest.raises(ConflictError) as caught:
         idle(portal)
@@ -87,12 +88,20 @@ def test_it_needs_an_award_that_is_valid_now(store: Store, clock: HandClock, los
 def test_it_ends_before_its_award_does(store: Store, clock: HandClock) -> None:
     portal = open_kit(store, clock)
     with store.writing() as unit:
-        [award] = unit.awards("demo", "main")
+        [award] = unit.awards("demo-small", "main")
         unit.set_award(award.id, ends=clock.now() + HOUR)
     with pytest.raises(ConflictError) as caught:
-        idle(portal)
+        idle(portal, "gpu4")
     assert (caught.value.slug, caught.value.members["ends_in"]) == ("award-ends-first", HOUR)
-    assert idle(portal, seconds=HOUR).state is State.RUNNING
+    assert idle(portal, "gpu4", seconds=HOUR).state is State.RUNNING
+
+
+def test_nobody_uses_for_nothing_what_they_can_pay_for(store: Store, clock: HandClock) -> None:
+    portal = open_kit(store, clock)
+    with pytest.raises(ConflictError) as caught:
+        idle(portal, project="demo")
+    assert caught.value.slug == "preemptible-unneeded"
+    assert portal.free() == 72
 
 
 def spend(portal: Kit) -> None:
@@ -184,7 +193,7 @@ def test_more_time_costs_nothing_within_the_same_limits(store: Store, clock: Han
     with pytest.raises(BadInputError):
         portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=4 * HOUR))
     with store.writing() as unit:
-        [award] = unit.awards("demo", "main")
+        [award] = unit.awards("demo-small", "main")
         unit.set_award(award.id, revoked_at=clock.now())
     with pytest.raises(ConflictError) as caught:
         portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=60))
@@ -318,7 +327,9 @@ def test_a_restart_between_warning_and_end_goes_on_where_it_stood(store: Store, 
 def test_workers_of_a_kernel_that_makes_room_end_with_it(store: Store, clock: HandClock) -> None:
     portal = open_kit(store, clock, trays=2)
     kernel = idle(portal, "gpu4")
-    body = WorkersAsk(project="demo", profile="gpu1", mailbox=MAILBOX, count=4, preemptible=True, parent=kernel.id)
+    body = WorkersAsk(
+        project="demo-small", profile="gpu1", mailbox=MAILBOX, count=4, preemptible=True, parent=kernel.id
+    )
     workers, _ = portal.desk.ask_together(RESEARCHER, body, "workers")
     portal.step(5)
     portal.ask("gpu8", who=OTHER)

@@ -33,9 +33,12 @@ def seed(store: Store, pool: Pool, now: int) -> None:
         unit.add_institution("demo", "Demo institution")
         unit.add_programme("demo", "Demo programme")
         unit.set_officer("demo", "admin", is_one=True)
+        unit.note("demo-made", "programme:demo", at=now, actor="demo", programme="demo", after={"budget": BUDGET})
         unit.set_budget("demo", pool.name, BUDGET * MILLI_PER_GPU_HOUR, ref="demo", at=now, actor="demo")
         for slug, name, hours, members in PROJECTS:
             unit.add_project(slug, name, "demo", institution="demo")
+            told = {"gpu_hours": hours, "members": list(members)}
+            unit.note("demo-made", f"project:{slug}", at=now, actor="demo", programme="demo", project=slug, after=told)
             for user in members:
                 unit.set_member(slug, user, "pi" if user == "researcher" else "member")
             year = 365 * 24 * HOUR

@@ -127,7 +127,12 @@ class LeaseAsk(Strict):
     seconds: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
     """A shorter time than the profile's longest; left out: the profile's longest, for a worker no longer than its
     kernel's lease has left."""
-    label: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f<>&]*$")] = ""
+    label: Annotated[
+        str,
+        StringConstraints(
+            max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f<>&\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
+        ),
+    ] = ""
     """What the holder calls it, e.g. the kernel's id."""
     mailbox: Mailbox | None = None
     """Needed by every start that is asked for; only what is reckoned beforehand has none."""

@@ -729,3 +729,48 @@ def test_what_was_changed_is_told_to_those_whose_business_it_is(api: Api, counci
     assert (approved["actor"], approved["before"]["state"], approved["after"]["state"]) == (
         "officer", "submitted", "approved",
     )  # fmt: skip
+
+
+# --- what somebody tried ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [32_503_680_001, 2**40])
+def test_no_date_lies_beyond_what_a_page_can_show(api: Api, portal: Kit, ends: int) -> None:
+    refused(api("POST", "/requests", "pi", json={**ASKED, "ends": ends}), 422, "invalid-input", "ends")
+    refused(api("POST", "/awards", "officer", json={**NEW_AWARD, "ends": ends}), 422, "invalid-input", "ends")
+
+
+def test_budgets_together_stay_far_below_what_64_bits_add_up(api: Api, portal: Kit) -> None:
+    for number in range(11):
+        done(api("POST", "/programmes", "admin", json={"slug": f"p{number}", "name": "P"}))
+        answer = api("PUT", f"/programmes/p{number}/budgets/main", "admin", json={"gpu_hours": 10**9})
+        if number < 9:
+            done(answer)
+    refused(answer, 409, "supply-too-large", "gpu_hours")
+    assert done(api("GET", "/ledger/verify", "admin"))["ok"]
+
+
+def test_who_leaves_a_project_to_decide_on_it_does_not(api: Api, portal: Kit) -> None:
+    for change in (
+        lambda: api("PUT", "/projects/optics/members/officer", "officer", json={"role": "member"}),
+        lambda: api("DELETE", "/projects/optics/members/officer", "officer"),
+    ):
+        assert change().is_success
+    review = {"verdict": "approve", "reason": "good"}
+    refused(api("POST", "/requests/1/reviews", "officer", json=review), 403, "decision-own")
+    refused(api("POST", "/awards", "officer", json=NEW_AWARD), 403, "decision-own")
+    portal.clock.forward(31 * DAY)
+    done(api("POST", "/awards", "officer", json={**NEW_AWARD, "starts": portal.clock.now()}))
+
+
+@pytest.mark.parametrize("sign", ["\u009b", "\u0085", "\u202e", "\u200b"])
+def test_nothing_in_reasons_steers_a_terminal_or_turns_the_text(api: Api, portal: Kit, sign: str) -> None:
+    refused(api("POST", "/requests", "pi", json={**ASKED, "reasons": f"a{sign}b"}), 422, "invalid-input", "reasons")
+
+
+def test_a_proof_that_cannot_be_made_is_none(api: Api, portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs: list[bool] = []
+    monkeypatch.setattr("nvlhub.registry.ledger.prove", lambda unit: 1 / 0)
+    monkeypatch.setattr(portal.desk.observer, "verified", lambda at, *, ok: proofs.append(ok), raising=False)
+    assert api("GET", "/ledger/verify", "admin").status_code == 500
+    assert proofs == [False]

@@ -64,11 +64,10 @@ class Client:
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError):
                 self._http.close()
-                time.sleep(0.05 + self._dice.random() / 10)
-                continue
-            if response.status == 503:
-                continue
-            return response.status, answer
+            else:
+                if response.status != 503:
+                    return response.status, answer
+            time.sleep(0.05 + self._dice.random() / 10)
 
     def ask(self, key: str) -> None:
         """Ask with a key, the first time or again, and write down what came of it."""

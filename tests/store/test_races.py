@@ -20,6 +20,7 @@ from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.errors import NvlhubError, RefusedError
 from nvlhub.flow.awarding import RequestKind
+from nvlhub.flow.lease import Lease
 from nvlhub.forms import (
     AwardPatch,
     Correction,
@@ -36,7 +37,7 @@ from nvlhub.forms import (
 )
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
-from nvlhub.store import Store
+from nvlhub.store import Store, Unit
 from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Extend, LeaseAsk, State, WorkersAsk
@@ -264,28 +265,21 @@ def test_an_award_is_not_shortened_below_what_is_just_granted(
     decided, changed = threading.Event(), threading.Event()
 
     def held_up(do: Callable[..., Any]) -> Callable[..., Any]:
-        def slowly(*facts: Any, **more: Any) -> Any:
-            done = do(*facts, **more)
+        def later(*facts: Any, **more: Any) -> Any:
             decided.set()
             # On SQLite the other one waits for this unit, so this one must not wait for the other for long.
             changed.wait(0.5)
-            return done
+            return do(*facts, **more)
 
-        return slowly
+        return later
 
-    if way == "ask":
-        monkeypatch.setattr(portal.desk, "_decide", held_up(portal.desk._decide))
-    else:
-        monkeypatch.setattr(portal.desk, "_answer", lambda answer: answer.result(10))
-        told = portal.runner.tell
-        monkeypatch.setattr(
-            portal.runner, "tell", lambda *what: (decided.set(), changed.wait(0.5), told(*what))[-1]
-        )  # fmt: skip
+    monkeypatch.setattr(Unit, "hold", held_up(Unit.hold))
+    monkeypatch.setattr(portal.runner, "tell", held_up(portal.runner.tell))
 
     def one(number: int) -> object:
+        if number == 0 and way == "ask":
+            return portal.desk.ask(RESEARCHER, body(), "k")[1]
         if number == 0:
-            if way == "ask":
-                return portal.desk.ask(RESEARCHER, body(), "k")[1]
             return portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=4 * HOUR)).seconds
         decided.wait()
         try:
@@ -304,11 +298,13 @@ def test_an_award_is_not_shortened_below_a_lease_that_is_not_on_the_board_yet(
 ) -> None:
     now = portal.clock.now()
     award = awarded(portal, 10, ends=now + 6 * HOUR)
-    admitted = portal.runner.admitted
-    slugs: list[str] = []
-    monkeypatch.setattr(
-        portal.runner, "admitted", lambda *new: (slugs.append(shortened(portal, award, now + HOUR)), admitted(*new))[-1]
-    )
+    admitted, slugs = portal.runner.admitted, []
+
+    def shorten_first(*leases: Lease) -> Any:
+        slugs.append(shortened(portal, award, now + HOUR))
+        return admitted(*leases)
+
+    monkeypatch.setattr(portal.runner, "admitted", shorten_first)
     portal.ask()
     assert slugs == ["award-ends-before-leases"]
 

@@ -14,6 +14,10 @@ from nvlhub.wire import MAX_BODY_BYTES
 Message = MutableMapping[str, Any]
 
 
+DRAINED = 1000
+"""Pieces of a body (64 KiB or less each) that are thrown away."""
+
+
 class Bounded:
     """Refuses bodies above 1 MiB before they are read, whatever their header says."""
 
@@ -27,6 +31,7 @@ class Bounded:
             return
         told = dict(scope["headers"]).get(b"content-length", b"0")
         if not told.isdigit() or int(told) > MAX_BODY_BYTES:
+            await _drain(receive)
             await answer(Request(scope), TooLargeError("body-too-large", most=MAX_BODY_BYTES))(scope, receive, send)
             return
         read = 0
@@ -41,3 +46,11 @@ class Bounded:
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _drain(receive: Callable[[], Awaitable[Message]]) -> None:
+    """Throw away what comes, so that whoever still sends gets to read the answer; not without end."""
+    for _ in range(DRAINED):
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return

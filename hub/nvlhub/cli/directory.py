@@ -177,9 +177,15 @@ def project_members(project: str, as_json: Json = False) -> None:
 
 
 @projects.command("member")
-def project_member(project: str, user: str, role: str = "member", cap: Cap = None, as_json: Json = False) -> None:
-    """Make somebody a member: --role pi, manager or member."""
-    typer.echo(json.dumps(call("PUT", path_of("projects", project, "members", user), json={"role": role, "cap": cap})))
+def project_member(
+    project: str, user: str, role: Annotated[str | None, typer.Option(help="pi, manager or member.")] = None,
+    cap: NewCap = None, no_cap: NoCap = False, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Make somebody a member, or change what they are; what is left out stays as it is."""
+    known = {row["user"]: row for row in items(path_of("projects", project, "members"))}.get(user)
+    before = {"role": known["role"], "cap": known["cap"]} if known else {"role": "member", "cap": None}
+    body = {**before, **given(role=role), **capped(cap, no_cap=no_cap)}
+    typer.echo(json.dumps(call("PUT", path_of("projects", project, "members", user), json=body)))
 
 
 @projects.command("member-drop")

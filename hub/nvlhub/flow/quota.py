@@ -107,6 +107,11 @@ def admit_together(
 
     A refusal says by ``low_priority`` that they could be pre-emptible.
     """
+    if request.preemptible and request.project.low_priority:
+        as_usual = _admit_all(replace(request, preemptible=False), count, awards, in_use, now)
+        if not isinstance(as_usual, Refusal):
+            # Nobody uses for nothing what they can pay for.
+            return Refusal("preemptible-unneeded", _facts(request, 0, None, now))
     decided = _admit_all(request, count, awards, in_use, now)
     if isinstance(decided, Refusal) and decided.slug in OVER:
         yielding = admit(replace(request, preemptible=True), awards, in_use, now)

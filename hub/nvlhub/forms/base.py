@@ -14,12 +14,19 @@ PRINTED = r"[^\x00-\x1f\x7f-\x9f<>&\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=rf"^{PRINTED}*$")]
 """A name for people, 1 to 100 characters."""
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=rf"^{PRINTED[:-1]}/]*$")]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
-"""Free text with line breaks."""
+Words = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=4000,
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$",
+    ),
+]
+"""Free text with line breaks: nothing that steers a terminal, and nothing that turns the text around."""
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=rf"^{PRINTED}*$")]
-Time = Annotated[int, Field(strict=True, ge=0, le=2**40)]
-"""Unix seconds."""
-GpuHours = Annotated[int, Field(strict=True, ge=1, le=10**10)]
+Time = Annotated[int, Field(strict=True, ge=0, le=32_503_680_000)]
+"""Unix seconds, until the year 3000."""
+GpuHours = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 """Whole GPU-hours at charge factor 1.0."""
 GpuCap = Annotated[int, Field(strict=True, ge=1, le=10_008)]
 """GPUs held at once."""

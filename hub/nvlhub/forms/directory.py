@@ -109,7 +109,7 @@ class Budget(View):
 class NewBudget(Strict):
     """Body of ``PUT /programmes/{slug}/budgets/{pool}``: what the programme may award in the pool in all."""
 
-    gpu_hours: Annotated[int, Field(strict=True, ge=0, le=10**10)]
+    gpu_hours: Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 
 class ProgrammeView(View):

@@ -32,5 +32,9 @@ def page(name: str, lang: str, status: int = 200, **values: Any) -> Response:
     return HTMLResponse(render(name, lang, **values), status, headers={**HEADERS, "Content-Language": lang})
 
 
+LAST = 253_402_300_799
+"""The last second that a date can be told of."""
+
+
 def _clock(at: int | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), UTC):%Y-%m-%d %H:%M:%S} UTC"

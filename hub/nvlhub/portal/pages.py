@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from nvlhub.api import lang_of
 from nvlhub.desk import Desk
 from nvlhub.errors import NotAllowedError
+from nvlhub.forms import AwardView
 from nvlhub.logs import about
 from nvlhub.portal.floor_plan import floor_plan
 from nvlhub.portal.html import page
@@ -47,10 +48,16 @@ class _Pages:
         ended, ended_total = self._desk.leases(who, user=who.name, state="ended", per_page=SHOWN, lang=lang)
         return page(
             "home.html", lang, prefix=self._prefix, who=who, active=_families(active), ended=ended, ended_total=ended_total,
-            awards=self._registry.awards.awards(Visitor(who.name), per_page=200)[0], offers=self._desk.offers(who.name, lang),
+            awards=self._awards(who), offers=self._desk.offers(who.name, lang),
             picture=floor_plan(self._registry.capacity.domains(who), lang), simulated=self._desk.engine.simulated,
             floor=self._desk.engine.gpu_model,
         )  # fmt: skip
+
+    def _awards(self, who: Visitor) -> list[AwardView]:
+        """Return the awards of the visitor's own projects, whatever else they may see."""
+        mine = {project.slug for project in self._registry.directory.me(who).projects}
+        awards, _ = self._registry.awards.awards(Visitor(who.name), per_page=200)
+        return [award for award in awards if award.project in mine]
 
     def end(self, request: Request, lease_id: str, csrf: Annotated[str, Form(max_length=100)] = "") -> Response:
         who = self._login.visitor(request)

@@ -38,8 +38,15 @@ ALLOWED = {
 }  # fmt: skip
 
 
+COOLING = 30 * awarding.DAY
+"""Seconds for which somebody who was a member of a project does not decide on it."""
+
+
 class Awards(Office):
     """What is asked for, decided and awarded."""
+
+    def _lately(self, unit: Unit, who: Standing, project: str) -> bool:
+        return unit.was_member_since(project, who.name, self._clock.now() - COOLING)
 
     # --- awards -----------------------------------------------------------------------------------------------
 
@@ -99,7 +106,7 @@ class Awards(Office):
             who.need_sight(project)
             who.need_officer(project["programme"])
             if not who.admin:
-                who.need_no_interest(new.project)
+                who.need_no_interest(new.project, lately=self._lately(unit, who, new.project))
 
             def do() -> int:
                 check_dates(new.starts, new.ends, now)
@@ -121,7 +128,7 @@ class Awards(Office):
             who.need_officer(before["programme"])
             check_match({name: before[name] for name in EDITED}, match)
             if not who.admin:
-                who.need_no_interest(before["project"])
+                who.need_no_interest(before["project"], lately=self._lately(unit, who, before["project"]))
             changes = patch.model_dump(exclude_unset=True)
             if "ends" in changes:
                 self.check_end(unit, before, changes["ends"])
@@ -247,7 +254,8 @@ class Awards(Office):
             who = self._standing(unit, visitor)
             before = self._request(unit, who, number, lock=True)
             who.need_officer(before["programme"])
-            who.need_no_interest(before["project"], before["asked_by"])
+            lately = self._lately(unit, who, before["project"])
+            who.need_no_interest(before["project"], before["asked_by"], lately=lately)
             state = moved(RequestState(before["state"]), Action(review.verdict))
             amount, result = before["amount"], None
             if review.gpu_hours is not None:

@@ -77,9 +77,12 @@ class Standing:
         if not (self.admin or project["programme"] in self.officer_of or role in roles):
             raise NotAllowedError("not-allowed")
 
-    def need_no_interest(self, project: str, asked_by: str = "") -> None:
-        """Raise `NotAllowedError` where somebody would decide for themselves: own requests, own projects."""
-        if self.name == asked_by or project in self.projects:
+    def need_no_interest(self, project: str, asked_by: str = "", *, lately: bool = False) -> None:
+        """Raise `NotAllowedError` where somebody would decide for themselves: own requests, own projects.
+
+        `lately`: whether they were a member not long ago; who leaves a project to decide on it decides for themselves.
+        """
+        if self.name == asked_by or project in self.projects or lately:
             raise NotAllowedError("decision-own", project=project)
 
 
@@ -136,7 +139,7 @@ def check_match(row: Mapping[str, Any], match: str) -> None:
     """
     if not match:
         raise UnreadError("match-missing")
-    given = [tag.strip().removeprefix("W/") for tag in match.split(",")]
+    given = [tag.strip() for tag in match.split(",")]
     if "*" not in given and not any(secrets.compare_digest(tag.encode(), etag(row).encode()) for tag in given):
         raise ChangedError("match-stale", current=etag(row))
 

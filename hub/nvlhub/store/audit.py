@@ -76,6 +76,14 @@ class Audit(Work):
             query = query.where(t.audit.c.actor == actor)
         return self._page(query, [t.audit.c.id.desc()], page, per_page)
 
+    def was_member_since(self, project: str, user: str, since: int) -> bool:
+        """Tell whether somebody was made a member of a project, or taken out of it, since then."""
+        made = t.audit.c.action.in_(("member-set", "member-drop"))
+        query = sa.select(t.audit.c.id).where(
+            made, t.audit.c.project == project, t.audit.c.user == user, t.audit.c.at >= since
+        )  # fmt: skip
+        return bool(self._all(query.limit(1)))
+
     def broken_chain(self) -> Iterator[str]:
         """Yield what is wrong with the trail's chain: a gap, or a line whose hash is not that of its fields."""
         before = ""

@@ -20,12 +20,17 @@ from nvlhub.flow.settlement import (
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
 from nvlhub.store.work import as_dict, locked
+from nvlhub.wire import MILLI_PER_GPU_HOUR
 
 _AWARDS = (
     sa.select(t.awards)
     .where(t.awards.c.project == sa.bindparam("project"), t.awards.c.pool == sa.bindparam("pool"))
     .order_by(t.awards.c.id)
 )
+
+
+SUPPLY = 10**10 * MILLI_PER_GPU_HOUR
+"""What all programmes together may have of a pool: far above any machine, far below what 64 bits add up."""
 
 
 class Awarding(Journal):
@@ -48,6 +53,9 @@ class Awarding(Journal):
         before, awarded = (row.granted, row.awarded) if row else (0, 0)
         if granted < awarded:
             raise ConflictError("budget-below-awarded", programme=programme, awarded=awarded)
+        others = sa.select(sa.func.sum(t.budgets.c.granted)).where(t.budgets.c.pool == pool, ~marks)
+        if granted + int(self.connection.scalar(others) or 0) > SUPPLY:
+            raise ConflictError("supply-too-large", pool=pool, awarded=SUPPLY)
         if row is None:
             self.connection.execute(t.budgets.insert().values(programme=programme, pool=pool, granted=granted))
         else:

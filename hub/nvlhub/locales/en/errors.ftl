@@ -165,3 +165,5 @@ row-refused = The database does not take this row beside what there is now. Comp
 preemptible-off = “{ $profile }” cannot be pre-emptible: the programme of project “{ $project }” does not allow that. Nothing was changed. Start it as usual, with a hold, or ask an officer of the programme for low-priority use.
 low-priority = It can be started pre-emptible instead: that costs nothing and counts against no cap, but ends as soon as others need the GPUs. Choose the kernel named “…, pre-emptible”; for workers: Cluster(preemptible=True).
 preempt-near = Others need these GPUs, and this lease is pre-emptible: it ends in { $seconds }. Save your work now. If they are no longer needed, it goes on.
+supply-too-large = gpu_hours: all programmes together can be granted at most { $awarded } GPU-hours of pool “{ $pool }”. Nothing was changed. Grant less.
+preemptible-unneeded = “{ $profile }” was not started pre-emptible: project “{ $project }” can pay for it, and no cap stands in the way. Start it as usual; low-priority use is for what is over the balance or a cap.

@@ -165,3 +165,5 @@ row-refused = 資料庫不接受這一列與目前的資料並存。請與匯出
 preemptible-off = 「{ $profile }」不能以可中斷方式使用：專案「{ $project }」所屬計畫不允許。未做任何變更。請照一般方式（保留時數）啟動，或向計畫承辦人申請低優先使用。
 low-priority = 可以改用可中斷的方式啟動：不收費，也不計入任何上限，但其他人需要 GPU 時就會結束。請選擇名稱帶有「可中斷」的核心；worker 則用 Cluster(preemptible=True)。
 preempt-near = 其他人需要這些 GPU，而此租約是可中斷的：將在 { $seconds } 後結束。請立即儲存您的工作。若不再需要，租約會繼續。
+supply-too-large = gpu_hours：所有計畫在資源池「{ $pool }」合計最多 { $awarded } GPU 小時。未做任何變更。請減少數量。
+preemptible-unneeded = 沒有以可中斷方式啟動「{ $profile }」：專案「{ $project }」付得起，也沒有上限擋住。請照一般方式啟動；低優先使用只給超過餘額或上限的需求。
