@@ -85,7 +85,7 @@ def test_differences_are_listed_by_state_and_closed_once(api: Client, difference
     [
         ("/reconciliations", {"since": -1}, 422, "invalid-input"),
         ("/reconciliations", {"since": "yesterday"}, 422, "invalid-input"),
-        ("/reconciliations", {"since": 2**39}, 422, "since-future"),
+        ("/reconciliations", {"since": 32_503_680_000}, 422, "since-future"),
         ("/reconciliations", {"hours": 5}, 422, "invalid-input"),
         ("/differences/1/close", {"action": "ignore", "reason": "x"}, 422, "invalid-input"),
         ("/differences/1/close", {"action": "accept"}, 422, "invalid-input"),

@@ -81,7 +81,6 @@ SEEN = [
     ("member", "by=user&project=wafers", {"member"}, False),
     ("member", "by=user&user=member", {"member"}, True),
     ("outsider", "by=user", set(), False),
-    ("hub", "by=user", set(), False),
 ]
 UNSEEN = [
     ("member", "user=lead", 403, "not-allowed"),
@@ -298,7 +297,7 @@ def test_a_statement_as_csv_says_the_same_as_json(api: Client, used: Kit) -> Non
 
 def test_a_statement_is_for_those_who_see_the_project(api: Client, used: Kit) -> None:
     for form in ("json", "csv"):
-        for who in ("researcher", "outsider", "hub"):
+        for who in ("researcher", "outsider"):
             problem(api("GET", f"/projects/wafers/statement?format={form}", who), 404, "project-unknown")
         for who in ("member", "lead", "officer", "admin"):
             assert api("GET", f"/projects/wafers/statement?format={form}", who).status_code == 200
