@@ -10,7 +10,7 @@ from nvlhub.store import tables as t
 from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
 
 PROGRAMMES = 20
-BUDGET = 10**9 * MILLI_PER_GPU_HOUR
+BUDGET = 10**8 * MILLI_PER_GPU_HOUR
 AWARDED = 100_000 * MILLI_PER_GPU_HOUR
 YEAR = 365 * 24 * 3600
 
