@@ -60,7 +60,7 @@ class Desk:
 
     def __init__(
         self, store: Store, runner: Runner, engine: Engine, clock: SteadyClock, *, pool: str, more_url: str,
-        private_fabric: bool = False, observer: Observer = SILENT,
+        private_fabric: bool = False, observer: Observer = SILENT, zone: str = "UTC",
     ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
@@ -68,6 +68,7 @@ class Desk:
         self.pool = pool
         self.more_url = more_url
         self.observer = observer
+        self.zone = zone
         self._private_fabric = private_fabric
         self._runner = runner
 

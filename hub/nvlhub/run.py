@@ -528,7 +528,7 @@ class Runner:
         decided = plan(self._domains, running, turns, now)
         self._outlook = decided.outlook
         self._changed = True
-        self._move_all([(self._leases[lease_id], (Placed(placement),)) for lease_id, placement in decided.starts])
+        self._move_all([(self._leases[lease_id], (Placed(placement, now),)) for lease_id, placement in decided.starts])
         left = [lease for lease in turns if lease.id in decided.outlook]
         if left or self._warned:
             self._make_room(left, now)

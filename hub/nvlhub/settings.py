@@ -5,13 +5,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
 class SettingsError(Exception):
     """A setting cannot be used; the text names it and what is allowed."""
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):
+        raise ValueError("not a time zone that this machine knows, e.g. Asia/Taipei or UTC") from None
+    return name
 
 
 class Settings(BaseSettings):
@@ -25,6 +34,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     public_url: str = ""
     """The hub's address as users see it, for links in sentences."""
+    zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """Time zone that people are told times in, e.g. ``Asia/Taipei``."""
     contact: str = ""
     """Whom users ask for more GPU-hours, in words."""
 

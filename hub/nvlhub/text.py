@@ -12,6 +12,8 @@ from importlib.resources import files
 from fluent.runtime import FluentBundle, FluentResource
 
 LANGUAGES = ("en", "zh-TW")
+CHOSEN = "nvlhub-language"
+"""Cookie with the language that somebody chose."""
 
 
 @cache
@@ -48,3 +50,8 @@ def say(message: str, lang: str = "en", **members: object) -> str:
     if errors:
         raise errors[0]
     return str(sentence)
+
+
+def chosen_language(chosen: str | None, accept: str | None) -> str:
+    """Return the language that somebody chose on a page (the cookie :data:`CHOSEN`), else that of the browser."""
+    return chosen if chosen in LANGUAGES else language(accept)

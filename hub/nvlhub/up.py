@@ -1,7 +1,8 @@
 """``nvlhub up``: proxy, hub and portal on this machine, until it is told to end.
 
     up ─┬─ configurable-http-proxy   survives the hub
-        └─ jupyterhub ── portal      started again when it dies
+        └─ jupyterhub ─┬─ portal    started again when it dies
+                       └─ panels    likewise
 
 What must be the same after a restart (ports, tokens, the demo password) stands in ``up.json`` in the data directory.
 """
@@ -54,7 +55,7 @@ def remembered(options: Options) -> dict[str, Any]:
     """Return what stands in ``up.json``, made where it is missing, with `options` laid over it."""
     file = options.data / "up.json"
     known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for name in ("hub_port", "proxy_port", "portal_port"):
+    for name in ("hub_port", "proxy_port", "portal_port", "panels_port"):
         if name not in known or taken(known[name]):
             known[name] = free_port()
     for name in ("proxy_token", "hub_token", "operator_token"):

@@ -7,7 +7,20 @@ from functools import partial
 from fastapi import FastAPI
 
 from nvlhub import __version__
-from nvlhub.api import awards, capacity, directory, exchange, leases, ledger, reconciling, reports
+from nvlhub.api import (
+    announcements,
+    awards,
+    capacity,
+    directory,
+    exchange,
+    fleet,
+    leases,
+    ledger,
+    reconciling,
+    reports,
+    reservations,
+    telemetry,
+)
 from nvlhub.api.bounded import Bounded
 from nvlhub.api.document import describe
 from nvlhub.api.doors import Doors
@@ -23,7 +36,9 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     )  # fmt: skip
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.state.doors = doors
-    for part in (leases, directory, awards, capacity, ledger, reconciling, reports, exchange):
+    for part in (
+        leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
+    ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)
     add_handlers(app)

@@ -16,7 +16,7 @@ from nvlhub.errors import NotAllowedError, NvlhubError
 from nvlhub.forms import Listed
 from nvlhub.logs import about
 from nvlhub.registry import Registry
-from nvlhub.text import language
+from nvlhub.text import CHOSEN, chosen_language
 from nvlhub.visitor import Visitor
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ async def _lease(lease_id: Annotated[str, Path(max_length=64, pattern="^[0-9A-Za
 
 
 def lang_of(request: Request) -> str:
-    """Return the reader's language."""
-    return language(request.headers.get("accept-language"))
+    """Return the reader's language: the one chosen on a page, else that of the request."""
+    return chosen_language(request.cookies.get(CHOSEN), request.headers.get("accept-language"))
 
 
 # Asynchronous, because they wait for nothing: FastAPI gives every other dependency a thread.

@@ -30,7 +30,9 @@ router = APIRouter()
 def health(here: Here) -> Health:
     """Tell that the portal runs; open to all."""
     desk = here.desk
-    return Health(status="ok", engine=desk.engine.name, simulated=desk.engine.simulated, now=desk.clock.now())
+    return Health(
+        status="ok", engine=desk.engine.name, simulated=desk.engine.simulated, now=desk.clock.now(), zone=desk.zone
+    )
 
 
 @router.get("/me")

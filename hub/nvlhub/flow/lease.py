@@ -69,6 +69,8 @@ class Lease:
     mailbox: Mailbox | None = None
     placement: Placement = ()
     handle: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    placed_at: int | None = None
+    """When there was room for it."""
     started_at: int | None = None
     beat_at: int | None = None
     idle_seconds: int = 0
@@ -103,9 +105,10 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """There is room: these GPUs."""
+    """There is room: these GPUs, from `at` on."""
 
     placement: Placement
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,8 @@ def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901  # one case for ea
     match event:
         case Approved(award, held):
             return replace(lease, award=award, held=held)
-        case Placed(placement):
-            return replace(lease, placement=placement)
+        case Placed(placement, at):
+            return replace(lease, placement=placement, placed_at=at)
         case Saved(handle) | Launched(handle):
             return replace(lease, handle=dict(handle))
         case Seen(at):

@@ -51,6 +51,8 @@ class Health(View):
     engine: str
     simulated: bool
     now: int
+    zone: str
+    """Time zone that people are told times in, e.g. ``Asia/Taipei``."""
 
 
 class Stopped(View):

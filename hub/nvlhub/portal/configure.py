@@ -15,6 +15,7 @@ from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 
 ACCESS = "access:services!service=portal"
+PANELS = "access:services!service=panels"
 
 
 def configure(
@@ -27,6 +28,8 @@ def configure(
     hub_token: str = "",
     admins: tuple[str, ...] = (),
     cull_after: int = 0,
+    panels_url: str = "http://127.0.0.1:8091",
+    panels_token: str = "",
 ) -> None:
     """Add the portal to a hub's configuration `c`; call it after the rest of the file.
 
@@ -39,12 +42,16 @@ def configure(
         hub_token: Token by which the hub calls the portal; left out: made afresh at each start.
         admins: Users who run the portal. Their own tokens carry the right; their servers' tokens do not.
         cull_after: Seconds after which idle servers are stopped; 0: never.
+        panels_url: Where the dashboards' process listens; empty: no dashboards.
+        panels_token: Token of the dashboards' service; needed when it is not managed.
 
     Raises:
-        ValueError: An unmanaged portal without `portal_token`.
+        ValueError: An unmanaged portal without `portal_token`, or unmanaged dashboards without `panels_token`.
     """
     if not managed and not portal_token:
         raise ValueError("portal_token is needed when managed=False: the portal and the hub must know the same one")
+    if not managed and panels_url and not panels_token:
+        raise ValueError("panels_token is needed when managed=False, or panels_url='' for no dashboards")
     hub_token = hub_token or secrets.token_hex(32)
     hub = c.JupyterHub
     hub.custom_scopes = {
@@ -57,10 +64,14 @@ def configure(
         _portal_service(Path(data), portal_url, portal_token, managed=managed),
         {"name": "nvlhub-hub", "api_token": hub_token},
     ]
+    if panels_url:
+        hub.services.append(_panels_service(Path(data), panels_url, panels_token, portal_url, managed=managed))
     hub.load_roles = [
         *_old(hub, "load_roles", []),
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", ACCESS]},
-        {"name": "user", "scopes": ["self", ACCESS]},
+        {"name": "user", "scopes": ["self", ACCESS, PANELS]},
+        # What is the same to everybody is asked for once, by the dashboards themselves: nobody in particular.
+        {"name": "nvlhub-panels", "scopes": [ACCESS], "services": ["panels"] if panels_url else []},
         {"name": "nvlhub-hub", "scopes": [HUB_SCOPE], "services": ["nvlhub-hub"]},
         {"name": "nvlhub-admin", "scopes": [ADMIN_SCOPE, ACCESS], "users": list(admins)},
     ]
@@ -80,12 +91,34 @@ def _portal_service(data: Path, url: str, token: str, *, managed: bool) -> dict[
     if token:
         service["api_token"] = token
     if managed:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
-        kept = {name: value for name in ("PATH", "LANG", "LC_ALL", "HOME") if (value := os.environ.get(name))}
-        service["command"] = [sys.executable, "-m", "nvlhub.portal.service"]
-        service["environment"] = {**kept, **told, "NVLHUB_DATA": str(data.resolve())}
+        service |= _managed("nvlhub.portal.service", data)
     return service
+
+
+def _panels_service(data: Path, url: str, token: str, portal_url: str, *, managed: bool) -> dict[str, Any]:
+    # An administrator's visit may do what the administrator may: the token that the dashboards get says so.
+    allowed = [ADMIN_SCOPE, ACCESS]
+    service = {
+        "name": "panels",
+        "url": url,
+        "oauth_no_confirm": True,
+        "display": True,
+        "oauth_client_allowed_scopes": allowed,
+    }
+    if token:
+        service["api_token"] = token
+    if managed:
+        service |= _managed("nvlwidgets.panels.service", data, NVLHUB_PORTAL_URL=portal_url)
+    return service
+
+
+def _managed(module: str, data: Path, **more: str) -> dict[str, Any]:
+    """Return how the hub starts a service of ours."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
+    kept = {name: value for name in ("PATH", "LANG", "LC_ALL", "HOME") if (value := os.environ.get(name))}
+    environment = {**kept, **told, "NVLHUB_DATA": str(data.resolve()), **more}
+    return {"command": [sys.executable, "-m", module], "environment": environment}
 
 
 def _spawner(c: Any, portal_url: str, hub_token: str) -> None:

@@ -70,4 +70,5 @@ def embed(c: Any) -> None:
         hub_token=up["hub_token"],
         admins=("admin",),
         cull_after=up["cull_after"],
+        panels_url=f"http://127.0.0.1:{up['panels_port']}",
     )

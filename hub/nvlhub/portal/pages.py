@@ -18,9 +18,11 @@ from nvlhub.portal.html import page
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
 from nvlhub.registry import Registry
+from nvlhub.text import CHOSEN, LANGUAGES
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseView
 
+YEAR = 365 * 24 * 3600
 SHOWN = 20
 """Ended leases on the page."""
 
@@ -59,6 +61,14 @@ class _Pages:
         awards, _ = self._registry.awards.awards(Visitor(who.name), per_page=200)
         return [award for award in awards if award.project in mine]
 
+    def language(self, to: str, next: str = "") -> Response:  # noqa: A002  # the name in the address
+        """Remember the language that somebody chose, and go back to a page of this site."""
+        local = next.startswith("/") and not next.startswith("//") and "\\" not in next and next.isprintable()
+        response = RedirectResponse(next if local else self._prefix, 303)
+        if to in LANGUAGES:
+            response.set_cookie(CHOSEN, to, max_age=YEAR, path="/", samesite="lax")
+        return response
+
     def end(self, request: Request, lease_id: str, csrf: Annotated[str, Form(max_length=100)] = "") -> Response:
         who = self._login.visitor(request)
         if not (who.csrf and secrets.compare_digest(who.csrf.encode(), csrf.encode())):
@@ -73,5 +83,6 @@ def routes(desk: Desk, registry: Registry, login: Login, prefix: str) -> APIRout
     pages = _Pages(desk, registry, login, prefix)
     router = APIRouter(include_in_schema=False)
     router.add_api_route(prefix, pages.home, methods=["GET"])
+    router.add_api_route(f"{prefix}language", pages.language, methods=["GET"])
     router.add_api_route(f"{prefix}leases/{{lease_id}}/end", pages.end, methods=["POST"])
     return router

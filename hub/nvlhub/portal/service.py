@@ -72,7 +72,7 @@ class Portal:
         )  # fmt: skip
         more_url = f"{settings.public_url.rstrip('/')}/services/portal/more"
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
-            private_fabric=settings.private_fabric, observer=self.counts,
+            private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
         self.registry = Registry(self.desk)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from nvlhub.desk import Desk
+from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
+from nvlhub.registry.fleet import Fleet
 from nvlhub.registry.ledger import Ledger
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
+from nvlhub.registry.reservations import Reservations
+from nvlhub.registry.telemetry import Telemetry
 
 
 class Registry:
@@ -22,6 +26,10 @@ class Registry:
         self.ledger = Ledger(desk)
         self.reconciling = Reconciling(desk)
         self.reports = Reports(desk)
+        self.fleet = Fleet(desk)
+        self.telemetry = Telemetry(desk)
+        self.announcements = Announcements(desk)
+        self.reservations = Reservations(desk)
         self.exchange = Exchange(desk, self.awards, self.capacity)
 
 

@@ -138,6 +138,15 @@ profiles = sa.Table(
     sa.Column("longest", sa.Integer, nullable=False),
     sa.Column("idle", sa.Integer),
     sa.Column("published", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Who may start it: {"programmes": [...], "projects": [...]}; both empty: everybody.
+    sa.Column("audience", sa.JSON, nullable=False, server_default="{}"),
+    # Variables of what is started with it.
+    sa.Column("environment", sa.JSON, nullable=False, server_default="{}"),
+    # What only one engine understands, by its name.
+    sa.Column("hints", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("note", sa.String(500), nullable=False, server_default=""),
+    sa.Column("made_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("made_at", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 awards = sa.Table(
@@ -235,6 +244,8 @@ leases = sa.Table(
     sa.Column("mailbox", sa.JSON(none_as_null=True)),
     sa.Column("placement", sa.JSON, nullable=False),
     sa.Column("handle", sa.JSON, nullable=False),
+    # When there was room for it: from then to `started_at` is the time that a start takes.
+    sa.Column("placed_at", sa.BigInteger),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("beat_at", sa.BigInteger),
     sa.Column("idle_seconds", sa.Integer, nullable=False, server_default="0"),
@@ -356,6 +367,91 @@ differences = sa.Table(
     sa.UniqueConstraint("pool", "lease", "kind", name="difference_once"),
 )
 
+announcements = sa.Table(
+    "announcements",
+    metadata,
+    # What those who run the portal say: to everybody, to a programme, or to one user about one lease.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("level", sa.String(10), nullable=False),
+    sa.Column("text", sa.String(500), nullable=False),
+    # The same in Chinese; empty: there is only one wording.
+    sa.Column("text_zh", sa.String(500), nullable=False, server_default=""),
+    sa.Column("starts", sa.BigInteger, nullable=False),
+    sa.Column("ends", sa.BigInteger),
+    sa.Column("programme", sa.String(40), nullable=False, server_default=""),
+    sa.Column("user", sa.String(255), nullable=False, server_default=""),
+    sa.Column("lease", sa.String(36), nullable=False, server_default=""),
+    sa.Column("withdrawn_at", sa.BigInteger),
+    sa.CheckConstraint("level IN ('info', 'warning', 'urgent')", name="level_known"),
+    sa.Index("announcements_by_user", "user", "ends"),
+)
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    # Capacity kept between two times.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.ForeignKey("pools.name"), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("project", sa.ForeignKey("projects.slug")),
+    sa.Column("starts", sa.BigInteger, nullable=False),
+    sa.Column("ends", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("note", sa.String(500), nullable=False, server_default=""),
+    sa.Column("made_by", sa.String(255), nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("starts < ends", name="reservation_starts_before_it_ends"),
+    sa.CheckConstraint("state IN ('booked', 'cancelled')", name="reservation_state_known"),
+    sa.Index("reservations_by_time", "pool", "ends"),
+)
+
+reserved_trays = sa.Table(
+    "reserved_trays",
+    metadata,
+    # The trays of a reservation; a cancelled one has none. Triggers refuse two that overlap.
+    sa.Column("reservation", sa.ForeignKey("reservations.id"), primary_key=True),
+    sa.Column("pool", sa.String(40), nullable=False),
+    sa.Column("domain", sa.String(100), primary_key=True),
+    sa.Column("tray", sa.Integer, primary_key=True),
+    sa.Column("starts", sa.BigInteger, nullable=False),
+    sa.Column("ends", sa.BigInteger, nullable=False),
+    sa.Index("reserved_trays_by_place", "pool", "domain", "tray", "starts"),
+)
+
+lease_usage = sa.Table(
+    "lease_usage",
+    metadata,
+    # What the GPUs of a lease did, as far as it was measured. GPU-seconds, bytes.
+    sa.Column("lease", sa.ForeignKey("leases.id"), primary_key=True),
+    sa.Column("measured", sa.BigInteger, nullable=False),
+    # GPU-milliseconds of work: GPUs x time x utilisation.
+    sa.Column("busy_milli", sa.BigInteger, nullable=False),
+    # Held while neither kernel nor GPU did anything.
+    sa.Column("idle", sa.BigInteger, nullable=False),
+    sa.Column("memory_peak", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("memory_total", sa.BigInteger, nullable=False, server_default="0"),
+    # Whether it is of GPUs, or of the processes that stand for simulated ones.
+    sa.Column("real", sa.Boolean, nullable=False),
+    # Thinned samples, the longest time at the coarsest step.
+    sa.Column("series", sa.JSON, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+
+activity = sa.Table(
+    "activity",
+    metadata,
+    # GPU-seconds held and worked in a quarter of an hour, by whom and for what.
+    sa.Column("at", sa.BigInteger, primary_key=True),
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Column("project", sa.String(40), primary_key=True),
+    sa.Column("held", sa.BigInteger, nullable=False),
+    sa.Column("busy_milli", sa.BigInteger, nullable=False),
+    sa.Column("measured", sa.BigInteger, nullable=False),
+    sa.Index("activity_by_user", "user", "at"),
+)
+
 
 def lease_of(row: sa.Row[Any]) -> Lease:
     """Return the lease that a row of ``leases`` stands for."""
@@ -366,7 +462,7 @@ def lease_of(row: sa.Row[Any]) -> Lease:
         award=row.award, held=row.held, charged=row.charged, refunded=row.refunded, ran=row.ran,
         preemptible=row.preemptible, preempt_at=row.preempt_at, idle=row.idle, label=row.label,
         server=row.server, parent=row.parent, domain=row.domain, pinned=row.pinned, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
-        placement=tuple(Share(**share) for share in row.placement), handle=row.handle, started_at=row.started_at,
+        placement=tuple(Share(**share) for share in row.placement), handle=row.handle, placed_at=row.placed_at, started_at=row.started_at,
         beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at,
         end_reason=EndReason(row.end_reason) if row.end_reason else None, note=row.note,
     )  # fmt: skip
@@ -390,7 +486,7 @@ def changing_of(lease: Lease) -> dict[str, Any]:
         "state": lease.state.value, "seconds": lease.seconds, "held": lease.held, "charged": lease.charged,
         "refunded": lease.refunded, "ran": lease.ran, "preempt_at": lease.preempt_at,
         "placement": [share.model_dump() for share in lease.placement], "handle": dict(lease.handle),
-        "started_at": lease.started_at, "beat_at": lease.beat_at, "idle_seconds": lease.idle_seconds,
+        "placed_at": lease.placed_at, "started_at": lease.started_at, "beat_at": lease.beat_at, "idle_seconds": lease.idle_seconds,
         "ended_at": lease.ended_at, "end_reason": lease.end_reason.value if lease.end_reason else None,
         "note": lease.note[:500],
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nvlhub.store.announcements import Announcements
 from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.capacity import Capacity
@@ -10,7 +11,11 @@ from nvlhub.store.everything import Everything
 from nvlhub.store.leasing import Leasing
 from nvlhub.store.reconciling import Reconciling
 from nvlhub.store.reporting import Reporting
+from nvlhub.store.reservations import Reservations
+from nvlhub.store.telemetry import Telemetry
 
 
-class Unit(Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything):
+class Unit(
+    Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
+):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""

@@ -1,0 +1,23 @@
+# Words of the dashboards and of the widgets in notebooks.
+units = d h min s
+frame-skip = Skip to the content
+frame-nav = Screens
+frame-logout = Log out
+frame-loading = Asking the portal …
+frame-noscript = This page shows live figures and needs JavaScript.
+frame-silent = Nothing arrives here. Live figures need a WebSocket connection, which your browser or a proxy between does not let through.
+frame-plain = The plain page shows your leases and awards without it.
+frame-foot = Times are in { $zone }. Amounts are in GPU-hours, rounded down.
+panels-not-yours = This page is for those who run this portal or decide for a programme. If that should be you, ask an administrator.
+panels-no-page = There is no such page here.
+panels-failed = The page could not be made. Try again in a minute; if it stays like this, tell an administrator.
+plot-table = { $title }: as a table
+stale-since = This is from { $age } ago.
+screen-compute = My compute
+screen-usage = Usage
+screen-lease = Lease
+screen-programme = Programme
+screen-fleet = Fleet
+screen-profiles = Profiles
+screen-reservations = Reservations
+screen-health = Health and audit

@@ -1,0 +1,23 @@
+# 儀表板與筆記本小工具的用語。
+units = 天 小時 分 秒
+frame-skip = 跳到內容
+frame-nav = 頁面
+frame-logout = 登出
+frame-loading = 正在詢問入口服務…
+frame-noscript = 此頁顯示即時資料,需要 JavaScript。
+frame-silent = 資料沒有送達。即時資料需要 WebSocket 連線,您的瀏覽器或中間的代理伺服器未允許。
+frame-plain = 純文字頁面不需要它,也能顯示您的租約與核給額度。
+frame-foot = 時間以 { $zone } 表示。數量單位為 GPU 小時,無條件捨去。
+panels-not-yours = 此頁供入口管理者或計畫承辦人使用。若您應有權限,請洽管理者。
+panels-no-page = 這裡沒有這個頁面。
+panels-failed = 頁面無法產生。請一分鐘後再試;若仍如此,請告知管理者。
+plot-table = { $title }:以表格顯示
+stale-since = 這是 { $age } 前的資料。
+screen-compute = 我的運算
+screen-usage = 用量
+screen-lease = 租約
+screen-programme = 計畫
+screen-fleet = 機群
+screen-profiles = 規格
+screen-reservations = 預約
+screen-health = 健康與稽核

@@ -1,0 +1,73 @@
+"""HTML of the widgets and dashboards: Jinja templates with words, amounts and times in the reader's language.
+
+Every value is escaped; what is shown is the same in a notebook and in a dashboard.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import jinja2
+
+from nvlhub.text import say
+from nvlhub.wire import gpu_hours
+
+LAST = 253_402_300_799
+"""The last second that a date can be told of."""
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("nvlwidgets", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return found
+
+
+@cache
+def asset(name: str) -> str:
+    """Return the text of a file in ``esm/``."""
+    return (files("nvlwidgets") / "esm" / name).read_text(encoding="utf-8")
+
+
+@cache
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; UTC for a name that this machine does not know."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def clock(at: float | None, zone: str = "UTC") -> str:
+    """Return a moment as people write it, in the zone of the site; nothing for None."""
+    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), zone_of(zone)):%Y-%m-%d %H:%M %Z}"
+
+
+def span(seconds: float, lang: str) -> str:
+    """Return a duration with its two largest units, e.g. ``"2 h 5 min"``."""
+    left = max(0, int(seconds))
+    units = say("units", lang).split(" ")
+    parts = [(left // 86400, units[0]), (left // 3600 % 24, units[1]), (left // 60 % 60, units[2])]
+    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return " ".join(shown) or f"{left} {units[3]}"
+
+
+def markup(name: str, lang: str, *, zone: str = "UTC", **values: Any) -> str:
+    """Return the template `name` filled with `values`.
+
+    Templates may use ``_(message, **members)``, ``hours(amount)``, ``span(seconds)``, ``clock(at)`` and ``units``.
+    """
+
+    def word(message: str, **members: object) -> str:
+        return say(message, lang, **members)
+
+    return _templates().get_template(name).render(
+        _=word, lang=lang, hours=gpu_hours, span=lambda seconds: span(seconds, lang), clock=lambda at: clock(at, zone),
+        units=say("units", lang), **values,
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""One visit of one guest to one screen: what a screen may use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import panel as pn
+from bokeh.document import Document
+
+from nvlkernels.client import PortalDownError, PortalError
+from nvlwidgets.markup import markup
+from nvlwidgets.panels.api import Api
+from nvlwidgets.panels.door import Guest
+from nvlwidgets.panels.source import Reading, Source, Sources
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Visit:
+    """What a screen is made for."""
+
+    guest: Guest
+    lang: str
+    zone: str
+    """Time zone of the site."""
+    prefix: str
+    """Path of this service, without a slash at its end."""
+    args: Mapping[str, str]
+    """Query of the address. Whoever may read it has chosen it: check it as any input."""
+    api: Api
+    """The portal, with the guest's own token."""
+    nobody: Api
+    """The portal with the token of this service: for what is the same to everybody."""
+    sources: Sources
+    doc: Document
+    _leave: list[Callable[[], None]] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def markup(self, template: str, **values: Any) -> str:
+        """Return a template in the guest's language and the site's zone; `prefix` and `guest` are known in it."""
+        return markup(template, self.lang, zone=self.zone, prefix=self.prefix, guest=self.guest, **values)
+
+    def own(self, name: Hashable, fetch: Callable[[], Awaitable[T]], every: float) -> Source[T]:
+        """Return a source of what is this guest's own: shared by their tabs, with nobody else."""
+        return self.sources.get((self.guest.name, self.guest.token, self.lang, name), fetch, every)
+
+    def public(self, name: Hashable, fetch: Callable[[], Awaitable[T]], every: float) -> Source[T]:
+        """Return a source of what is the same to everybody: one for the whole process. `fetch` uses :attr:`nobody`."""
+        return self.sources.get(("", name), fetch, every)
+
+    def follow(self, source: Source[T], told: Callable[[Reading[T] | None, str], None]) -> None:
+        """Have `told` called with what is known now, and with every new reading until the tab is closed."""
+        told(source.reading, source.error)
+        self._leave.append(source.follow(lambda reading, error: self.soon(lambda: told(reading, error))))
+
+    def soon(self, do: Callable[[], None]) -> None:
+        """Change the screen when its document may be changed."""
+        self.doc.add_next_tick_callback(do)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that takes time, e.g. call the portal, without holding up the screen."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a screen could not do what it was asked for", exc_info=task.exception())
+
+    async def act(self, method: str, path: str, **more: Any) -> tuple[Any, str]:
+        """Ask the portal to change something; return its answer and, where it refused, why in words."""
+        try:
+            return await self.api.call(method, path, **more), ""
+        except (PortalError, PortalDownError) as error:
+            return None, str(error)
+
+    def leave(self) -> None:
+        """Follow nothing any more: the tab is closed."""
+        for end in self._leave:
+            end()
+        self._leave.clear()
+        for task in list(self._tasks):
+            task.cancel()
+
+    def over(self) -> None:
+        """End a visit whose login is over: the page is loaded again, which leads to the login."""
+        self.leave()
+        if pn.state.location is not None:
+            pn.state.location.reload = True
