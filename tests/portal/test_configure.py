@@ -25,7 +25,7 @@ def test_a_hub_keeps_what_it_had_and_gets_the_portal(tmp_path: Path) -> None:
     c.JupyterHub.services = [{"name": "mine"}]
     c.JupyterHub.load_roles = [{"name": "mine"}]
     configure(c, data=tmp_path / "data", admins=("ann",))
-    assert [service["name"] for service in c.JupyterHub.services] == ["mine", "portal", "nvlhub-hub"]
+    assert [service["name"] for service in c.JupyterHub.services] == ["mine", "portal", "nvlhub-hub", "panels"]
     roles = {role["name"]: role for role in c.JupyterHub.load_roles}
     assert roles["nvlhub-admin"]["users"] == ["ann"]
     assert ADMIN_SCOPE in c.JupyterHub.custom_scopes
@@ -37,6 +37,14 @@ def test_a_hub_keeps_what_it_had_and_gets_the_portal(tmp_path: Path) -> None:
 def test_a_portal_of_its_own_needs_a_token() -> None:
     with pytest.raises(ValueError, match="portal_token"):
         configure(Config(), managed=False)
+    with pytest.raises(ValueError, match="panels_token"):
+        configure(Config(), managed=False, portal_token="t" * 32)
+
+
+def test_a_hub_can_do_without_dashboards(tmp_path: Path) -> None:
+    c = Config()
+    configure(c, data=tmp_path, panels_url="")
+    assert [service["name"] for service in c.JupyterHub.services] == ["portal", "nvlhub-hub"]
 
 
 def test_no_secret_of_the_hub_reaches_the_portals_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,4 +98,4 @@ def test_the_example_configuration_can_be_read(tmp_path: Path, monkeypatch: pyte
     c = Config()
     source = (Path(__file__).parents[2] / "hub" / "jupyterhub_config.py").read_text(encoding="utf-8")
     exec(compile(source, "jupyterhub_config.py", "exec"), {"get_config": lambda: c})  # noqa: S102
-    assert json.dumps([service["name"] for service in c.JupyterHub.services]) == '["portal", "nvlhub-hub"]'
+    assert json.dumps([service["name"] for service in c.JupyterHub.services]) == '["portal", "nvlhub-hub", "panels"]'
