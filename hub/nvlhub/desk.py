@@ -34,6 +34,7 @@ from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
 from nvlhub.store import Store, Unit
+from nvlhub.telemetry import Telemetry
 from nvlhub.visitor import Visitor
 from nvlhub.wire import (
     Beat,
@@ -69,6 +70,7 @@ class Desk:
         self.more_url = more_url
         self.observer = observer
         self.zone = zone
+        self.telemetry = Telemetry()
         self._private_fabric = private_fabric
         self._runner = runner
 
