@@ -15,8 +15,8 @@ class Announcements(Work):
 
     def add_announcement(self, **values: Any) -> int:
         """Add an announcement; return its number."""
-        made = self.connection.execute(t.announcements.insert().values(**values))
-        return int(made.inserted_primary_key[0])
+        made = self.connection.execute(t.announcements.insert().values(**values).returning(t.announcements.c.id))
+        return int(made.scalar_one())
 
     def announcement(self, number: int) -> dict[str, Any]:
         """Return an announcement. Raises `NotFoundError`."""
