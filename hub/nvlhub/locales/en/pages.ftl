@@ -8,6 +8,7 @@ awards-title = My awards
 awards-none = No project of yours has an award.
 awards-unit = In GPU-hours, rounded down. Set aside = what running leases may still use; it comes back when they end earlier.
 free-title = What is free
+free-count = { $free } of { $gpus } GPUs are free now.
 free-simulated = The GPUs ({ $model }) are simulated: kernels run on CPUs, leases and the ledger are real.
 past-title = Past leases
 past-none = Nothing has ended yet.
