@@ -6,7 +6,6 @@ language. A sentence says what happened, why, and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -51,7 +50,7 @@ def _fixed(message: str, lang: str) -> str:
     return _filled(message, lang, {})
 
 
-def _filled(message: str, lang: str, members: Mapping[str, object]) -> str:
+def _filled(message: str, lang: str, members: dict[str, object]) -> str:
     bundle = _bundle(lang)
     entry = bundle.get_message(message)
     if entry.value is None:

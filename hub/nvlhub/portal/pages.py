@@ -53,7 +53,7 @@ class _Pages:
         domains = self._registry.capacity.domains(who)
         ended, ended_total = self._desk.leases(who, user=who.name, state="ended", per_page=SHOWN, lang=lang)
         return self._site.page(
-            "home.html", lang, who=who, active=_families(active), ended=ended, ended_total=ended_total,
+            "home.html", lang, now=self._desk.clock.now(), who=who, active=_families(active), ended=ended, ended_total=ended_total,
             awards=self._awards(who), offers=self._desk.offers(who.name, lang),
             announcements=self._registry.announcements.current(who, lang),
             picture=floor_plan(domains, lang), marks=legend(lang), free=sum(domain.free for domain in domains),

@@ -69,7 +69,10 @@ offers-project = Project that pays
 offers-all = all projects
 offers-shown = Offers shown: { $count }
 offers-free = { $count } can start now
-offers-price = { $price } GPU-hours per hour
+offers-price = { $price ->
+        [1] 1 GPU-hour per hour
+       *[other] { $price } GPU-hours per hour
+    }
 offers-longest = at most { $span }
 offers-idle = given back after { $span } without use
 offers-simulated = simulated

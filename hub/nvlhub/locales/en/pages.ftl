@@ -1,5 +1,6 @@
 # Words of the portal's pages and of the spawn page.
 page-title = My GPUs
+page-as-of = As of { $at }.
 page-hub = Hub
 page-more = Ask for more GPU-hours
 leases-title = My leases

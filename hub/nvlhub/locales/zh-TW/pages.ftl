@@ -1,5 +1,6 @@
 # 入口網站頁面與啟動頁的文字。
 page-title = 我的 GPU
+page-as-of = 時間：{ $at }。
 page-hub = 主控台
 page-more = 申請更多 GPU 時數
 leases-title = 我的租約
