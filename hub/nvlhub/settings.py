@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """The hub's address as users see it, for links in sentences."""
     zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     """Time zone that people are told times in, e.g. ``Asia/Taipei``."""
+    dashboards: bool = True
+    """Whether pages link to the dashboards."""
     contact: str = ""
     """Whom users ask for more GPU-hours, in words."""
 

@@ -42,6 +42,15 @@ def say(message: str, lang: str = "en", **members: object) -> str:
 
     Raises `KeyError` for an id that the catalogue lacks: a programming error, caught by tests.
     """
+    return _filled(message, lang, members) if members else _fixed(message, lang)
+
+
+@cache
+def _fixed(message: str, lang: str) -> str:
+    return _filled(message, lang, {})
+
+
+def _filled(message: str, lang: str, members: dict[str, object]) -> str:
     bundle = _bundle(lang)
     entry = bundle.get_message(message)
     if entry.value is None:

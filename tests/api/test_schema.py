@@ -34,6 +34,7 @@ RULES = {
     "PATCH /awards/{number}": "the same",
     "POST /requests": "each kind has fields of its own, dates in order",
     "PUT /requests/{number}": "the same",
+    "POST /announcements": "dates in order and not in the past; one addressee",
     "GET /usage": "a period in order, of ten years at most",
     "GET /projects/{slug}/statement": "the same",
     "GET /export": "a CSV file is of one kind",

@@ -4,6 +4,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
   project optics: pi, manager, member       project casting: founder, instructor
     award 1, requests 1 and 2                 award 2, request 3
     leases running, settled (member's)        lease theirs (founder's)
+announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ def _fill(unit: Unit) -> None:
     for name in ("gpu1", "draft"):
         unit.add_profile(Profile(name, 0, f"Profile {name}", "main", 1, Span.DOMAIN, 4 * 3600, idle=3600))
     unit.publish("gpu1", 1)
+    for programme in ("", "science", "industry"):
+        unit.add_announcement(
+            at=START, actor="admin", level="info", text="Maintenance", starts=START, programme=programme
+        )  # fmt: skip
 
 
 def inhabit(store: Store, clock: HandClock) -> Kit:
@@ -121,6 +126,10 @@ def build(folder: Path) -> Template:
     running = portal.ask("gpu1", PEOPLE["member"], "optics")
     theirs = portal.ask("gpu1", PEOPLE["founder"], "casting")
     portal.step(1)
+    with store.writing() as unit:
+        unit.add_announcement(
+            at=START, actor="admin", level="warning", text="It idles.", starts=START, user="member", lease=running.id
+        )  # fmt: skip
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}

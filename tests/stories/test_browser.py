@@ -70,8 +70,8 @@ async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
         .or_(page.get_by_text("GPU-hours left").first)
         .first
     ).to_be_visible()
-    await expect(page.locator("tr[data-offer=gpu8]").first).to_contain_text("8 GPUs (two trays)")
-    await expect(page.locator("tr[data-offer=gpu8]").nth(1)).to_contain_text("not now: why")
+    await expect(page.locator("[data-offer=gpu8]").first).to_contain_text("8 GPUs (two trays)")
+    await expect(page.locator("[data-offer=gpu8]").nth(1)).to_contain_text("not now: why")
     await shot(page, "spawn")
     await page.get_by_role("button", name="Start", exact=True).click()
     await page.wait_for_url(re.compile(r"/user/researcher/lab"), timeout=90_000)
@@ -87,7 +87,7 @@ async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
 
     await page.goto(f"{live.url}/services/portal/")
     await expect(page.locator("tr[data-lease]")).to_contain_text("running")
-    await expect(page.locator("svg rect title").first).to_contain_text("yours")
+    await expect(page.locator("svg g title").first).to_contain_text("yours")
     await shot(page, "portal")
     await page.get_by_role("button", name="Give back").click()
     await live.settled()

@@ -1,9 +1,22 @@
 """``nvlhub``: the portal from a terminal. Everything goes through the REST API, so that who may is decided in one place."""
 
-from nvlhub.cli import awards, capacity, directory, exchange, leases, ledger, machine, reconciling, requests, usage
+from nvlhub.cli import (
+    announcements,
+    awards,
+    capacity,
+    directory,
+    exchange,
+    leases,
+    ledger,
+    machine,
+    reconciling,
+    requests,
+    usage,
+)
 from nvlhub.cli.base import app
 
 __all__ = [
+    "announcements",
     "app",
     "awards",
     "capacity",

@@ -29,7 +29,7 @@ NewCap = Annotated[int | None, typer.Option("--cap", help="GPUs held at once; le
 NoCap = Annotated[bool, typer.Option("--no-cap", help="Take the cap away.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AMOUNTS = frozenset({"amount", "awarded", "charged", "granted", "held", "left", "returned"})
-TIMES = frozenset({"asked_at", "at", "dry_at", "ends", "revoked_at", "since", "starts"})
+TIMES = frozenset({"asked_at", "at", "dry_at", "ends", "revoked_at", "since", "starts", "withdrawn_at"})
 
 
 def when(text: str) -> int:

@@ -4,6 +4,7 @@ Times are Unix times in whole seconds, UTC. Amounts that people fill in are whol
 amounts that they read are milli-GPU-seconds, as in :mod:`nvlhub.wire`.
 """
 
+from nvlhub.forms.announcements import AnnouncementView, NewAnnouncement
 from nvlhub.forms.awards import (
     AwardPatch,
     AwardView,
@@ -102,6 +103,7 @@ from nvlhub.forms.reports import (
 
 __all__ = [
     "PRINTED",
+    "AnnouncementView",
     "AtZero",
     "AuditView",
     "AwardPatch",
@@ -133,6 +135,7 @@ __all__ = [
     "MovementView",
     "MyProject",
     "Name",
+    "NewAnnouncement",
     "NewAward",
     "NewBudget",
     "NewCapacity",

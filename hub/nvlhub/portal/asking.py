@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,7 +18,7 @@ from nvlhub.errors import BadInputError, NotAllowedError, NvlhubError
 from nvlhub.explain import problem
 from nvlhub.flow.awarding import RequestKind
 from nvlhub.forms import NewRequest, ProjectView, RequestView, Review
-from nvlhub.portal.html import page
+from nvlhub.portal.html import Site
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
 from nvlhub.registry import Registry
@@ -36,10 +37,12 @@ SHOWN = 100
 class Asking:
     """Shows requests and passes on what is sent; what may be is decided by the registry."""
 
-    def __init__(self, registry: Registry, login: Login, prefix: str, contact: str) -> None:
+    def __init__(self, registry: Registry, login: Login, site: Site, contact: str) -> None:
         self._registry = registry
         self._login = login
-        self._prefix = prefix
+        self._site = site
+        self._prefix = site.prefix
+        self._zone = ZoneInfo(site.zone)
         self._contact = contact
 
     def show(self, request: Request, revise: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
@@ -48,7 +51,7 @@ class Asking:
             who = self._login.visitor(request)
         except LoginNeededError:
             return self._login.begin(request)
-        sent = again(*self._registry.awards.request(who, revise)) if revise else {}
+        sent = again(*self._registry.awards.request(who, revise), self._zone) if revise else {}
         return self._page(who, lang_of(request), None, **sent)
 
     def _page(self, who: Visitor, lang: str, error: NvlhubError | None = None, **sent: str) -> Response:
@@ -56,8 +59,8 @@ class Asking:
         requests, total = self._registry.awards.requests(who, per_page=SHOWN, newest=True)
         led = {project.slug for project in me.projects if project.role in LEADS}
         wide = who.admin or me.officer_of
-        return page(
-            "asking.html", lang, status=error.status if error else 200, prefix=self._prefix, who=who,
+        return self._site.page(
+            "asking.html", lang, status=error.status if error else 200, here="more", who=who,
             sent={**dict.fromkeys(("number", "match", *NewRequest.model_fields), ""), **sent},
             error=problem(error, lang).detail if error else "", kinds=list(RequestKind),
             contact=self._contact or say("more-contact-unset", lang), led=self._led(who, led),
@@ -98,8 +101,10 @@ class Asking:
         if number:
             one = _number("number", number)
             sent_again = {**sent, "number": number, "match": match}
-            return self._do(request, csrf, lambda who: awards.resubmit(who, one, asked(sent), match), sent_again)
-        return self._do(request, csrf, lambda who: awards.ask(who, asked(sent)), sent)
+            return self._do(
+                request, csrf, lambda who: awards.resubmit(who, one, asked(sent, self._zone), match), sent_again
+            )
+        return self._do(request, csrf, lambda who: awards.ask(who, asked(sent, self._zone)), sent)
 
     def withdraw(self, request: Request, number: Order, csrf: Short = "") -> Response:
         """Take a request back."""
@@ -136,25 +141,25 @@ class Asking:
         return router
 
 
-def asked(sent: dict[str, str]) -> NewRequest:
+def asked(sent: dict[str, str], zone: ZoneInfo) -> NewRequest:
     """Return the request that a form means. Raises `BadInputError` naming the field."""
     values = _filled(sent)
     values |= {name: _number(name, values[name]) for name in ("gpu_hours", "cap") if name in values}
-    # Whole days: from the beginning of the first to the end of the last, UTC.
+    # Whole days of the site's zone: from the beginning of the first to the end of the last.
     if "starts" in values:
-        values["starts"] = _day("starts", values["starts"])
+        values["starts"] = _day("starts", values["starts"], zone)
     if "ends" in values:
-        values["ends"] = _day("ends", values["ends"], days=1)
+        values["ends"] = _day("ends", values["ends"], zone, days=1)
     return _valid(NewRequest, values)
 
 
-def again(request: RequestView, match: str) -> dict[str, str]:
+def again(request: RequestView, match: str, zone: ZoneInfo) -> dict[str, str]:
     """Return a request as its form was filled in, with the entity tag that it was read with."""
     told = {
         "pool": request.pool if request.kind in {"new", "renewal", "transfer"} else "", "award": request.award,
         "gpu_hours": request.amount // MILLI_PER_GPU_HOUR or None, "cap": request.cap,
-        "starts": request.starts and f"{datetime.fromtimestamp(request.starts, UTC):%Y-%m-%d}",
-        "ends": request.ends and f"{datetime.fromtimestamp(request.ends - 1, UTC):%Y-%m-%d}",
+        "starts": request.starts and f"{datetime.fromtimestamp(request.starts, zone):%Y-%m-%d}",
+        "ends": request.ends and f"{datetime.fromtimestamp(request.ends - 1, zone):%Y-%m-%d}",
         "project": request.project, "kind": request.kind.value, "reasons": request.reasons, "number": request.id,
         "match": match,
     }  # fmt: skip
@@ -189,9 +194,9 @@ def _number(field: str, text: str) -> int:
     return int(text)
 
 
-def _day(field: str, text: str, days: int = 0) -> int:
+def _day(field: str, text: str, zone: ZoneInfo, days: int = 0) -> int:
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=days)
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone) + timedelta(days=days)
+        return int(day.timestamp())
     except (ValueError, OverflowError):
         raise BadInputError("day-wanted", field=field) from None
-    return int(day.timestamp())

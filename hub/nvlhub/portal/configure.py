@@ -11,6 +11,7 @@ from typing import Any
 
 from traitlets import import_item
 
+from nvlhub.portal import hub_pages
 from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 
@@ -30,6 +31,7 @@ def configure(
     cull_after: int = 0,
     panels_url: str = "http://127.0.0.1:8091",
     panels_token: str = "",
+    pages: bool = True,
 ) -> None:
     """Add the portal to a hub's configuration `c`; call it after the rest of the file.
 
@@ -44,6 +46,8 @@ def configure(
         cull_after: Seconds after which idle servers are stopped; 0: never.
         panels_url: Where the dashboards' process listens; empty: no dashboards.
         panels_token: Token of the dashboards' service; needed when it is not managed.
+        pages: JupyterHub's own pages in English and Chinese, with leases and offers. A template of the same name in a
+            directory of ``JupyterHub.template_paths`` is taken before ours. False: JupyterHub's pages stay as they are.
 
     Raises:
         ValueError: An unmanaged portal without `portal_token`, or unmanaged dashboards without `panels_token`.
@@ -61,7 +65,7 @@ def configure(
     }
     hub.services = [
         *_old(hub, "services", []),
-        _portal_service(Path(data), portal_url, portal_token, managed=managed),
+        _portal_service(Path(data), portal_url, portal_token, managed=managed, dashboards=bool(panels_url)),
         {"name": "nvlhub-hub", "api_token": hub_token},
     ]
     if panels_url:
@@ -78,6 +82,9 @@ def configure(
     # Servers and kernels outlive the hub; leases outlive both.
     hub.cleanup_servers = False
     _spawner(c, portal_url, hub_token)
+    if pages:
+        hub.template_paths = [*_old(hub, "template_paths", []), str(hub_pages.TEMPLATES)]
+        hub.template_vars = {**_old(hub, "template_vars", {}), **hub_pages.variables()}
     if cull_after:
         _culler(c, cull_after)
 
@@ -86,12 +93,12 @@ def _old(section: Any, name: str, default: Any) -> Any:
     return section[name] if name in section else default
 
 
-def _portal_service(data: Path, url: str, token: str, *, managed: bool) -> dict[str, Any]:
+def _portal_service(data: Path, url: str, token: str, *, managed: bool, dashboards: bool) -> dict[str, Any]:
     service: dict[str, Any] = {"name": "portal", "url": url, "oauth_no_confirm": True, "display": True}
     if token:
         service["api_token"] = token
     if managed:
-        service |= _managed("nvlhub.portal.service", data)
+        service |= _managed("nvlhub.portal.service", data, **({} if dashboards else {"NVLHUB_DASHBOARDS": "false"}))
     return service
 
 

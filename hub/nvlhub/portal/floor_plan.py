@@ -1,4 +1,7 @@
-"""A picture of the domains: one row per domain, one square per GPU, trays and superchips set apart."""
+"""A picture of the domains: one row per domain, one square per GPU, trays and superchips set apart.
+
+Colours of Okabe and Ito (2008), and a mark for each state: nobody needs to tell colours apart.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,38 @@ from nvlhub.text import say
 GPU, GAP, TRAY_GAP, ROW, LABEL = 9, 2, 5, 16, 64
 SHOWN = 40
 """Domains drawn; more would be a wall."""
-COLOURS = {"free": "#b8e07a", "mine": "#3f6f00", "taken": "#8a8f98", "out": "#f0d9c0"}
+COLOURS = {"free": "#ffffff", "mine": "#0072b2", "taken": "#999999", "out": "#f0e442"}
+STROKES = {
+    "free": "",
+    "mine": "M1.5 4.5l2 2.5 4-5",
+    "taken": "",
+    "out": "M1 1l7 7M8 1l-7 7",
+}
+"""What is drawn over a square: yours has a tick, what is out of service a cross; free is empty, taken is full."""
+INK = {"mine": "#ffffff", "out": "#000000"}
+
+
+def _square(state: str, left: int, top: int, title: str) -> str:
+    mark = (
+        f'<path d="{STROKES[state]}" stroke="{INK[state]}" stroke-width="1.4" fill="none"/>' if STROKES[state] else ""
+    )
+    return (
+        f'<g transform="translate({left} {top})"><title>{escape(title)}</title>'
+        f'<rect width="{GPU}" height="{GPU}" rx="1.5" fill="{COLOURS[state]}" stroke="#5b635e"/>{mark}</g>'
+    )
 
 
 def floor_plan(domains: Sequence[DomainView], lang: str) -> Markup:
     """Return an SVG of `domains` as ``GET /domains`` gives them; ``*`` is somebody else's."""
     rows, width = [], LABEL
+    words = {state: say(f"gpu-{state}", lang) for state in COLOURS}
     for number, domain in enumerate(domains[:SHOWN]):
         top, left, squares = number * ROW + 2, LABEL, []
         for tray in domain.trays:
             for index, held in enumerate(tray.gpus):
                 state = "mine" if held and held != "*" else "taken" if held else "free" if tray.in_service else "out"
-                title = f"{domain.name} tray {tray.index} GPU {index}: {say(f'gpu-{state}', lang)}"
                 squares.append(
-                    f'<rect x="{left}" y="{top}" width="{GPU}" height="{GPU}" rx="1.5" fill="{COLOURS[state]}">'
-                    f"<title>{escape(title)}</title></rect>"
+                    _square(state, left, top, f"{domain.name} tray {tray.index} GPU {index}: {words[state]}")
                 )
                 left += GPU + GAP
             left += TRAY_GAP
@@ -39,3 +59,18 @@ def floor_plan(domains: Sequence[DomainView], lang: str) -> Markup:
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="sans-serif">{body}</svg>'
     )
+
+
+def legend(lang: str) -> list[tuple[Markup, str]]:
+    """Return what each kind of square looks like, and what it means."""
+    side = GPU + 2
+    return [
+        (
+            Markup(  # noqa: S704  # of our own numbers and colours
+                f'<svg aria-hidden="true" width="{side}" height="{side}" viewBox="-1 -1 {side} {side}">'
+                f"{_square(state, 0, 0, '')}</svg>"
+            ),
+            say(f"gpu-{state}", lang),
+        )
+        for state in COLOURS
+    ]

@@ -1,40 +1,52 @@
-"""How the portal's pages are filled in: words, amounts and times in the reader's language."""
+"""How the portal's pages are answered."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Response
 from fastapi.responses import HTMLResponse
 
-from nvlhub.explain import duration
-from nvlhub.page import HEADERS, templates
-from nvlhub.text import say
-from nvlhub.wire import gpu_hours
+from nvlhub.page import HEADERS
+from nvlhub.portal.markup import render
+from nvlhub.text import LANGUAGES
 
-_TEMPLATES = templates("nvlhub.portal")
-
-
-def render(name: str, lang: str, **values: Any) -> str:
-    """Return a page in the reader's language."""
-
-    def word(message: str, **members: object) -> str:
-        return say(message, lang, **members)
-
-    return _TEMPLATES.get_template(name).render(
-        _=word, lang=lang, hours=gpu_hours, span=lambda seconds: duration(seconds, lang), clock=_clock, **values
-    )
+FRAGMENT = "X-Nvlhub-For"
+"""Header that names whose a fragment is, as in an address: by it a page knows that it got one, and for whom."""
 
 
-def page(name: str, lang: str, status: int = 200, **values: Any) -> Response:
-    """Return a page as an answer."""
-    return HTMLResponse(render(name, lang, **values), status, headers={**HEADERS, "Content-Language": lang})
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where things are, and how times are told. Paths end with a slash."""
+
+    prefix: str
+    """Of the portal."""
+    hub: str = "/hub/"
+    panels: str = ""
+    """Of the dashboards; empty: there are none."""
+    zone: str = "UTC"
+
+    def page(self, name: str, lang: str, status: int = 200, here: str = "", **values: Any) -> Response:
+        """Return a page as an answer; `here`: its path below the portal's."""
+        text = self._render(name, lang, here=self.prefix + here, languages=LANGUAGES, **values)
+        return _answer(text, lang, status, {})
+
+    def fragment(self, name: str, lang: str, user: str, **values: Any) -> Response:
+        """Return a part of a page of JupyterHub's, for a user."""
+        return _answer(self._render(name, lang, **values), lang, 200, {FRAGMENT: quote(user)})
+
+    def _render(self, name: str, lang: str, **values: Any) -> str:
+        return render(name, lang, self.zone, prefix=self.prefix, hub=self.hub, panels=self.panels, **values)
 
 
-LAST = 253_402_300_799
-"""The last second that a date can be told of."""
+def site_of(prefix: str, environment: Mapping[str, str], zone: str, *, dashboards: bool) -> Site:
+    """Return where things are, by what the hub tells its services."""
+    base = environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
+    return Site(prefix, f"{base}/hub/", f"{base}/services/panels/" if dashboards else "", zone)
 
 
-def _clock(at: int | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _answer(text: str, lang: str, status: int, more: Mapping[str, str]) -> Response:
+    return HTMLResponse(text, status, headers={**HEADERS, "Content-Language": lang, "Vary": "Cookie", **more})

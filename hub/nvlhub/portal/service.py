@@ -32,6 +32,7 @@ from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
@@ -117,8 +118,9 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     limiter = Limiter(Pace(settings.rate, settings.burst)) if settings.rate else None
     app = make_app(Doors(portal.desk, portal.registry, identify, limiter), prefix)
     app.include_router(login.routes())
-    app.include_router(pages.routes(portal.desk, portal.registry, login, prefix))
-    app.include_router(Asking(portal.registry, login, prefix, settings.contact).routes())
+    site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
+    app.include_router(pages.routes(portal.desk, portal.registry, login, site))
+    app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager

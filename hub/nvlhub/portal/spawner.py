@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from importlib.resources import files
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
-import jinja2
 from tornado import web
 from traitlets import Unicode
 from traitlets.config import Configurable
 
-from nvlhub.text import language, say
-from nvlhub.wire import API_PATH, Offer, gpu_hours
+from nvlhub.portal.cards import by_project
+from nvlhub.portal.hub_pages import language_of
+from nvlhub.portal.markup import render
+from nvlhub.text import say
+from nvlhub.wire import API_PATH, Offer
 
 TIMEOUT = httpx.Timeout(5.0, connect=1.5)
+PATIENCE = 2.5
+"""Seconds that a page of the hub waits for the portal."""
+FRESH, KEPT = 30.0, 600.0
+"""Seconds for which offers are shown without a word about their age, and at all: the page renews them by itself."""
+NO_ANSWER = (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, AttributeError)
+"""What comes of a portal that is away, slow, or answers half."""
 
-_FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-    (files("nvlhub.portal") / "templates" / "spawn_form.html").read_text(encoding="utf-8")
-)
+# One client for all spawners: to make one takes longer than to ask.
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+
+def _client() -> httpx.AsyncClient:
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        _clients[loop] = httpx.AsyncClient(timeout=TIMEOUT)
+    return _clients[loop]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Offers as the portal told them last."""
+
+    offers: Sequence[Offer]
+    lang: str
+    at: float
+    """On the monotonic clock."""
 
 
 def read_form(formdata: dict[str, list[str]]) -> dict[str, str]:
@@ -35,10 +63,13 @@ class LeaseSpawnerMixin(Configurable):
         os.environ.get("NVLHUB_HUB_TOKEN", ""), config=True, help="Token of the hub's own service, nvlhub-hub."
     )
 
+    _seen: Seen | None = None
+    _asking: asyncio.Future[Seen | None] | None = None
+
     async def _portal(self, method: str, path: str, lang: str = "en", **more: Any) -> Any:
         headers = {"Authorization": f"token {self.portal_token}", "Accept-Language": lang}
-        async with httpx.AsyncClient(timeout=TIMEOUT, headers=headers) as http:
-            response = await http.request(method, f"{self.portal_url.rstrip('/')}{API_PATH}{path}", **more)
+        url = f"{self.portal_url.rstrip('/')}{API_PATH}{path}"
+        response = await _client().request(method, url, headers=headers, **more)
         response.raise_for_status()
         return response.json()
 
@@ -51,19 +82,38 @@ class LeaseSpawnerMixin(Configurable):
     async def offers_form(self, spawner: Any = None) -> str:
         """Return the form of the spawn page."""
         handler = getattr(self, "handler", None)
-        lang = language(handler.request.headers.get("Accept-Language") if handler else None)
+        lang = language_of(handler.request if handler else None)
+        seen = await self._offers_soon(lang)
+        age = int(time.monotonic() - seen.at) if seen else 0
+        base = str(getattr(handler, "base_url", "/"))
+        return render(
+            "spawn_form.html", lang, projects=by_project(seen.offers if seen else ()), down=seen is None,
+            age=age if age > FRESH else 0, announcements=(), prefix=f"{base}services/portal/",
+            user=self.user.name,  # type: ignore[attr-defined]
+        )  # fmt: skip
+
+    async def _offers_soon(self, lang: str) -> Seen | None:
+        """Return offers without making the page wait for those that are known; None: the portal told nothing lately."""
+        seen = self._seen
+        if seen is not None and (seen.lang != lang or time.monotonic() - seen.at > KEPT):
+            seen = None
+        if seen is not None and time.monotonic() - seen.at < FRESH:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.ensure_future(self._look(lang))
+            return seen
         try:
-            offers = await self._offers(lang)
-            down = False
-        except httpx.HTTPError as error:
+            return await asyncio.wait_for(self._look(lang), PATIENCE) or seen
+        except TimeoutError:
+            self.log.warning("the portal gave no offers for the spawn page within %s s", PATIENCE)  # type: ignore[attr-defined]
+            return seen
+
+    async def _look(self, lang: str) -> Seen | None:
+        try:
+            self._seen = Seen(await self._offers(lang), lang, time.monotonic())
+        except NO_ANSWER as error:
             self.log.warning("the portal gave no offers for the spawn page: %s", error)  # type: ignore[attr-defined]
-            offers, down = [], True
-        projects: dict[str, list[Offer]] = {}
-        for offer in offers:
-            projects.setdefault(offer.project, []).append(offer)
-        return _FORM.render(
-            projects=projects, down=down, hours=gpu_hours, _=lambda message, **members: say(message, lang, **members)
-        )
+            return None
+        return self._seen
 
     async def check_options(self, spawner: Any, user_options: dict[str, Any]) -> None:
         """Check options wherever they came from: the form, its query string, or the REST API.
@@ -83,7 +133,7 @@ class LeaseSpawnerMixin(Configurable):
         """Tell the server where the portal is."""
         env: dict[str, str] = super().get_env()  # type: ignore[misc]
         handler = getattr(self, "handler", None)
-        lang = language(handler.request.headers.get("Accept-Language") if handler else None)
+        lang = language_of(handler.request if handler else None)
         sidebar = {
             "DASK_LABEXTENSION__FACTORY__MODULE": "nvlkernels.sidebar",
             "DASK_LABEXTENSION__FACTORY__CLASS": "SidebarCluster",

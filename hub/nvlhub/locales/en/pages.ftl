@@ -1,5 +1,6 @@
 # Words of the portal's pages and of the spawn page.
 page-title = My GPUs
+page-as-of = As of { $at }.
 page-hub = Hub
 page-more = Ask for more GPU-hours
 leases-title = My leases
@@ -8,6 +9,7 @@ awards-title = My awards
 awards-none = No project of yours has an award.
 awards-unit = In GPU-hours, rounded down. Set aside = what running leases may still use; it comes back when they end earlier.
 free-title = What is free
+free-count = { $free } of { $gpus } GPUs are free now.
 free-simulated = The GPUs ({ $model }) are simulated: kernels run on CPUs, leases and the ledger are real.
 past-title = Past leases
 past-none = Nothing has ended yet.

@@ -1,5 +1,6 @@
 # 入口網站頁面與啟動頁的文字。
 page-title = 我的 GPU
+page-as-of = 時間：{ $at }。
 page-hub = 主控台
 page-more = 申請更多 GPU 時數
 leases-title = 我的租約
@@ -8,6 +9,7 @@ awards-title = 我的核配
 awards-none = 您的專案都沒有核配。
 awards-unit = 單位為 GPU 小時，無條件捨去。預留 = 執行中的租約還可能用掉的量；提早結束就會退回。
 free-title = 目前空閒
+free-count = { $gpus } 個 GPU 中目前有 { $free } 個空閒。
 free-simulated = 這些 GPU（{ $model }）是模擬的：核心在 CPU 上執行，租約與帳本是真的。
 past-title = 過去的租約
 past-none = 還沒有結束的租約。

@@ -1,0 +1,38 @@
+"""Markup of the portal's pages and of what it puts into JupyterHub's: words, amounts and times in the reader's language.
+
+Used in the hub's process, too: nothing here needs a web framework.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from nvlhub.explain import duration
+from nvlhub.page import templates
+from nvlhub.text import say
+from nvlhub.wire import gpu_hours
+
+_TEMPLATES = templates("nvlhub.portal")
+LAST = 253_402_214_400
+"""The last day that a date can be told of, in every zone."""
+_zone = cache(ZoneInfo)
+
+
+def clock(at: int | None, zone: str = "UTC") -> str:
+    """Return a moment in the zone of the site; nothing for None."""
+    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), _zone(zone)):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
+    """Return a template filled in, in the reader's language and the site's zone."""
+
+    def word(message: str, **members: object) -> str:
+        return say(message, lang, **members)
+
+    return _TEMPLATES.get_template(name).render(
+        _=word, lang=lang, hours=gpu_hours, span=lambda seconds: duration(seconds, lang),
+        clock=lambda at: clock(at, zone), **values,
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""The spawn page's form and the hub's word to servers: whatever the portal does, the page comes, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nvlhub.flow.request import Span
+from nvlhub.portal import spawner
+from nvlhub.portal.spawner import LeaseSpawnerMixin
+from nvlhub.wire import Offer, Problem
+from tests.portal.hub_kit import MARKUP, Handler
+
+
+def offer(project: str = "demo", profile: str = "gpu1", **more: Any) -> dict[str, Any]:
+    full = {
+        "project": project, "project_name": f"Project {project}", "profile": profile, "version": 1, "display_name": "1 GPU",
+        "gpus": 1, "span": Span.DOMAIN, "pool": "main", "gpu_model": "GB300", "simulated": True, "factor_milli": 1000,
+        "price_milli": 250, "longest": 3600, "hold": 1, "left": 3_600_000, "free_now": 7, "expected_wait": 0,
+    }  # fmt: skip
+    return Offer(**{**full, **more}).model_dump(mode="json")
+
+
+class Base:
+    def get_env(self) -> dict[str, str]:
+        return {}
+
+
+class Spawner(LeaseSpawnerMixin, Base):
+    """A spawner without a hub. `told`: what the portal says, in turn; the last again and again."""
+
+    def __init__(self, *told: Any, lang: str = "en", **headers: str) -> None:
+        super().__init__()
+        self.told = list(told)
+        self.asked: list[str] = []
+        self.user = SimpleNamespace(name="researcher", escaped_name="researcher")
+        self.handler = Handler("/hub/spawn", Accept_Language=lang, **headers)
+        self.log = logging.getLogger("hub")
+
+    async def _portal(self, method: str, path: str, lang: str = "en", **more: Any) -> Any:
+        self.asked.append(lang)
+        answer = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Callable):  # type: ignore[arg-type]
+            return await answer()
+        return answer
+
+
+AWAY = spawner.httpx.ConnectError("refused")
+ONE = {"items": [offer()]}
+
+
+async def slow() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_offers_are_cards_by_project_with_price_and_what_is_free() -> None:
+    text = await Spawner({"items": [offer(), offer("other", free_now=0, expected_wait=600)]}).offers_form()
+    assert "<table" not in text
+    assert text.count("<li data-offer=") == 2
+    for part in (
+        "7 can start now",
+        "expected in 10 min",
+        "0.25 GPU-hours per hour",
+        "costs nothing",
+        "1.00 GPU-hours left",
+    ):
+        assert part in text
+    # The choice has no name: it is not sent, and a server has no options.
+    assert '<select id="nvl-project" class="form-select">' in text
+    assert 'hidden><label for="nvl-project"' in text
+
+
+async def test_one_project_needs_no_choice() -> None:
+    assert "<select" not in await Spawner(ONE).offers_form()
+
+
+async def test_names_and_reasons_are_shown_as_text() -> None:
+    why = Problem(type="x", title="x", status=409, detail=MARKUP)
+    text = await Spawner(
+        {"items": [offer(project_name=MARKUP, display_name=MARKUP, gpu_model=MARKUP, why_not=why.model_dump())]}
+    ).offers_form()
+    assert MARKUP not in text
+    assert text.count("&lt;b&gt;&amp;amp;&lt;/b&gt;") >= 4
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        AWAY,
+        spawner.httpx.ReadTimeout("slow"),
+        ValueError("no JSON"),
+        {"items": [{"project": "demo"}]},
+        {},
+        [],
+        None,
+        "x",
+    ],
+    ids=str,
+)
+async def test_a_portal_that_is_away_or_answers_half_leaves_a_page_that_says_so(told: Any) -> None:
+    text = await Spawner(told).offers_form()
+    assert "does not answer now" in text
+    assert "data-live" in text
+
+
+async def test_a_portal_that_is_slow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner, "PATIENCE", 0.05)
+    assert "does not answer now" in await asyncio.wait_for(Spawner(slow).offers_form(), 5)
+
+
+async def test_what_was_told_lately_is_shown_at_once_and_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Spawner(ONE, slow)
+    await page.offers_form()
+    assert "7 can start now" in await asyncio.wait_for(page.offers_form(), 5)
+    await asyncio.sleep(0)
+    assert len(page.asked) == 2
+    # One look at a time, however many come.
+    await page.offers_form()
+    assert len(page.asked) == 2
+    page._asking.cancel()  # type: ignore[union-attr]
+
+
+async def test_the_last_good_word_is_shown_with_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Spawner(ONE, AWAY)
+    await page.offers_form()
+    now = spawner.time.monotonic()
+    monkeypatch.setattr(spawner.time, "monotonic", lambda: now + 120)
+    text = await page.offers_form()
+    assert "7 can start now" in text
+    assert "from 2 min ago" in text
+    monkeypatch.setattr(spawner.time, "monotonic", lambda: now + 2 * spawner.KEPT)
+    assert "does not answer now" in await page.offers_form()
+
+
+@pytest.mark.parametrize(
+    ("lang", "cookie", "found"),
+    [("en", "", "en"), ("zh-TW", "", "zh-TW"), ("en", "zh-TW", "zh-TW"), ("zh-TW", "en", "en"), ("en", "xx", "en")],
+)
+async def test_the_chosen_language_goes_before_that_of_the_browser(lang: str, cookie: str, found: str) -> None:
+    page = Spawner(ONE, lang=lang, **({"Cookie": f"nvlhub-language={cookie}"} if cookie else {}))
+    assert f'lang="{found}"' in await page.offers_form()
+    assert page.asked == [found]
+    assert page.get_env()["NVLHUB_LANGUAGE"] == found
+
+
+async def test_offers_in_another_language_are_asked_for_again() -> None:
+    page = Spawner(ONE)
+    await page.offers_form()
+    page.handler = Handler("/hub/spawn", Accept_Language="zh-TW")
+    assert "目前可啟動 7 個" in await page.offers_form()
+
+
+def test_a_server_that_starts_without_a_page_speaks_english() -> None:
+    page = Spawner(ONE)
+    page.handler = None  # type: ignore[assignment]
+    assert page.get_env()["NVLHUB_LANGUAGE"] == "en"
