@@ -1,6 +1,18 @@
 """``nvlhub``: the portal from a terminal. Everything goes through the REST API, so that who may is decided in one place."""
 
-from nvlhub.cli import awards, capacity, directory, exchange, leases, ledger, machine, reconciling, requests, usage
+from nvlhub.cli import (
+    awards,
+    capacity,
+    directory,
+    exchange,
+    leases,
+    ledger,
+    machine,
+    reconciling,
+    requests,
+    reservations,
+    usage,
+)
 from nvlhub.cli.base import app
 
 __all__ = [
@@ -14,5 +26,6 @@ __all__ = [
     "machine",
     "reconciling",
     "requests",
+    "reservations",
     "usage",
 ]

@@ -99,6 +99,7 @@ from nvlhub.forms.reports import (
     UsageReport,
     UtilisationView,
 )
+from nvlhub.forms.reservations import InTheWay, NewReservation, ReservationPatch, ReservationView, TrayPlace
 
 __all__ = [
     "PRINTED",
@@ -122,6 +123,7 @@ __all__ = [
     "Health",
     "ImportFault",
     "Imported",
+    "InTheWay",
     "InstitutionPatch",
     "InstitutionView",
     "Listed",
@@ -143,6 +145,7 @@ __all__ = [
     "NewProject",
     "NewReconciliation",
     "NewRequest",
+    "NewReservation",
     "NewUser",
     "Number",
     "PeriodAsk",
@@ -160,6 +163,8 @@ __all__ = [
     "Reconciliation",
     "Replayed",
     "RequestView",
+    "ReservationPatch",
+    "ReservationView",
     "Review",
     "ReviewView",
     "Revocation",
@@ -171,6 +176,7 @@ __all__ = [
     "Stopped",
     "Time",
     "TransactionView",
+    "TrayPlace",
     "TrayView",
     "UsageAsk",
     "UsageReport",
