@@ -4,6 +4,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
   project optics: pi, manager, member       project casting: founder, instructor
     award 1, requests 1 and 2                 award 2, request 3
     leases running, settled (member's)        lease theirs (founder's)
+    reservation 1
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, Review
+from nvlhub.forms import NewRequest, NewReservation, Review
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
@@ -121,6 +122,8 @@ def build(folder: Path) -> Template:
     running = portal.ask("gpu1", PEOPLE["member"], "optics")
     theirs = portal.ask("gpu1", PEOPLE["founder"], "casting")
     portal.step(1)
+    kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
+    portal.registry.reservations.add(PEOPLE["admin"], kept)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
