@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from itertools import groupby
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +11,7 @@ import typer
 
 from nvlhub.cli.base import Json, call, change, fail, group, items, key, path_of, show, tell
 from nvlhub.dates import UnclearTimeError, moment
+from nvlhub.places import where
 from nvlhub.text import language, say
 
 reservations = group("reservation", "Whole trays kept for a project between two times.")
@@ -51,17 +51,6 @@ class Site:
                 for one in found["in_the_way"]
             ],
         }  # fmt: skip
-
-
-def where(trays: list[dict[str, Any]]) -> str:
-    """Return trays for people: ``nvl001: 1-16, 18``."""
-    told = []
-    for domain, found in groupby(trays, key=lambda tray: tray["domain"]):
-        numbers = [tray["tray"] for tray in found]
-        runs = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-        parts = [[number for _, number in run] for _, run in runs]
-        told.append(f"{domain}: " + ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts))
-    return "; ".join(told)
 
 
 def _tell(found: dict[str, Any], site: Site, *, as_json: bool) -> None:

@@ -15,3 +15,52 @@ extend-reserved = 未延長：其 GPU 之後已為某專案預約。最多還能
 time-unreadable = 「{ $given }」不是時間。請以 2027-03-14T09:00（站點時區）、2027-03-14T09:00+08:00 或日期 2027-03-14 表示。
 time-left-out = { $given } 在站點時區並不存在：時鐘在此撥快而跳過。請改用 { $instead } 或更早的時間。
 time-twice = { $given } 在站點時區出現兩次，因為時鐘撥回。請加上時差：{ $first } 或 { $last }。
+
+reservations-plot = 已預約的 GPU
+reservations-in = 未來 { $days } 天{ $count ->
+    [0] 沒有預約；服務中的 GPU 有 { $capacity } 個。
+    [1] 有一筆預約，保留服務中 { $capacity } 個 GPU 中的 { $peak } 個。
+   *[other] 有 { $count } 筆預約，最多同時保留服務中 { $capacity } 個 GPU 中的 { $peak } 個。
+ }
+reservations-span = 顯示範圍
+reservations-days = 未來 { $days } 天
+reservations-capacity = 服務中：{ $gpus }
+reservations-axis = GPU 數
+reservations-list = 預約
+reservations-none = 目前沒有預約。填寫表單即可為專案保留整個托盤。
+reservations-more = 只顯示 { $total } 筆中的前 { $shown } 筆。`nvlhub reservation list` 可列出全部。
+reservations-new = 預約 GPU
+reservations-zone = 時間以 { $zone } 表示。預約本身不收費：其中執行的租約照常計費。
+reservations-name = 名稱
+reservations-project = 專案
+reservations-gpus = GPU 數（向上取整為整個托盤）
+reservations-starts = 開始
+reservations-ends = 結束
+reservations-note = 備註（選填）
+reservations-which = { $time } 因時鐘撥回而出現兩次。是哪一次？
+reservations-first = 第一次，{ $time }
+reservations-last = 第二次，{ $time }
+reservations-add = 預約
+reservations-fill = 填寫專案、GPU 數與時間後，這裡會顯示將預約的內容。
+reservations-would = 將保留 { $gpus } 個 GPU：{ $where }。
+reservations-clear = 沒有租約會受影響。
+reservations-way = { $count ->
+    [1] 有一個目前在此執行的租約可能超過開始時間，最晚到 { $until }。它不會被終止；在那之前缺少其 GPU：
+   *[other] 有 { $count } 個目前在此執行的租約可能超過開始時間，最晚到 { $until }。它們不會被終止；在那之前缺少其 GPU：
+ }
+reservations-lease = { $user } 的 { $gpus } 個 GPU（{ $project }），最晚到 { $until }
+reservations-made = 已為 { $project } 預約 { $gpus } 個 GPU。
+reservations-moved = 已移動。
+reservations-cancelled = 已取消，其托盤可供他人使用。
+reservations-changed = 未變更：此預約已被他人修改。現在顯示的是最新內容；請查看後再試。
+reservations-bad-gpus = GPU 數：請填 1 到 10008 的整數。
+reservations-when = { $starts } 至 { $ends }
+reservations-for = 專案 { $project }
+reservations-gpus-kept = { $gpus } 個 GPU
+reservations-now = 進行中
+reservations-by = 由 { $user } 建立
+reservations-move = 移動
+reservations-move-of = 移動「{ $name }」
+reservations-cancel = 取消
+reservations-cancel-of = 取消「{ $name }」
+reservations-sure = 要取消「{ $name }」嗎？其托盤將立即可供他人使用，執行中的租約會繼續。
