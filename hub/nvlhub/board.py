@@ -10,6 +10,7 @@ from nvlhub.flow import lease as states
 from nvlhub.flow.lease import Lease, Warned
 from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.queue import Outlook, Rule, Running, Waiting
+from nvlhub.flow.reservation import Kept
 from nvlhub.wire import State
 
 
@@ -28,6 +29,13 @@ class Board:
     """What the programmes may do to the order of the queue."""
     notice: int = 0
     """Seconds from a warning to the end of a pre-emptible lease."""
+    kept: tuple[Kept, ...] = ()
+    """What is kept for projects, now and later."""
+
+    @property
+    def reserved(self) -> frozenset[tuple[str, int]]:
+        """The trays that are kept for a project at this moment, as (domain, tray)."""
+        return frozenset(place for one in self.kept if one.starts <= self.at < one.ends for place in one.trays)
 
     @property
     def running(self) -> list[Running]:
@@ -37,7 +45,12 @@ class Board:
     @property
     def waiting(self) -> list[Waiting]:
         """Who waits for room, in order of asking."""
-        return [waiting_of(lease, self.notice) for lease in self.leases.values() if lease.state is State.HELD]
+        keepers = keepers_of(self.kept)
+        return [
+            waiting_of(lease, self.notice, keepers=keepers)
+            for lease in self.leases.values()
+            if lease.state is State.HELD
+        ]
 
     @property
     def held(self) -> Mapping[str, int]:
@@ -49,11 +62,18 @@ class Board:
         return [lease for lease in self.waiting if preemptible or not lease.preemptible]
 
 
-def waiting_of(lease: Lease, notice: int, room: Placement = ()) -> Waiting:
-    """Return a lease as the queue sees it; `room`: GPUs that are promised to it."""
+def keepers_of(kept: Iterable[Kept]) -> frozenset[str]:
+    """Return the projects that anything is kept for."""
+    return frozenset(one.project for one in kept)
+
+
+def waiting_of(
+    lease: Lease, notice: int, room: Placement = (), keepers: frozenset[str] = frozenset()
+) -> Waiting:  # fmt: skip
+    """Return a lease as the queue sees it; `room`: GPUs that are promised to it, `keepers`: as :func:`keepers_of`."""
     return Waiting(
         lease.id, lease.gpus, lease.span, lease.seconds, lease.domain, lease.pinned, lease.programme, lease.asked_at,
-        notice if lease.preemptible else None, room,
+        notice if lease.preemptible else None, room, lease.project if lease.project in keepers else "",
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
 
-from nvlhub.board import Board
+from nvlhub.board import Board, keepers_of
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine
 from nvlhub.errors import (
@@ -26,7 +26,7 @@ from nvlhub.errors import (
 from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
 from nvlhub.flow.metering import warning
-from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever
+from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, make_request
@@ -175,7 +175,12 @@ class Desk:
         """Return how many such leases there is room for now. Raises `ConflictError` when there is none."""
         board = self.board
         ahead = board.ahead_of(preemptible=request.preemptible)
-        free = 0 if ahead else count_free(request.gpus, request.profile.span, _reach(ask, board.domains))
+        asked = Waiting(
+            "", request.gpus, request.profile.span, request.seconds, project=request.project.slug,
+            notice=board.notice if request.preemptible else None,
+        )  # fmt: skip
+        reach = _reach(ask, board.domains)
+        free = _count_open(asked, reach, board, self._moment(board), nobody_ahead=not ahead)
         if not free:
             raise ConflictError("no-room", profile=request.profile.display_name, gpus=request.gpus)
         return free
@@ -253,30 +258,43 @@ class Desk:
                 for paying in projects
                 for pool in pools
             }
-        programmes = {paying.programme for paying in projects}
+        keepers = keepers_of(self.board.kept)
+        # Projects of a programme are told apart where something is kept for one of them.
+        turns = {paying.slug: (paying.programme, paying.slug if paying.slug in keepers else "") for paying in projects}
         room = {
-            (profile.name, programme): self._room(profile, programme)
-            for profile in profiles
-            for programme in programmes
+            (profile.name, *turn): self._room(profile, *turn) for profile in profiles for turn in set(turns.values())
         }
         return [
-            self._offer(user, paying, profile, pools[profile.pool], stands[paying.slug, profile.pool], room, now, lang)
+            self._offer(
+                user, paying, profile, pools[profile.pool], stands[paying.slug, profile.pool],
+                room[profile.name, *turns[paying.slug]], now, lang,
+            )
             for paying in projects
             for profile in profiles
-        ]
+        ]  # fmt: skip
 
-    def _room(self, profile: Profile, programme: str) -> tuple[int, int | None]:
-        """Return how many could start now, and in how many seconds the next one of a programme could."""
+    def _room(self, profile: Profile, programme: str, project: str) -> tuple[int, int | None]:
+        """Return how many could start now, and in how many seconds the next one of a programme could.
+
+        `project`: whose it is, where something is kept for it.
+        """
         board = self.board
+        now = self._moment(board)
         ahead = board.ahead_of(preemptible=False)
-        free = 0 if ahead else count_free(profile.gpus, profile.span, board.domains)
+        asked = Waiting(
+            "", profile.gpus, profile.span, profile.longest, programme=programme, asked_at=now, project=project
+        )  # fmt: skip
+        free = _count_open(asked, board.domains, board, now, nobody_ahead=not ahead)
         if free:
             return free, 0
-        asked = Waiting(
-            "", profile.gpus, profile.span, profile.longest, programme=programme, asked_at=self.clock.now()
+        start = expected_start(
+            board.domains, board.running, ahead, asked, now, board.rules, board.held, board.kept
         )  # fmt: skip
-        start = expected_start(board.domains, board.running, ahead, asked, board.at, board.rules, board.held)
-        return 0, None if start is None else max(0, start - board.at)
+        return 0, None if start is None else max(0, start - now)
+
+    def _moment(self, board: Board) -> int:
+        """Return what time it is: a board stays while nothing changes, and reservations come nearer."""
+        return max(board.at, self.clock.now())
 
     def _offer(
         self,
@@ -285,14 +303,14 @@ class Desk:
         profile: Profile,
         pool: Pool,
         stand: tuple[Sequence[Award], InUse],
-        room: dict[tuple[str, str], tuple[int, int | None]],
+        room: tuple[int, int | None],
         now: int,
         lang: str,
     ) -> Offer:
         awards, in_use = stand
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
         decided = self._decide(request, 1, awards, in_use, now)
-        free_now, wait = room[profile.name, paying.programme]
+        free_now, wait = room
         return Offer(
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
@@ -414,9 +432,25 @@ class Desk:
         ends = now if award.revoked and lease.preemptible else award.ends
         if lease.deadline is not None and lease.deadline + extend.seconds > ends:
             raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, ends - now))
+        self._check_kept(lease, extend.seconds, now)
         latest = min((lease.started_at or now) + most, award.ends)
         moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
+
+    def _check_kept(self, lease: Lease, seconds: int, now: int) -> None:
+        """Raise `ConflictError` when a lease would still run on trays that are kept for others by then."""
+        starts, ends = lease.started_at or now, lease.deadline or now + lease.seconds
+        first = min(
+            (
+                one.starts
+                for one in self.board.kept
+                if one.is_closed(lease.project, starts, ends + seconds) and one.touches(lease.placement)
+            ),
+            default=None,
+        )
+        # One that is pre-emptible is told to make room.
+        if first is not None and not lease.preemptible:
+            raise ConflictError("extend-reserved", most_seconds=max(0, first - ends))
 
     def end(self, visitor: Visitor, lease_id: str, lang: str = "en") -> LeaseView:
         """End a lease; one that has ended stays as it is."""
@@ -461,6 +495,15 @@ def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:
         return ask.parent in {lease.id, lease.parent}
     same = (lease.user, lease.server, lease.label, lease.kind) == (request.user, request.server, ask.label, Kind.WORKER)
     return same and bool(ask.label) and not lease.parent
+
+
+def _count_open(asked: Waiting, domains: Sequence[Domain], board: Board, now: int, *, nobody_ahead: bool) -> int:
+    """Return how many such leases could start now: nobody waits before one that has GPUs kept for its project."""
+    floor = asked.open_to(domains, now, board.kept)
+    if nobody_ahead:
+        return count_free(asked.gpus, asked.span, floor)
+    own = asked.kept_for(now, board.kept)
+    return count_free(asked.gpus, asked.span, only(floor, own)) if own else 0
 
 
 def _reach(ask: LeaseAsk, domains: Sequence[Domain]) -> Sequence[Domain]:

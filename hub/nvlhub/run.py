@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from nvlhub.board import Board, held_by, running_of, waiting_of, yields
+from nvlhub.board import Board, held_by, keepers_of, running_of, waiting_of, yields
 from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
@@ -42,6 +42,7 @@ from nvlhub.flow.metering import charge, due, seconds_run
 from nvlhub.flow.placement import Domain, Placement, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Waiting, order, plan
+from nvlhub.flow.reservation import Kept, keep
 from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.housekeeping import note_capacity, return_over_awards
 from nvlhub.logs import about
@@ -121,6 +122,9 @@ class Runner:
         self._domains: tuple[Domain, ...] = ()
         self._outlook: Mapping[str, Outlook] = {}
         self._rules: Mapping[str, Rule] = {}
+        self._kept: tuple[Kept, ...] = ()
+        # When what is kept begins or ends, or is to be cleared of those who make room; the next last.
+        self._moments: list[int] = []
         # GPUs on which others make room, by the lease that waits for them.
         self._rooms: Mapping[str, Placement] = {}
         self._changed = True
@@ -267,7 +271,8 @@ class Runner:
     def _snapshot(self, now: int) -> Board:
         self._changed = False
         return Board(
-            now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice
+            now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice,
+            self._kept,
         )  # fmt: skip
 
     def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
@@ -512,25 +517,29 @@ class Runner:
     # --- placing ----------------------------------------------------------------------------------------------
 
     def _place(self, now: int) -> None:
-        if self._crowded or not (self._waiting or self._warned):
+        while self._moments and self._moments[-1] <= now:
+            self._moments.pop()
+            self._crowded = False
+        if self._crowded or not (self._waiting or self._warned or self._kept):
             return
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.
         self._crowded = True
         leases = self._leases.values()
+        keepers = keepers_of(self._kept)
         waiting = [
-            waiting_of(lease, self._notice, self._rooms.get(lease.id, ()))
+            waiting_of(lease, self._notice, self._rooms.get(lease.id, ()), keepers)
             for lease in leases
             if lease.id in self._waiting
         ]
         turns = order(waiting, self._rules, held_by(leases))
         running = [running_of(lease, now, self._notice) for lease in leases if lease.placement]
-        decided = plan(self._domains, running, turns, now)
+        decided = plan(self._domains, running, turns, now, self._kept)
         self._outlook = decided.outlook
         self._changed = True
         self._move_all([(self._leases[lease_id], (Placed(placement, now),)) for lease_id, placement in decided.starts])
         left = [lease for lease in turns if lease.id in decided.outlook]
-        if left or self._warned:
+        if left or self._warned or self._kept:
             self._make_room(left, now)
 
     def _make_room(self, waiting: Sequence[Waiting], now: int) -> None:
@@ -541,13 +550,17 @@ class Runner:
             self._domains,
             [running_of(lease, now, self._notice) for lease in holders if not yields(lease)],
             [
-                Tenant(lease.id, lease.placement, lease.started_at, lease.idle_seconds, lease.preempt_at is not None)
+                Tenant(
+                    lease.id, lease.placement, lease.started_at, lease.idle_seconds, lease.preempt_at is not None,
+                    lease.project,
+                )
                 for lease in yielding
             ],
             waiting,
             now,
             self._notice,
-        )
+            self._kept,
+        )  # fmt: skip
         self._rooms = room.promised
         for lease in yielding:
             at = (lease.preempt_at or now + self._notice) if lease.id in room.going else None
@@ -584,10 +597,12 @@ class Runner:
         self._changed = True
 
     def _recount(self) -> None:
-        """Count the capacity afresh, and read the programmes' rules; what is leased is derived from the leases."""
+        """Count the capacity afresh, read rules and reservations; what is leased is derived from the leases."""
+        now = self._clock.now()
         with self._store.reading() as unit:
             drained = unit.out_of_service(self._pool)
             self._rules = unit.rules()
+            bookings = unit.bookings(self._pool, now)
         self._capacity = tuple(
             replace(
                 domain,
@@ -600,6 +615,9 @@ class Runner:
         )
         placements = [lease.placement for lease in self._leases.values() if lease.placement]
         self._domains = without(self._capacity, placements)
+        self._kept = keep(bookings, self._capacity)
+        moments = {moment for one in self._kept for moment in (one.starts - self._notice, one.starts, one.ends)}
+        self._moments = sorted((moment for moment in moments if moment > now), reverse=True)
         self._crowded = False
         self._changed = True
 

@@ -144,9 +144,10 @@ MEMBER = {"slug": "optics", "user": "member"}
 RUNNING = {"lease_id": "{running}"}
 OTHERS = frozenset({"member"})
 PEOPLE_KNOWN = {"other", "instructor", "member", "manager", "pi", "foreign", "officer", "founder", "admin"}
-OURS_IN_AUDIT = {"request:1", "request:2"}
+OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
+RESERVATION = {"name": "Demo day", "project": "casting", "gpus": 4, "starts": START + DAY, "ends": START + 2 * DAY}
 
 
 def holders(page: Any) -> AbstractSet[str]:
@@ -259,6 +260,15 @@ ROWS = (
         use="to a programme"),
     Row("DELETE", "/announcements/{number}", answers(403, foreign=404, officer=404, admin=204), {"number": "4"},
         use="to a user"),
+    # --- reservations ---------------------------------------------------------------------------------------------
+    Row("GET", "/reservations", EVERYONE, reads=lambda page: {one["name"] for one in page["items"] if one["name"]},
+        sees=seen(project={"Beam time"}, other_project=NOTHING)),
+    Row("POST", "/reservations", admins(201), body=RESERVATION),
+    Row("POST", "/reservations", admins(200), body={**RESERVATION, "dry_run": True}, use="tried only"),
+    Row("GET", "/reservations/{number}", EVERYONE, {"number": "1"},
+        reads=lambda one: {one["name"]} - {""}, sees=seen(project={"Beam time"}, other_project=NOTHING)),
+    Row("PATCH", "/reservations/{number}", admins(), {"number": "1"}, {"ends": START + 11 * DAY}),
+    Row("DELETE", "/reservations/{number}", admins(), {"number": "1"}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

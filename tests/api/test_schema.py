@@ -40,6 +40,8 @@ RULES = {
     "GET /export": "a CSV file is of one kind",
     "POST /import": "the same; a file that can be read, and every row of it right",
     "POST /reconciliations": "since when, not in the future",
+    "POST /reservations": "times in order, not in the past, of 90 days at most",
+    "PATCH /reservations/{number}": "the same",
     "POST /requests/{number}/reviews": "an amount goes with the approval of a request for GPU-hours, and is at most what was asked",
 }
 """Operations with rules that JSON Schema cannot tell: what breaks them is answered 422, too."""

@@ -5,6 +5,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
     award 1, requests 1 and 2                 award 2, request 3
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
+    reservation 1
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, Review
+from nvlhub.forms import NewRequest, NewReservation, Review
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
@@ -130,6 +131,8 @@ def build(folder: Path) -> Template:
         unit.add_announcement(
             at=START, actor="admin", level="warning", text="It idles.", starts=START, user="member", lease=running.id
         )  # fmt: skip
+    kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
+    portal.registry.reservations.add(PEOPLE["admin"], kept)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}

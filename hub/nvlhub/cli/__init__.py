@@ -11,6 +11,7 @@ from nvlhub.cli import (
     machine,
     reconciling,
     requests,
+    reservations,
     usage,
 )
 from nvlhub.cli.base import app
@@ -27,5 +28,6 @@ __all__ = [
     "machine",
     "reconciling",
     "requests",
+    "reservations",
     "usage",
 ]

@@ -160,6 +160,17 @@ def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tu
     return _changed(domains, placements, lambda free, gpus: free | gpus)
 
 
+def only(domains: Iterable[Domain], placements: Iterable[Placement]) -> tuple[Domain, ...]:
+    """Return what the domains have of the trays of `placements`, and nothing else."""
+    wanted = {(share.domain, share.tray) for placement in placements for share in placement}
+    named = {name for name, _ in wanted}
+    return tuple(
+        replace(domain, trays=tuple(tray for tray in domain.trays if (domain.name, tray.index) in wanted))
+        for domain in domains
+        if domain.name in named
+    )
+
+
 _Change = Callable[[frozenset[int], frozenset[int]], frozenset[int]]
 
 

@@ -8,6 +8,8 @@ behind it gets room only where that does not delay it.
 Room that was promised stays promised while it can be had, whoever comes in front: without pre-emptible leases its
 holder would run there already. So nobody waits for them longer than one notice, and nobody is told to go, and to stay,
 and to go.
+
+Who runs on trays that are about to be kept for somebody else's project must go, too, whoever waits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 
 from nvlhub.flow.placement import Domain, Placement, given_back, is_free, without
 from nvlhub.flow.queue import Fit, Running, Waiting, first_fit
+from nvlhub.flow.reservation import Kept
 
 IDLE = 60
 """Seconds without activity from which a lease counts as idle."""
@@ -35,6 +38,7 @@ class Tenant:
     idle_seconds: int = 0
     warned: bool = False
     """Whether it was told to make room already."""
+    project: str = ""
 
     @property
     def rank(self) -> tuple[bool, bool, int, str]:
@@ -57,30 +61,42 @@ class _Asked:
 
     lease: Waiting
     avoided: tuple[Placement, ...]
+    at: int
+    kept: Sequence[Kept]
 
     def place(self, floor: Iterable[Domain], going: Iterable[Tenant] = ()) -> Placement | None:
         """Choose its GPUs once some tenants have gone."""
-        return self.lease.place(without(given_back(floor, _placements(going)), self.avoided))
+        spare = without(given_back(floor, _placements(going)), self.avoided)
+        return self.lease.place(spare, self.at, self.kept)
 
 
 def make_room(
     domains: Sequence[Domain], running: Sequence[Running], tenants: Sequence[Tenant], waiting: Sequence[Waiting],
-    now: int, notice: int,
+    now: int, notice: int, kept: Sequence[Kept] = (),
 ) -> Room:  # fmt: skip
     """Choose who must go within `notice` seconds.
 
-    `domains` are as free as they are now, `running` are all others that have GPUs, `waiting` is in order of turns.
+    `domains` are as free as they are now, `running` are all others that have GPUs, `waiting` is in order of turns,
+    `kept` what is kept for projects.
     """
     if not tenants and not any(lease.room for lease in waiting):
         return Room()
     at = now + notice
-    leaving = [tenant for tenant in tenants if tenant.warned]
-    staying = sorted((tenant for tenant in tenants if not tenant.warned), key=lambda tenant: tenant.rank)
+    soon = [one for one in kept if now < one.ends and one.starts <= at]
+    cleared = {
+        tenant.id
+        for tenant in tenants
+        if any(one.project != tenant.project and one.touches(tenant.placement) for one in soon)
+    }
+    leaving = [tenant for tenant in tenants if tenant.warned or tenant.id in cleared]
+    staying = sorted((tenant for tenant in tenants if tenant not in leaving), key=lambda tenant: tenant.rank)
     # What is ending already comes back without anybody being told to go.
     back = [other.placement for other in running if other.until <= now]
     busy = [other for other in running if other.until > now]
     floor = given_back(domains, [*back, *_placements(leaving)])
-    promised = {lease.id: lease.room for lease in waiting if lease.room and is_free(lease.room, floor)}
+    promised = {
+        lease.id: lease.room for lease in waiting if lease.room and is_free(lease.room, lease.open_to(floor, at, kept))
+    }
     busy += [lease.started(promised[lease.id], at) for lease in waiting if lease.id in promised]
     floor = without(floor, promised.values())
     emptied = given_back(floor, _placements(staying))
@@ -91,12 +107,12 @@ def make_room(
     for lease in waiting:
         if lease.preemptible or len(fresh) == AT_ONCE:
             break
-        asked = _Asked(lease, _avoided(lease, passed, at))
+        asked = _Asked(lease, _avoided(lease, passed, at), at, kept)
         if lease.id in promised or (lease.shape, asked.avoided) in unfit:
             continue
         if asked.place(emptied) is None:
             if not unfit:
-                passed = first_fit(lease, emptied, busy, at)
+                passed = first_fit(lease, emptied, busy, at, kept)
             unfit.add((lease.shape, asked.avoided))
             continue
         more = _fewest(asked, floor, staying)
@@ -111,7 +127,7 @@ def make_room(
         busy.append(lease.started(room, at))
     told, promised = _let_off(told, fresh, promised, floor)
     counted_on = [tenant for tenant in leaving if _share(tenant.placement, promised.values())]
-    return Room(frozenset(tenant.id for tenant in (*counted_on, *told)), promised)
+    return Room(frozenset(tenant.id for tenant in (*counted_on, *told)) | cleared, promised)
 
 
 def _placements(tenants: Iterable[Tenant]) -> list[Placement]:

@@ -8,6 +8,10 @@ counts.
 A later start may go first only where it does not delay the first in the queue: its GPUs are back before the head
 could start anyway, or the head still fits beside it then (conservative for the head alone, as EASY backfill: Lifka,
 "The ANL/IBM SP Scheduling System", 1995).
+
+What is kept for a project (:class:`~nvlhub.flow.reservation.Kept`) is closed to whoever could still run then. From its
+start on the project's leases go there first, whoever waits. A lease that only waits for a reservation to end is not
+the head: those behind it take their turns, and leave it the GPUs that it will have.
 """
 
 from __future__ import annotations
@@ -18,14 +22,17 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nvlhub.flow.placement import Domain, Placement, given_back, is_free, place, without
+from nvlhub.flow.placement import Domain, Placement, given_back, is_free, only, place, without
+from nvlhub.flow.reservation import Kept
 from nvlhub.wire import Span
 
 FORECAST = 64
 """Places in the queue for which an expected start is worked out; behind them it would be a guess upon guesses."""
+GUARDED = 4
+"""Leases at the front that are not delayed while they wait for reservations to end."""
 
 
-Shape = tuple[int, Span, str, bool, bool, Placement]
+Shape = tuple[int, Span, str, bool, bool, Placement, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Waiting:
     """Seconds of notice after which it makes room for others; None: it is not pre-emptible."""
     room: Placement = ()
     """The GPUs on which others make room for it."""
+    project: str = ""
+    """Whose it is, where anything is kept for that project: others need not be told apart."""
 
     @property
     def preemptible(self) -> bool:
@@ -61,13 +70,40 @@ class Waiting:
     @property
     def shape(self) -> Shape:
         """What leases have in common that are placed alike."""
-        return self.gpus, self.span, self.near, self.pinned, self.preemptible, self.room
+        return self.gpus, self.span, self.near, self.pinned, self.preemptible, self.room, self.project
 
-    def place(self, floor: Sequence[Domain]) -> Placement | None:
-        """Choose GPUs for it, those first that others make room on; return None when there is no room."""
+    def place(self, floor: Sequence[Domain], at: int = 0, kept: Sequence[Kept] = ()) -> Placement | None:
+        """Choose GPUs for it from `at` on; return None when there is no room.
+
+        Those first that are kept for its project, then those that others make room on.
+        """
+        own = self.place_own(floor, at, kept)
+        if own is not None:
+            return own
+        floor = self.open_to(floor, at, kept)
         if self.room and is_free(self.room, floor):
             return self.room
         return place(self.gpus, self.span, floor, self.near, pinned=self.pinned)
+
+    def place_own(self, floor: Sequence[Domain], at: int, kept: Sequence[Kept]) -> Placement | None:
+        """Choose GPUs that are kept for its project at a time; return None when it has none, or no room on them."""
+        own = self.kept_for(at, kept)
+        if not own:
+            return None
+        return place(self.gpus, self.span, only(self.open_to(floor, at, kept), own), self.near, pinned=self.pinned)
+
+    def kept_for(self, at: int, kept: Sequence[Kept]) -> list[Placement]:
+        """Return what is kept for its project at a time."""
+        return [one.placement for one in kept if one.is_for(self.project, at)] if self.project else []
+
+    def open_to(self, floor: Sequence[Domain], at: int, kept: Sequence[Kept]) -> Sequence[Domain]:
+        """Return the floor without what is kept for others while it would run, if it starts at a time."""
+        if not kept:
+            return floor
+        # One that makes room for others makes it for a reservation, too.
+        until = at + (self.seconds if self.notice is None else min(self.seconds, 1 + self.notice))
+        closed = [one.placement for one in kept if one.is_closed(self.project, at, until)]
+        return without(floor, closed) if closed else floor
 
     def started(self, placement: Placement, at: int) -> Running:
         """Return it as it runs when it starts at a time."""
@@ -143,7 +179,9 @@ def _filled(lines: Mapping[str, deque[Waiting]], rules: Mapping[str, Rule], has:
     return ordered
 
 
-def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequence[Waiting], now: int) -> Plan:
+def plan(
+    domains: Sequence[Domain], running: Sequence[Running], waiting: Sequence[Waiting], now: int, kept: Sequence[Kept] = ()
+) -> Plan:  # fmt: skip
     """Decide for the queue, which is in order of turns. `domains` are as free as they are now.
 
     The GPUs on which others make room for a lease are its own, as if it had started when they were promised: nobody
@@ -154,17 +192,20 @@ def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequenc
     busy = list(running)
     starts: list[tuple[str, Placement]] = []
     left: list[Waiting] = []
-    head: Fit | None = None
+    front = _Front(kept)
     # The shortest of each shape that found no place: a longer one will not find one either.
     unfit: dict[Shape, int] = {}
     for lease in waiting:
         found: Placement | None = None
-        if lease.room and is_free(lease.room, floor):
+        if lease.room and is_free(lease.room, lease.open_to(floor, now, kept)):
             found = lease.room
         elif lease.seconds < unfit.get(lease.shape, lease.seconds + 1):
-            found = lease.place(without(floor, rooms))
-            if found is not None and head is not None:
-                found = _beside(left[0], head, lease, found, floor, rooms, busy, now)
+            spare = without(floor, rooms)
+            found = lease.place_own(spare, now, kept)
+            if found is None:
+                found = lease.place(spare, now, front.kept)
+                if found is not None and front.fit is not None:
+                    found = _beside(front, lease, found, floor, rooms, busy, now)
         if found is None:
             unfit[lease.shape] = min(lease.seconds, unfit.get(lease.shape, lease.seconds))
             left.append(lease)
@@ -172,14 +213,35 @@ def plan(domains: Sequence[Domain], running: Sequence[Running], waiting: Sequenc
             starts.append((lease.id, found))
             floor = without(floor, [found])
             busy.append(lease.started(found, now))
-        if left and (found is not None or len(left) == 1):
-            head = first_fit(left[0], floor, busy, now)
-    return Plan(tuple(starts), _outlook(left, floor, busy, now))
+        if left and (found is not None or front.lease is None):
+            front = _front(left, floor, busy, now, kept)
+    return Plan(tuple(starts), _outlook(left, floor, busy, now, kept))
+
+
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """The head of the queue, and when it fits first."""
+
+    kept: Sequence[Kept]
+    """What is kept for reservations, and for leases before the head that wait for one to end."""
+    lease: Waiting | None = None
+    fit: Fit | None = None
+
+
+def _front(
+    left: Sequence[Waiting], floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
+) -> _Front:
+    """Find the head: the first that waits for more than the end of a reservation."""
+    for place_in_queue, lease in enumerate(left[:GUARDED], start=1):
+        fit = first_fit(lease, floor, busy, now, kept)
+        if fit is None or not fit.held_up or place_in_queue == GUARDED:
+            return _Front(kept, lease, fit)
+        kept = [*kept, fit.kept_for(lease)]
+    return _Front(kept)
 
 
 def _beside(
-    head: Waiting,
-    fit: Fit,
+    front: _Front,
     lease: Waiting,
     found: Placement,
     floor: tuple[Domain, ...],
@@ -187,14 +249,17 @@ def _beside(
     busy: Sequence[Running],
     now: int,
 ) -> Placement | None:
-    """Choose GPUs for `lease`, best those found, so that the head of the queue, which fits by `fit`, starts no later."""
+    """Choose GPUs for `lease`, best those found, so that the head of the queue starts no later."""
+    head, fit = front.lease, front.fit
+    if head is None or fit is None:
+        return found
     started = lease.started(found, now)
     if started.ends_for(head) <= fit.start:
         return found
-    clear = lease.place(without(floor, [*rooms, fit.placement]))
+    clear = lease.place(without(floor, [*rooms, fit.placement]), now, front.kept)
     if clear is not None:
         return clear
-    with_it = first_fit(head, without(floor, [found]), [*busy, started], now)
+    with_it = first_fit(head, without(floor, [found]), [*busy, started], now, front.kept)
     return found if with_it is not None and with_it.start <= fit.start else None
 
 
@@ -206,22 +271,39 @@ class Fit:
     placement: Placement
     floor: tuple[Domain, ...]
     busy: list[Running]
+    held_up: bool = False
+    """Whether it would have fitted earlier if nothing were kept for others."""
+
+    def kept_for(self, lease: Waiting) -> Kept:
+        """Return what must be kept so that it fits then."""
+        return Kept(self.placement, self.start, self.start + lease.seconds)
 
 
-def first_fit(lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int) -> Fit | None:
-    """Let the busy ones end one after the other until `lease` fits; None: it never does."""
+def first_fit(
+    lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept] = ()
+) -> Fit | None:
+    """Let the busy ones end one after the other, and reservations begin and end, until `lease` fits; None: never."""
     ends = sorted(((running.ends_for(lease), running) for running in busy), key=lambda end: end[0])
+    # What is kept opens to a lease at these moments only: in between a later start reaches further into it.
+    moments = sorted({moment for one in kept for moment in (one.starts, one.ends) if moment > now}, reverse=True)
     free_gpus = sum(domain.free_gpus for domain in floor)
     index = 0
     when = now
+    held_up = False
     while True:
         if free_gpus >= lease.gpus:
-            found = lease.place(floor)
+            found = lease.place(floor, when, kept)
             if found is not None:
-                return Fit(when, found, floor, [running for _, running in ends[index:]])
-        if index == len(ends):
+                return Fit(when, found, floor, [running for _, running in ends[index:]], held_up)
+            held_up = held_up or (bool(kept) and lease.place(floor) is not None)
+        if index < len(ends) and (not moments or ends[index][0] <= moments[-1]):
+            when = max(now, ends[index][0])
+        elif moments:
+            when = moments[-1]
+        else:
             return None
-        when = max(now, ends[index][0])
+        while moments and moments[-1] <= when:
+            moments.pop()
         back = []
         while index < len(ends) and ends[index][0] <= when:
             back.append(ends[index][1].placement)
@@ -231,24 +313,45 @@ def first_fit(lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running]
 
 
 def _outlook(
-    left: Sequence[Waiting], floor: tuple[Domain, ...], busy: Sequence[Running], now: int
+    left: Sequence[Waiting], floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
 ) -> Mapping[str, Outlook]:
-    """Work out expected starts by letting the queue go ahead in order, everyone using all their time."""
+    """Work out expected starts by letting the queue go ahead in order, everyone using all their time.
+
+    What waits for a reservation to begin or to end takes its turn then; the others go on meanwhile.
+    """
     outlook: dict[str, Outlook] = {}
-    taken = list(busy)
+    then, taken, at = floor, list(busy), now
+    ahead: list[Kept] = []
+    aside = list(kept)
     for position, lease in enumerate(left, start=1):
         if position > FORECAST:
             outlook[lease.id] = Outlook(position, None)
             continue
-        fit = first_fit(lease, floor, taken, now)
+        fit = first_fit(lease, then, taken, at, aside)
+        own = _fit_own(lease, floor, busy, now, [*kept, *ahead]) if lease.project else None
+        if own is not None and (fit is None or own.start <= fit.start):
+            fit = own
+        outlook[lease.id] = Outlook(position, None if fit is None else fit.start)
         if fit is None:
-            outlook[lease.id] = Outlook(position, None)
             continue
-        outlook[lease.id] = Outlook(position, fit.start)
-        taken = [*fit.busy, lease.started(fit.placement, fit.start)]
-        floor = without(fit.floor, [fit.placement])
-        now = fit.start
+        if kept:
+            ahead.append(fit.kept_for(lease))
+        if fit is own or fit.held_up:
+            aside.append(ahead[-1])
+        else:
+            taken = [*fit.busy, lease.started(fit.placement, fit.start)]
+            then = without(fit.floor, [fit.placement])
+            at = fit.start
     return outlook
+
+
+def _fit_own(
+    lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
+) -> Fit | None:
+    """Return when and where a lease fits first on what is kept for its project."""
+    own = [one for one in kept if one.project == lease.project]
+    theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
+    return first_fit(lease, only(floor, [one.placement for one in own]), theirs, now, kept)
 
 
 def expected_start(
@@ -259,11 +362,12 @@ def expected_start(
     now: int,
     rules: Mapping[str, Rule],
     held: Mapping[str, int],
+    kept: Sequence[Kept] = (),
 ) -> int | None:
     """Return when `asked` would start if it joined the queue now, or None where it cannot be foreseen.
 
     `waiting` is in order of asking; `rules` and `held` as for :func:`order`.
     """
-    decided = plan(domains, running, order([*waiting, asked], rules, held), now)
+    decided = plan(domains, running, order([*waiting, asked], rules, held), now, kept)
     outlook = decided.outlook.get(asked.id)
     return now if outlook is None else outlook.start

@@ -100,6 +100,7 @@ from nvlhub.forms.reports import (
     UsageReport,
     UtilisationView,
 )
+from nvlhub.forms.reservations import InTheWay, NewReservation, ReservationPatch, ReservationView, TrayPlace
 
 __all__ = [
     "PRINTED",
@@ -124,6 +125,7 @@ __all__ = [
     "Health",
     "ImportFault",
     "Imported",
+    "InTheWay",
     "InstitutionPatch",
     "InstitutionView",
     "Listed",
@@ -146,6 +148,7 @@ __all__ = [
     "NewProject",
     "NewReconciliation",
     "NewRequest",
+    "NewReservation",
     "NewUser",
     "Number",
     "PeriodAsk",
@@ -163,6 +166,8 @@ __all__ = [
     "Reconciliation",
     "Replayed",
     "RequestView",
+    "ReservationPatch",
+    "ReservationView",
     "Review",
     "ReviewView",
     "Revocation",
@@ -174,6 +179,7 @@ __all__ = [
     "Stopped",
     "Time",
     "TransactionView",
+    "TrayPlace",
     "TrayView",
     "UsageAsk",
     "UsageReport",

@@ -396,6 +396,8 @@ reservations = sa.Table(
     sa.Column("pool", sa.ForeignKey("pools.name"), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("project", sa.ForeignKey("projects.slug")),
+    # What its trays have together.
+    sa.Column("gpus", sa.Integer, nullable=False),
     sa.Column("starts", sa.BigInteger, nullable=False),
     sa.Column("ends", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String(10), nullable=False),

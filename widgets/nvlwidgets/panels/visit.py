@@ -81,6 +81,13 @@ class Visit:
         except (PortalError, PortalDownError) as error:
             return None, str(error)
 
+    async def tagged(self, path: str) -> tuple[Any, str, str]:
+        """Read what is to be changed; return it, its entity tag, and where the portal refused, why in words."""
+        try:
+            return *(await self.api.tagged(path)), ""
+        except (PortalError, PortalDownError) as error:
+            return None, "", str(error)
+
     def leave(self) -> None:
         """Follow nothing any more: the tab is closed."""
         for end in self._leave:

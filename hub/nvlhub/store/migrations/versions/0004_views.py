@@ -13,6 +13,32 @@ depends_on = None
 Big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
+SQLITE_ONCE = """
+CREATE TRIGGER reserved_once_{verb} BEFORE {verb} ON reserved_trays
+WHEN EXISTS (
+    SELECT 1 FROM reserved_trays AS other
+    WHERE other.pool = NEW.pool AND other.domain = NEW.domain AND other.tray = NEW.tray
+    AND other.reservation <> NEW.reservation AND other.starts < NEW.ends AND NEW.starts < other.ends
+)
+BEGIN SELECT RAISE(ABORT, 'the tray is reserved already'); END
+"""
+# The lock: of two that look at the same moment, neither would see what the other has not committed yet.
+POSTGRESQL_ONCE = """
+CREATE FUNCTION tray_is_reserved_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('reservations:' || NEW.pool, 0));
+    IF EXISTS (
+        SELECT 1 FROM reserved_trays AS other
+        WHERE other.pool = NEW.pool AND other.domain = NEW.domain AND other.tray = NEW.tray
+        AND other.reservation <> NEW.reservation AND other.starts < NEW.ends AND NEW.starts < other.ends
+    ) THEN
+        RAISE EXCEPTION 'the tray is reserved already' USING ERRCODE = 'exclusion_violation';
+    END IF;
+    RETURN NEW;
+END $$
+"""
+
+
 def new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
     """Return the columns that older tables get; made afresh, because a column belongs to one table only."""
     return {
@@ -26,6 +52,23 @@ def new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
         ),
         "leases": (sa.Column("placed_at", sa.BigInteger),),
     }
+
+
+def _sqlite() -> bool:
+    return op.get_bind().dialect.name == "sqlite"
+
+
+def _refuse_overlaps() -> None:
+    """Have the database refuse a tray that would be reserved twice at a time."""
+    if _sqlite():
+        for verb in ("INSERT", "UPDATE"):
+            op.execute(SQLITE_ONCE.format(verb=verb))
+    else:
+        op.execute(POSTGRESQL_ONCE)
+        op.execute(
+            "CREATE TRIGGER reserved_once BEFORE INSERT OR UPDATE ON reserved_trays "
+            "FOR EACH ROW EXECUTE FUNCTION tray_is_reserved_once()"
+        )
 
 
 def upgrade() -> None:
@@ -55,6 +98,7 @@ def upgrade() -> None:
         sa.Column("pool", sa.String(40), sa.ForeignKey("pools.name"), nullable=False),
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("project", sa.String(40), sa.ForeignKey("projects.slug")),
+        sa.Column("gpus", sa.Integer, nullable=False),
         sa.Column("starts", sa.BigInteger, nullable=False),
         sa.Column("ends", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(10), nullable=False),
@@ -75,6 +119,7 @@ def upgrade() -> None:
         sa.Column("ends", sa.BigInteger, nullable=False),
     )
     op.create_index("reserved_trays_by_place", "reserved_trays", ["pool", "domain", "tray", "starts"])
+    _refuse_overlaps()
     op.create_table(
         "lease_usage",
         sa.Column("lease", sa.String(36), sa.ForeignKey("leases.id"), primary_key=True),
@@ -102,6 +147,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("activity", "lease_usage", "reserved_trays", "reservations", "announcements"):
         op.drop_table(table)
+    if not _sqlite():
+        op.execute("DROP FUNCTION tray_is_reserved_once")
     for table, columns in new_columns().items():
         for column in columns:
             op.drop_column(table, column.name)
