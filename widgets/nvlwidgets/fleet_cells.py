@@ -119,12 +119,10 @@ def sentence(view: Mapping[str, Any], lang: str) -> str:
     total = sum(gpus.values())
     if not total:
         return say("fleet-none", lang)
-    counts = {**gpus, "leased": gpus["leased"] + gpus["draining"]}
+    told = [say("fleet-sentence", lang, total=total, free=gpus["free"], leased=gpus["leased"] + gpus["draining"])]
+    told += [say(f"fleet-{state}", lang, count=gpus[state]) for state in STATES[OUT:] if gpus[state]]
     whole = next((room for room in reversed(view["shapes"]) if room["packed"]), None)
-    told = [
-        say("fleet-sentence", lang, total=total, **counts),
-        say("fleet-simulated" if view["simulated"] else "fleet-model", lang, model=view["gpu_model"]),
-    ]
     if whole is not None:
-        told.insert(1, say("fleet-start", lang, gpus=whole["gpus"], now=whole["now"]))
+        told.append(say("fleet-start", lang, gpus=whole["gpus"], now=whole["now"]))
+    told.append(say("fleet-simulated" if view["simulated"] else "fleet-model", lang, model=view["gpu_model"]))
     return " ".join(told)

@@ -216,7 +216,7 @@ function render({ model, el }) {
       shown.push(fill(told.mean, { percent: Math.round(sum / all) }));
     }
     if (model.get("mode") === "holder") {
-      const text = new Map((model.get("legend") || []).map(([value, label]) => [value >> 3, label]));
+      const text = new Map((model.get("legend") || []).filter(([value]) => (value & 7) === 1).map(([value, label]) => [value >> 3, label]));
       [...levels].sort((one, other) => other[1] - one[1]).slice(0, 3)
         .forEach(([level, count]) => shown.push(`${text.get(level) || ""} ${count}`));
     }
@@ -249,7 +249,9 @@ function render({ model, el }) {
   function mark() {
     const name = model.get("chosen");
     // What was open is closed; the focus that lay in it comes back to its tile.
-    if (open && !name && (!document.activeElement || document.activeElement === document.body)) tiles.children[current].focus();
+    if (open && !name) requestAnimationFrame(() => {
+      if (!document.activeElement || document.activeElement === document.body) tiles.children[current].focus();
+    });
     open = name;
     for (const button of tiles.children) {
       if (button.getAttribute("aria-label") === name) button.setAttribute("aria-current", "true");
@@ -307,9 +309,9 @@ function render({ model, el }) {
     model.save_changes();
   });
 
-  const rest = [["cells", () => soon(changed)], ["racks", () => soon(whole)], ["words", () => soon(whole)], ["chosen", mark],
+  const heard = [["cells", () => soon(changed)], ["racks", () => soon(whole)], ["words", () => soon(whole)], ["chosen", mark],
     ["mode", () => { explain(); soon(whole); }], ["legend", explain], ["sentence", say]];
-  rest.forEach(([name, told]) => model.on(`change:${name}`, told));
+  heard.forEach(([name, told]) => model.on(`change:${name}`, told));
   const watcher = new ResizeObserver(() => {
     if (!plan || plan.width !== stage.clientWidth || plan.ratio !== window.devicePixelRatio) whole();
   });
@@ -317,7 +319,11 @@ function render({ model, el }) {
   say();
   explain();
   whole();
-  return () => { watcher.disconnect(); cancelAnimationFrame(waiting); };
+  return () => {
+    watcher.disconnect();
+    cancelAnimationFrame(waiting);
+    heard.forEach(([name, told]) => model.off(`change:${name}`, told));
+  };
 }
 
 export default { render };

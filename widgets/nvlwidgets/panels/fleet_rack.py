@@ -88,8 +88,8 @@ class Rack:
     def open(self, name: str) -> None:
         """Look into a rack; an empty name looks into none."""
         self.name, self._tray, self._rack, self._leases, self._known, self._error = name[:100], 0, {}, [], False, ""
-        self._opened(self.name)
         self._put()
+        self._opened(self.name)
         self.again()
 
     def again(self) -> None:
@@ -120,7 +120,7 @@ class Rack:
         columns = max((len(one["gpus"]) for one in self._rack.get("trays", ())), default=0)
         self.html.put(
             self._visit.markup(
-                "fleet_rack.html", name=self.name, rack=self._rack, tray=self._tray, leases=self._leases, columns=columns,
+                "fleet_rack.html", wanted=self.name, rack=self._rack, tray=self._tray, leases=self._leases, columns=columns,
                 known=self._known, error=self._error,
             )
         )  # fmt: skip

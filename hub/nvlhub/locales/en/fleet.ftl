@@ -1,5 +1,8 @@
 # Words of the picture of all GPUs: the screen Fleet and the notebook widget FleetMini.
-fleet-sentence = { $free } of { $total } GPUs are free and { $leased } are leased; { $reserved } are kept for reservations, { $out } are out of service, and { $draining } of the leased ones will be when their leases end.
+fleet-sentence = { $free } of { $total } GPUs are free, { $leased } are leased.
+fleet-reserved = { $count } are kept for reservations.
+fleet-out = { $count } are out of service.
+fleet-draining = { $count } of the leased ones go out of service when their leases end.
 fleet-model = GPU model: { $model }.
 fleet-simulated = GPU model: { $model }, simulated: these GPUs exist in name only.
 fleet-none = No GPUs are known here yet. Check that the engine of this pool sees its nodes.

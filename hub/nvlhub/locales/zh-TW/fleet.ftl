@@ -1,5 +1,8 @@
 # 全部 GPU 圖像的用語：「機群」頁面與筆記本小工具 FleetMini。
-fleet-sentence = 全部 { $total } 個 GPU 中，{ $free } 個可用、{ $leased } 個租用中；{ $reserved } 個保留給預約，{ $out } 個停用，租用中有 { $draining } 個將於租約結束後停用。
+fleet-sentence = 全部 { $total } 個 GPU 中，{ $free } 個可用、{ $leased } 個租用中。
+fleet-reserved = { $count } 個保留給預約。
+fleet-out = { $count } 個停用。
+fleet-draining = 租用中有 { $count } 個將於租約結束後停用。
 fleet-model = GPU 型號：{ $model }。
 fleet-simulated = GPU 型號：{ $model }（模擬）：這些 GPU 僅有名稱，並非實體。
 fleet-none = 目前沒有任何 GPU。請確認此資源池的引擎能看到其節點。
