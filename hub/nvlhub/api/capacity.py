@@ -49,9 +49,11 @@ def add_capacity(here: Here, who: Who, pool: Slug, body: NewCapacity) -> Capacit
 
 
 @router.get("/domains")
-def domains(here: Here, who: Who, page: Page = 1, per_page: PerPage = 200) -> Listed[DomainView]:
-    """List the NVLink domains with their trays and GPUs."""
-    return sliced(here.registry.capacity.domains(who), page, per_page)
+def domains(
+    here: Here, who: Who, name: DomainName | None = None, page: Page = 1, per_page: PerPage = 200
+) -> Listed[DomainView]:
+    """List the NVLink domains, or the one of a name, with their trays and GPUs."""
+    return sliced(here.registry.capacity.domains(who, name or ""), page, per_page)
 
 
 @router.put("/domains/{pool}/{name}")

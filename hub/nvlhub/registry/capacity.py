@@ -68,14 +68,17 @@ class Capacity(Office):
             unit.note("capacity-add", f"pool:{pool}", at=self._clock.now(), actor=visitor.name, after=new.model_dump())
         return CapacityView(**new.model_dump(), actor=visitor.name)
 
-    def domains(self, visitor: Visitor) -> list[DomainView]:
-        """Return every domain with its trays; who holds a GPU is told to administrators and to the holder."""
+    def domains(self, visitor: Visitor, name: str = "") -> list[DomainView]:
+        """Return every domain, or that of a name, with its trays.
+
+        Who holds a GPU is told to administrators and to the holder.
+        """
         board = self._desk.board
         holder: dict[tuple[str, int, int], str] = {}
         for lease in board.leases.values():
             shown = lease.id if visitor.admin or lease.user == visitor.name else "*"
             holder |= {(share.domain, share.tray, gpu): shown for share in lease.placement for gpu in share.gpus}
-        return [self._domain(domain, holder) for domain in board.capacity]
+        return [self._domain(domain, holder) for domain in board.capacity if not name or domain.name == name]
 
     def _domain(self, domain: Domain, holder: dict[tuple[str, int, int], str]) -> DomainView:
         trays = [

@@ -6,7 +6,7 @@
 //
 // Attributes: data-ask on buttons, links, forms, selects; every other data-* of it and the fields of its form go along.
 // data-left="120" counts down from there, in the words of data-units="d h min s"; data-confirm asks before anything is said;
-// data-dismiss="key" hides its parent for good.
+// data-dismiss="key" hides its parent for good; data-focus="key" takes the focus when it appears, or appears with another key.
 
 function fields(form) {
   const found = {};
@@ -76,6 +76,7 @@ function render({ model, el }) {
   el.appendChild(root);
   let since = performance.now();
   let count = 0;
+  let focused = "";
 
   function draw() {
     const wanted = document.createElement("template");
@@ -84,6 +85,9 @@ function render({ model, el }) {
     morph(root, wanted.content);
     hideDismissed(root);
     countDown(root, since);
+    const wish = root.querySelector("[data-focus]");
+    if (wish && wish.dataset.focus !== focused) wish.focus();
+    focused = wish ? wish.dataset.focus : "";
   }
 
   function say(place, more) {
