@@ -197,6 +197,10 @@ class LeaseView(View):
     deadline: int | None = None
     beat_at: int | None = None
     """When its holder last gave a sign of life; None: not yet."""
+    idle_seconds: int = 0
+    """How long it did nothing, as of then."""
+    idle: int | None = None
+    """After how many idle seconds it is taken back; None: never for that."""
     preemptible: bool = False
     preempt_at: int | None = None
     """When it must have made room for others; None: nobody needs its GPUs."""
