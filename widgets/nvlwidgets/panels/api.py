@@ -57,6 +57,8 @@ class Api:
     async def call(self, method: str, path: str, **more: Any) -> Any:
         """Send a call; return the JSON of its answer."""
         response = await self._sent(method, path, **more)
+        if response.status_code == 204:
+            return None
         try:
             return answer(response)
         except ValueError:
@@ -94,7 +96,10 @@ class Api:
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""
         response = await self._sent("GET", path)
-        return answer(response), response.headers.get("ETag", "")
+        try:
+            return answer(response), response.headers.get("ETag", "")
+        except ValueError:
+            raise PortalDownError(say("portal-down", self._lang)) from None
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from nvlhub.text import say
+from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.markup import asset
 from nvlwidgets.panels.parts import Html
 from nvlwidgets.panels.source import Reading, Source
@@ -17,6 +18,8 @@ from nvlwidgets.panels.visit import Visit
 
 logger = logging.getLogger(__name__)
 
+CARD = {"background": "#fff", "border": "1px solid #dfe5da", "border-radius": "8px", "padding": "0.8rem 1rem"}
+"""Styles of what is no HTML, to look like the cards beside it."""
 Query = tuple[Hashable, Callable[[], Awaitable[Any]]]
 """What a source is known by among a guest's own, and how it is asked."""
 
@@ -34,6 +37,15 @@ class Said:
     place: str
     text: str
     ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a call. `refused`: why not, in words; empty: it was done."""
+
+    answer: Any
+    refused: str = ""
+    status: int = 200
 
 
 class Block:
@@ -154,12 +166,21 @@ class Block:
         self.said = None
         self.start()
 
-    async def act(self, place: str, done: str, method: str, path: str, **more: Any) -> Any:
+    async def act(self, place: str, done: str, method: str, path: str, **more: Any) -> Sent:
         """Ask the portal to change something, and say what came of it at `place`: `done`, or why not."""
-        answer, refused = await self.visit.act(method, path, **more)
-        self.say(place, refused or done, ok=not refused)
+        sent = await self.send(method, path, **more)
+        self.say(place, sent.refused or done, ok=not sent.refused)
         self.refresh()
-        return answer
+        return sent
+
+    async def send(self, method: str, path: str, **more: Any) -> Sent:
+        """Ask the portal to change something."""
+        try:
+            return Sent(await self.visit.api.call(method, path, **more))
+        except PortalError as error:
+            return Sent(None, str(error), error.problem.status)
+        except PortalDownError as error:
+            return Sent(None, str(error), 503)
 
     def say(self, place: str, text: str, *, ok: bool) -> None:
         """Say what came of something."""

@@ -10,9 +10,9 @@ amount-hours = { $hours } GPU-hours
 
 compute-start-question = Can I start now?
 compute-start-yes = Yes
-compute-start-yes-words = { $shape } starts at once, paid by { $project }.
+compute-start-yes-words = “{ $shape }” can start at once, paid by { $project }.
 compute-start-wait = After waiting
-compute-start-wait-words = The machine is full. { $shape } would start in about { $wait }.
+compute-start-wait-words = The machine is full. “{ $shape }” would start in about { $wait }.
 compute-start-wait-unknown = The machine is full, and when there will be room cannot be foreseen. What you start waits in the queue.
 compute-start-no = No
 compute-start-no-words = Nothing can start as things are: the reasons stand under “Start now”.

@@ -10,11 +10,11 @@ from typing import Any
 import panel as pn
 
 from nvlhub.text import say
-from nvlhub.wire import LeaseView, Offer, gpu_hours
+from nvlhub.wire import LeaseView, Offer
 from nvlkernels.specs import IDLE, affordable, spec_name
 from nvlwidgets.markup import clock, span, zone_of
 from nvlwidgets.panels.api import Page
-from nvlwidgets.panels.blocks import Block, Query, part, whole
+from nvlwidgets.panels.blocks import CARD, Block, Query, part, whole
 from nvlwidgets.panels.parts import Plot, empty_figure
 from nvlwidgets.panels.visit import Visit
 
@@ -22,10 +22,10 @@ SILENT = 12
 """Seconds without a sign of life after which a lease is marked; they come every few seconds."""
 QUIET = 600
 """Seconds without work after which a lease is called idle."""
+QUARTER = 900
 HOUR = 3600
 DAY = 24 * HOUR
 MILLI = 1000
-CARD = {"background": "#fff", "border": "1px solid #dfe5da", "border-radius": "8px", "padding": "0.8rem 1rem"}
 LEADS = frozenset({"pi", "manager"})
 """Roles that answer for a project; the portal checks it."""
 
@@ -320,7 +320,7 @@ class Activity(Block):
 
 def _steps(value: Any) -> tuple[int, list[tuple[int, int, int, int]]]:
     items = [(int(row["at"]), int(row["held"]), int(row["busy"]), int(row["measured"])) for row in value["items"][:500]]
-    return max(1, int(value["step"])), items
+    return max(1, int(value.get("step", QUARTER))), items
 
 
 def _hours(gpu_seconds: int) -> str:
