@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -328,32 +329,89 @@ class Desk:
     # --- looking ----------------------------------------------------------------------------------------------
 
     def lease(self, visitor: Visitor, lease_id: str, lang: str = "en") -> LeaseView:
-        """Return a lease of the visitor's (any, to an admin). Raises `NotFoundError`."""
-        return self.view(self._own(visitor, lease_id), lang)
+        """Return a lease that is the visitor's to see. Raises `NotFoundError`."""
+        return self.view(self._seen(visitor, lease_id), lang)
 
     def leases(
-        self, visitor: Visitor, *, user: str = "", state: str = "active", parent: str = "", page: int = 1,
-        per_page: int = 50, lang: str = "en",
+        self, visitor: Visitor, *, user: str | None = None, project: str = "", state: str = "active", parent: str = "",
+        heads: bool = False, page: int = 1, per_page: int = 50, lang: str = "en",
     ) -> tuple[list[LeaseView], int]:  # fmt: skip
-        """Return a page of leases, the newest first, and how many there are.
+        """Return a page of leases, the newest first, and how many there are: without a `user` all that are to be seen.
 
-        An empty `user` is everybody to an admin; `parent` leaves those of one kernel's workers.
+        `project` leaves those of a project: all of them to those who answer for it and to its programme's officers.
+        `parent` leaves those of one kernel's workers, `heads` those that belong to no other lease. Raises
+        `NotFoundError` for a project that is not theirs to see, `NotAllowedError` for other users' leases.
         """
-        if user != visitor.name and not visitor.admin:
-            raise NotAllowedError("not-allowed")
         with self.store.reading() as unit:
             found, total = unit.leases(
-                user=user or None, state=state, parent=parent or None, page=page, per_page=per_page
-            )
-        return [self.view(self.board.leases.get(lease.id, lease), lang) for lease in found], total
+                user=self._whose(unit, visitor, user, project), project=project or None, state=state,
+                parent=parent or None, heads=heads, page=page, per_page=per_page,
+            )  # fmt: skip
+        return self._with_workers([self.view(self.board.leases.get(lease.id, lease), lang) for lease in found]), total
 
-    def _own(self, visitor: Visitor, lease_id: str) -> Lease:
+    def _whose(self, unit: Unit, visitor: Visitor, user: str | None, project: str) -> str | None:
+        """Return whose leases a list holds; None: everybody's."""
+        if user == visitor.name:
+            return user
+        if not (visitor.admin or project):
+            if user is not None:
+                raise NotAllowedError("not-allowed")
+            return visitor.name
+        roles, row = unit.roles(visitor.name), unit.project(project) if project else {}
+        if visitor.admin or roles.leads(project) or row["programme"] in roles.officer_of:
+            return user
+        if project not in roles.projects:
+            raise NotFoundError("project-unknown", project=project)
+        if user is not None:
+            raise NotAllowedError("not-allowed")
+        return visitor.name
+
+    def _with_workers(self, views: list[LeaseView]) -> list[LeaseView]:
+        """Say of each lease what belongs to it; nothing belongs to workers."""
+        heads = {view.id for view in views if not view.parent}
+        count, gpus = Counter[str](), Counter[str]()
+        for lease in self.board.leases.values() if heads else ():
+            if lease.parent in heads:
+                count[lease.parent] += 1
+                gpus[lease.parent] += lease.gpus
+        return [
+            view.model_copy(update={"workers": count[view.id], "worker_gpus": gpus[view.id]})
+            if count[view.id]
+            else view
+            for view in views
+        ]
+
+    def _found(self, lease_id: str) -> Lease:
         lease = self.board.leases.get(lease_id)
         if lease is None:
             with self.store.reading() as unit:
                 lease = unit.lease(lease_id)
-        if lease is None or not (visitor.admin or lease.user == visitor.name):
+        if lease is None:
             raise NotFoundError("lease-unknown", lease=lease_id[:40])
+        return lease
+
+    def _own(self, visitor: Visitor, lease_id: str) -> Lease:
+        lease = self._found(lease_id)
+        if not (visitor.admin or lease.user == visitor.name):
+            raise NotFoundError("lease-unknown", lease=lease_id[:40])
+        return lease
+
+    def _seen(self, visitor: Visitor, lease_id: str, *, to_end: bool = False) -> Lease:
+        """Return a lease that the visitor holds or answers for.
+
+        Officers see those of their programme. `to_end`: they do not end them (`NotAllowedError`).
+        """
+        lease = self._found(lease_id)
+        if visitor.admin or lease.user == visitor.name:
+            return lease
+        with self.store.reading() as unit:
+            roles = unit.roles(visitor.name)
+        if roles.leads(lease.project):
+            return lease
+        if lease.programme not in roles.officer_of:
+            raise NotFoundError("lease-unknown", lease=lease_id[:40])
+        if to_end:
+            raise NotAllowedError("not-allowed")
         return lease
 
     def view(self, lease: Lease, lang: str = "en") -> LeaseView:
@@ -365,7 +423,7 @@ class Desk:
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
-            deadline=lease.deadline, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
+            deadline=lease.deadline, beat_at=lease.beat_at, idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
             expected_start=outlook.start if outlook else None, now=self.clock.now(),
@@ -373,6 +431,8 @@ class Desk:
 
     def _detail(self, lease: Lease, lang: str) -> str:
         if lease.end_reason is not None:
+            if lease.end_reason is EndReason.ADMIN and lease.note:
+                return sentence("end-lead", lang, lead=lease.note)
             return sentence(f"end-{lease.end_reason}", lang, note=f"({lease.note})" if lease.note else "").strip()
         return sentence("waiting-for-room", lang) if lease.state is State.HELD else ""
 
@@ -453,8 +513,8 @@ class Desk:
             raise ConflictError("extend-reserved", most_seconds=max(0, first - ends))
 
     def end(self, visitor: Visitor, lease_id: str, lang: str = "en") -> LeaseView:
-        """End a lease; one that has ended stays as it is."""
-        lease = self._own(visitor, lease_id)
+        """End a lease; one that has ended stays as it is. Who answers for its project may, and is named to its holder."""
+        lease = self._seen(visitor, lease_id, to_end=True)
         return self.view(self._end(lease, _reason(lease, visitor), visitor), lang)
 
     def server_stopped(self, visitor: Visitor, server: str) -> list[str]:
@@ -470,8 +530,9 @@ class Desk:
     def _end(self, lease: Lease, reason: EndReason, visitor: Visitor) -> Lease:
         if not lease.active or lease.state is State.ENDING:
             return lease
+        lead = "" if reason is EndReason.USER or visitor.admin else visitor.name
         try:
-            ended = self._answer(self._runner.tell(lease.id, End(reason, self.clock.now()), visitor.name))
+            ended = self._answer(self._runner.tell(lease.id, End(reason, self.clock.now(), lead), visitor.name))
         except ConflictError:
             # Somebody else was quicker; the end that was asked for has come about.
             with self.store.reading() as unit:

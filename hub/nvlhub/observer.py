@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from nvlhub.flow.lease import Lease
 from nvlhub.wire import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What was counted since the process began. Times in seconds."""
+
+    up: int = 0
+    """How long ago that was."""
+    admitted: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """By slug; only what was refused at least once."""
+    turns: int = 0
+    turn_mean: float | None = None
+    turn_ago: float | None = None
+    """How long ago the last turn ended."""
+    proof: tuple[int, bool] | None = None
+    """When the ledger was last verified (Unix time), and whether it was right."""
 
 
 class Observer:
@@ -27,6 +47,10 @@ class Observer:
 
     def verified(self, at: int, *, ok: bool) -> None:
         """Hear that the ledger was verified at the Unix time `at`."""
+
+    def so_far(self) -> SoFar:
+        """Return what was counted; nothing by those who do not count."""
+        return SoFar()
 
 
 SILENT = Observer()

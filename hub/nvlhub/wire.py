@@ -195,9 +195,18 @@ class LeaseView(View):
     asked_at: int
     started_at: int | None = None
     deadline: int | None = None
+    beat_at: int | None = None
+    """When its holder last gave a sign of life; None: not yet."""
+    idle_seconds: int = 0
+    """How long it did nothing, as of then."""
+    idle: int | None = None
+    """After how many idle seconds it is taken back; None: never for that."""
     preemptible: bool = False
     preempt_at: int | None = None
     """When it must have made room for others; None: nobody needs its GPUs."""
+    workers: int = 0
+    """Leases that end with this one; told in lists and of single leases while they are active."""
+    worker_gpus: int = 0
     ended_at: int | None = None
     end_reason: EndReason | None = None
     detail: str = ""

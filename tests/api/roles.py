@@ -25,14 +25,15 @@ ROLES = {
     "other": "a user who is in no project. They see what there is to be leased, and themselves.",
     "instructor": "an ordinary user here; in these rows the member of a project of another programme.",
     "member": "a member of the project: starts leases that its awards pay for, and sees the project, its members, awards, "
-    "requests, use, and journal. Leases are the holder's own: fellow members do not see them.",
-    "manager": "answers for the project's daily work: also sets its members and their caps, and asks for awards. Cannot make or "
-    "unmake a manager or a pi.",
+    "requests, use, and journal. Leases are the holder's own: fellow members do not see them; those who answer for the "
+    "project do.",
+    "manager": "answers for the project's daily work: also sets its members and their caps, asks for awards, and sees and "
+    "ends its leases. Cannot make or unmake a manager or a pi.",
     "pi": "the principal investigator: a manager who also says who is manager and pi. A project with a pi always keeps one.",
     "foreign": "an officer of another programme: an officer there, nobody here.",
     "officer": "an officer of the project's programme: makes projects, awards within its budget, decides on requests — never on "
-    "their own, and never for a project that they are a member of. Sees the programme's projects and audit lines, not "
-    "people's leases. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
+    "their own, and never for a project that they are a member of. Sees the programme's projects, leases and "
+    "audit lines, and ends no lease. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
     "its budget is not theirs to change, nor what stretches it.",
     "admin": "runs the portal, known by the scope `custom:nvlhub:admin` of the token, which the token of a Jupyter server "
     "never has. Sees and ends everybody's leases; budgets, pools, profiles, officers and corrections are theirs. To decide on "
@@ -158,6 +159,7 @@ def holders(page: Any) -> AbstractSet[str]:
 ROWS = (
     # --- who asks -------------------------------------------------------------------------------------------------
     Row("GET", "/health", dict.fromkeys(ROLES, 200)),
+    Row("GET", "/health/report", admins()),
     Row("GET", "/me", EVERYONE, own=frozenset(EVERYONE), reads=lambda me: {me["user"]},
         sees={role: {role} for role in ROLES}),
     # --- leases ---------------------------------------------------------------------------------------------------
@@ -169,13 +171,17 @@ ROWS = (
     Row("POST", "/leases/batch", members(201), body={**LEASE, "count": 2}),
     Row("GET", "/leases", EVERYONE, query={"state": "all"}, reads=each("id"),
         sees=all_see(NOTHING, member={"{running}", "{settled}"}, admin={"{running}", "{settled}", "{theirs}"})),
+    Row("GET", "/leases", insiders(), query={"project": "optics"}, use="of a project", reads=each("id"),
+        sees=all_see({"{running}"})),
+    Row("GET", "/leases", insiders(), query={"project": "optics", "user": "member"}, use="of a user in a project",
+        own=OTHERS, reads=each("id"), sees=all_see({"{running}"})),
     Row("GET", "/leases", answers(403, member=200, admin=200), query={"user": "member"}, use="of a user", own=OTHERS,
         reads=each("id"), sees=all_see({"{running}"})),
     Row("POST", "/leases/heartbeats", EVERYONE, body={"beats": {"{running}": {}, "{theirs}": {}}},
         reads=lambda page: {item["lease"]["id"] for item in page["items"]},
         sees=all_see(NOTHING, member={"{running}"}, admin={"{running}", "{theirs}"})),
-    Row("GET", "/leases/{lease_id}", holder(), RUNNING, own=OTHERS),
-    Row("DELETE", "/leases/{lease_id}", holder(), RUNNING, own=OTHERS),
+    Row("GET", "/leases/{lease_id}", insiders(), RUNNING, own=OTHERS),
+    Row("DELETE", "/leases/{lease_id}", insiders() | {"officer": 403}, RUNNING, own=OTHERS),
     Row("POST", "/leases/{lease_id}/heartbeat", holder(), RUNNING, {}, own=OTHERS),
     Row("POST", "/leases/{lease_id}/extend", holder(), RUNNING, {"seconds": 600}, own=OTHERS),
     Row("POST", "/servers/{user}/{name}/stopped", answers(403, hub=200), {"user": "member", "name": "-"}),
@@ -232,10 +238,16 @@ ROWS = (
     Row("PUT", "/requests/{number}", leaders(), {"number": "2"}, REQUEST),
     Row("POST", "/requests/{number}/withdraw", leaders(), {"number": "1"}),
     Row("POST", "/requests/{number}/reviews", officers(), {"number": "1"}, {"verdict": "approve", "reason": "good"}),
+    Row("GET", "/programmes/{slug}/burndown", answers(403, officer=200, admin=200), {"slug": "science"}),
+    Row("GET", "/projects/{slug}/burndown", insiders(), PROJECT),
+    Row("GET", "/awards/{number}/burndown", insiders(), {"number": "1"}),
     # --- capacity -------------------------------------------------------------------------------------------------
     Row("GET", "/pools", EVERYONE, reads=each("name"), sees=all_see({"main", "cloud"})),
     Row("POST", "/pools", admins(201), body={"name": "next", "gpu_model": "GB300"}),
     Row("GET", "/pools/{pool}/capacities", EVERYONE, {"pool": "main"}),
+    Row("GET", "/pools/{pool}/shares", answers(403, foreign=200, officer=200, admin=200), {"pool": "main"},
+        reads=each("programme"),
+        sees=all_see(NOTHING, officer={"science", ""}, foreign={"industry", ""}, admin={"science", "industry"})),
     Row("POST", "/pools/{pool}/capacities", admins(201), {"pool": "main"},
         {"kind": "announced", "gpus": 10_008, "at": START, "source": "press"}),
     Row("GET", "/domains", EVERYONE, reads=holders,

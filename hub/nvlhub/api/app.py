@@ -10,10 +10,12 @@ from nvlhub import __version__
 from nvlhub.api import (
     announcements,
     awards,
+    burning,
     capacity,
     directory,
     exchange,
     fleet,
+    health,
     leases,
     ledger,
     reconciling,
@@ -38,6 +40,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
+        burning, health,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -72,22 +72,27 @@ def heartbeats(here: Here, who: Beating, lang: Lang, body: Beats) -> Listed[Beat
     return listed(here.desk.beat_all(who, body, lang))
 
 
-@router.get("/leases")
+@router.get("/leases", responses=MISSING)
 def leases(
     here: Here,
     who: Who,
     lang: Lang,
     state: Annotated[str, Query(pattern="^(active|ended|all)$")] = "active",
     user: UserName | None = None,
+    project: Slug | None = None,
     parent: Annotated[str, Query(max_length=64, pattern="^[!-~]*$")] = "",
+    heads: Annotated[bool, Query(description="Only those that belong to no other lease.")] = False,
     page: Page = 1,
     per_page: PerPage = 50,
 ) -> Listed[LeaseView]:
-    """List the visitor's leases, the newest first; to administrators everybody's. `parent`: those of its workers."""
-    whose = user if user is not None else ("" if who.admin else who.name)
+    """List the visitor's leases, the newest first; to administrators everybody's. `parent`: those of its workers.
+
+    `project`: those of a project, everybody's to those who answer for it and to its programme's officers.
+    """
     found, total = here.desk.leases(
-        who, user=whose, state=state, parent=parent, page=page, per_page=per_page, lang=lang
-    )
+        who, user=user, project=project or "", state=state, parent=parent, heads=heads, page=page, per_page=per_page,
+        lang=lang,
+    )  # fmt: skip
     return listed(found, page, per_page, total)
 
 
@@ -111,7 +116,7 @@ def extend(here: Here, who: Who, lang: Lang, lease_id: LeaseId, body: Extend) ->
 
 @router.delete("/leases/{lease_id}", response_model=LeaseView)
 def end(here: Here, who: Who, lang: Lang, lease_id: LeaseId) -> Response:
-    """Give a lease back, or end another's as an administrator."""
+    """Give a lease back, or end another's as an administrator or as somebody who answers for its project."""
     return plain(here.desk.end(who, lease_id, lang))
 
 

@@ -50,11 +50,12 @@ def correct(here: Here, who: Who, body: Correction, idempotency_key: Key = "") -
 @router.get("/audit")
 def audit(
     here: Here, who: Who, object: Annotated[str, Query(max_length=300, pattern="^[^\\x00]*$")] = "",  # noqa: A002
-    actor: Annotated[str, Query(max_length=255, pattern="^[^\\x00]*$")] = "", since: Since = 0, page: Page = 1,
+    actor: Annotated[str, Query(max_length=255, pattern="^[^\\x00]*$")] = "",
+    action: Annotated[str, Query(max_length=40, pattern="^[^\\x00]*$")] = "", since: Since = 0, page: Page = 1,
     per_page: PerPage = 50,
 ) -> Listed[AuditView]:  # fmt: skip
     """List who changed what of the visitor's business, the newest first."""
     rows, total = here.registry.ledger.audit(
-        who, what=object, actor=actor, since=since, page=page, per_page=per_page
+        who, what=object, actor=actor, action=action, since=since, page=page, per_page=per_page
     )  # fmt: skip
     return listed(rows, page, per_page, total)

@@ -13,9 +13,10 @@ leases = group("lease", "Leases.")
 
 
 @leases.command("list")
-def lease_list(state: str = "active", user: str = "", as_json: Json = False) -> None:
-    """List leases; --state active, ended or all."""
-    rows = items("/leases", state=state, **({"user": user} if user else {}))
+def lease_list(state: str = "active", user: str = "", project: str = "", as_json: Json = False) -> None:
+    """List leases; --state active, ended or all. --project: everybody's in a project, to those who answer for it."""
+    wanted = {name: value for name, value in (("user", user), ("project", project)) if value}
+    rows = items("/leases", state=state, **wanted)
     columns = {
         "id": key("id"), "user": key("user"), "project": key("project"), "GPUs": key("gpus"),
         "where": lambda row: " ".join(f"{share['domain']}/{share['tray']}" for share in row["placement"]),

@@ -18,13 +18,29 @@ class MyProject(View):
     role: str
 
 
+class Holding(View):
+    """What somebody has at this moment, in all projects together."""
+
+    leases: int
+    gpus: int
+    """Those of leases that have room; pre-emptible ones included."""
+    waiting: int
+    """Leases that wait for room."""
+    ends_at: int | None
+    """When the first of the running leases ends at the latest; workers are left out."""
+    idle_gpus: int
+    """GPUs of running leases that did nothing for ten minutes or longer."""
+    now: int
+
+
 class Me(View):
-    """Who the visitor is."""
+    """Who the visitor is, and what they have."""
 
     user: str
     admin: bool
     officer_of: list[str]
     projects: list[MyProject]
+    holding: Holding
 
 
 class NewUser(Strict):

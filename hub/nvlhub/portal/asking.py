@@ -22,7 +22,7 @@ from nvlhub.portal.html import Site
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
 from nvlhub.registry import Registry
-from nvlhub.registry.office import LEADS
+from nvlhub.store import LEADS
 from nvlhub.text import say
 from nvlhub.visitor import Visitor
 from nvlhub.wire import MILLI_PER_GPU_HOUR

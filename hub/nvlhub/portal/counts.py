@@ -10,7 +10,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
 from nvlhub.flow.lease import Lease
-from nvlhub.observer import Observer
+from nvlhub.observer import Observer, SoFar
 from nvlhub.wire import EndReason, Kind, State
 
 REFUSALS = (
@@ -34,7 +34,8 @@ class Counts(Observer):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.turned_at = time.monotonic()
+        self._began = time.monotonic()
+        self.turned_at = self._began
         """When the run loop last ended a turn, on the monotonic clock; until it has: when this began."""
         self.proof: tuple[int, bool] | None = None
         """When the ledger was last verified, and whether it was right."""
@@ -98,3 +99,20 @@ class Counts(Observer):
     def verified(self, at: int, *, ok: bool) -> None:
         """Remember what the proof said."""
         self.proof = (at, ok)
+
+    def so_far(self) -> SoFar:
+        """Return the same numbers as Prometheus reads."""
+        now = time.monotonic()
+        refused = _values(self._refusals, "_total")
+        [turns], [seconds] = _values(self._turn, "_count").values(), _values(self._turn, "_sum").values()
+        return SoFar(
+            up=int(now - self._began), admitted=int(sum(_values(self._admissions, "_total").values())),
+            refused={slug: int(count) for slug, count in refused.items() if count}, turns=int(turns),
+            turn_mean=seconds / turns if turns else None, turn_ago=now - self.turned_at, proof=self.proof,
+        )  # fmt: skip
+
+
+def _values(metric: Counter | Histogram, kind: str) -> dict[str, float]:
+    """Return the values of a metric's samples of one kind, by their label."""
+    samples = (sample for family in metric.collect() for sample in family.samples if sample.name.endswith(kind))
+    return {next(iter(sample.labels.values()), ""): sample.value for sample in samples}

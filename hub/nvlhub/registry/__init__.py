@@ -5,10 +5,12 @@ from __future__ import annotations
 from nvlhub.desk import Desk
 from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.awards import Awards
+from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
+from nvlhub.registry.health import Health
 from nvlhub.registry.ledger import Ledger
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
@@ -30,6 +32,8 @@ class Registry:
         self.telemetry = Telemetry(desk)
         self.announcements = Announcements(desk)
         self.reservations = Reservations(desk)
+        self.burning = Burning(desk)
+        self.health = Health(desk)
         self.exchange = Exchange(desk, self.awards, self.capacity)
 
 

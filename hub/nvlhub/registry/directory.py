@@ -8,6 +8,7 @@ from typing import Any
 from nvlhub.errors import NotAllowedError, NotFoundError
 from nvlhub.forms import (
     Budget,
+    Holding,
     InstitutionPatch,
     InstitutionView,
     Me,
@@ -30,9 +31,11 @@ from nvlhub.forms import (
 from nvlhub.registry.office import Office, check_match, etag, fresh_ref
 from nvlhub.store import ProjectRow, Unit
 from nvlhub.visitor import Visitor
-from nvlhub.wire import MILLI_PER_GPU_HOUR
+from nvlhub.wire import MILLI_PER_GPU_HOUR, State
 
 DAY = 86_400
+IDLE = 600
+"""Seconds without work after which a GPU counts as idle."""
 PI = frozenset({"pi"})
 PAR = 1000
 """Charge factor, in thousandths, below which a programme's budget would reach further than it was granted."""
@@ -57,12 +60,28 @@ class Directory(Office):
         self._seen.add(visitor.name)
 
     def me(self, visitor: Visitor) -> Me:
-        """Return who the visitor is."""
+        """Return who the visitor is, and what they have."""
         with self._store.reading() as unit:
             projects = unit.projects_of(visitor.name)
             roles = unit.roles(visitor.name)
         mine = [MyProject(slug=row.slug, name=row.name, role=row.role) for row in projects]
-        return Me(user=visitor.name, admin=visitor.admin, officer_of=sorted(roles.officer_of), projects=mine)
+        return Me(
+            user=visitor.name,
+            admin=visitor.admin,
+            officer_of=sorted(roles.officer_of),
+            projects=mine,
+            holding=self._holding(visitor.name),
+        )
+
+    def _holding(self, user: str) -> Holding:
+        own = [lease for lease in self._desk.board.leases.values() if lease.user == user]
+        running = [lease for lease in own if lease.state is State.RUNNING]
+        return Holding(
+            leases=len(own), gpus=sum(lease.gpus for lease in own if lease.placement),
+            waiting=sum(lease.state is State.HELD for lease in own),
+            ends_at=min((lease.deadline for lease in running if lease.deadline and not lease.parent), default=None),
+            idle_gpus=sum(lease.gpus for lease in running if lease.idle_seconds >= IDLE), now=self._clock.now(),
+        )  # fmt: skip
 
     def users(self, visitor: Visitor, named: str, page: int, per_page: int) -> tuple[list[UserView], int]:
         """Return a page of the users; for administrators and officers."""

@@ -60,7 +60,8 @@ class Fleet(Office):
     def view(self) -> FleetView:
         """Return the picture of all GPUs: worked out once a second at most, however many ask."""
         with self._lock:
-            now, board, reserved, known = self._clock.now(), self._desk.board, self._reserved(), self._shared
+            now, board, known = self._clock.now(), self._desk.board, self._shared
+            reserved = board.reserved
             same = known is not None and known.board is board and known.reserved == reserved
             if known is not None and same and known.view.at == now:
                 return known.view
@@ -68,10 +69,6 @@ class Fleet(Office):
             view = self._view(board, seen, now)
             self._shared = _Shared(board, reserved, seen, view)
             return view
-
-    def _reserved(self) -> Reserved:
-        """Return the trays that are kept for reservations now."""
-        return frozenset()
 
     def _view(self, board: Board, seen: Picture, now: int) -> FleetView:
         with self._store.reading() as unit:

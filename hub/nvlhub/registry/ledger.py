@@ -94,13 +94,14 @@ class Ledger(Office):
         return self._desk.lease(visitor, new.lease)
 
     def audit(
-        self, visitor: Visitor, *, what: str = "", actor: str = "", since: int = 0, page: int = 1, per_page: int = 50
-    ) -> tuple[list[AuditView], int]:
+        self, visitor: Visitor, *, what: str = "", actor: str = "", action: str = "", since: int = 0, page: int = 1,
+        per_page: int = 50,
+    ) -> tuple[list[AuditView], int]:  # fmt: skip
         """Return a page of the audit trail, the newest first: what is the visitor's business."""
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
             rows, total = unit.audit_lines(
                 programmes=None if who.admin else who.officer_of, projects=frozenset(who.projects), user=who.name,
-                what=what, actor=actor, since=since, page=page, per_page=per_page,
+                what=what, actor=actor, action=action, since=since, page=page, per_page=per_page,
             )  # fmt: skip
         return [AuditView(**row) for row in rows], total

@@ -13,11 +13,8 @@ from pydantic import BaseModel
 
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, NotAllowedError, NotFoundError, RefusedError
-from nvlhub.store import Unit
+from nvlhub.store import LEADS, Unit
 from nvlhub.visitor import Visitor
-
-LEADS = frozenset({"pi", "manager"})
-"""Roles that answer for a project."""
 
 
 class ChangedError(RefusedError):

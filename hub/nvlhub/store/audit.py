@@ -62,7 +62,7 @@ class Audit(Work):
 
     def audit_lines(
         self, *, programmes: frozenset[str] | None = None, projects: frozenset[str] = frozenset(), user: str = "",
-        what: str = "", actor: str = "", since: int = 0, page: int = 1, per_page: int = 50,
+        what: str = "", actor: str = "", action: str = "", since: int = 0, page: int = 1, per_page: int = 50,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         """Return a page of the trail, the newest first; `programmes` None: everybody's, else what is theirs."""
         query = sa.select(t.audit).where(t.audit.c.at >= since)
@@ -70,10 +70,8 @@ class Audit(Work):
             query = query.where(
                 t.audit.c.programme.in_(programmes) | t.audit.c.project.in_(projects) | (t.audit.c.user == user)
             )
-        if what:
-            query = query.where(t.audit.c.object == what)
-        if actor:
-            query = query.where(t.audit.c.actor == actor)
+        wanted = ((t.audit.c.object, what), (t.audit.c.actor, actor), (t.audit.c.action, action))
+        query = query.where(*(column == value for column, value in wanted if value))
         return self._page(query, [t.audit.c.id.desc()], page, per_page)
 
     def was_member_since(self, project: str, user: str, since: int) -> bool:

@@ -39,12 +39,20 @@ class ProjectRow:
     role: str = ""
 
 
+LEADS = frozenset({"pi", "manager"})
+"""Roles that answer for a project."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     """What somebody is: programmes whose officer they are, and their role and its programme by project."""
 
     officer_of: frozenset[str]
     projects: Mapping[str, tuple[str, str]]
+
+    def leads(self, project: str) -> bool:
+        """Tell whether they answer for a project."""
+        return self.projects.get(project, ("", ""))[0] in LEADS
 
 
 class Directory(Work):

@@ -139,13 +139,15 @@ class Leasing(Journal):
         return [t.lease_of(row) for row in self._all(sa.select(t.leases).where(t.active).order_by(t.leases.c.number))]
 
     def leases(
-        self, *, user: str | None = None, state: str = "active", parent: str | None = None, page: int = 1,
-        per_page: int = 50,
+        self, *, user: str | None = None, project: str | None = None, state: str = "active", parent: str | None = None,
+        heads: bool = False, page: int = 1, per_page: int = 50,
     ) -> tuple[list[Lease], int]:  # fmt: skip
-        """Return a page of leases, the newest first, and how many there are. `state`: active, ended or all."""
-        where = [] if user is None else [t.leases.c.user == user]
-        if parent is not None:
-            where.append(t.leases.c.parent == parent)
+        """Return a page of leases, the newest first, and how many there are. `state`: active, ended or all.
+
+        `heads` leaves those that belong to no other lease.
+        """
+        wanted = ((t.leases.c.user, user), (t.leases.c.project, project), (t.leases.c.parent, "" if heads else parent))
+        where = [column == value for column, value in wanted if value is not None]
         if state != "all":
             where.append(t.active if state == "active" else ~t.active)
         query = (

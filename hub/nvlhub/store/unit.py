@@ -5,6 +5,7 @@ from __future__ import annotations
 from nvlhub.store.announcements import Announcements
 from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
+from nvlhub.store.burning import Burning
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
 from nvlhub.store.everything import Everything
@@ -12,10 +13,12 @@ from nvlhub.store.leasing import Leasing
 from nvlhub.store.reconciling import Reconciling
 from nvlhub.store.reporting import Reporting
 from nvlhub.store.reservations import Reservations
+from nvlhub.store.starts import Starts
 from nvlhub.store.telemetry import Telemetry
 
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
+    Burning, Starts,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from nvlhub.text import say
 from nvlhub.wire import API_PATH
-from nvlkernels.client import PortalDownError, answer
+from nvlkernels.client import PortalDownError, PortalError, answer
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are read at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list."""
+
+    items: list[dict[str, Any]]
+    page: int = 1
+    per_page: int = 50
+    total: int = 0
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, at least one."""
+        return max(1, -(-self.total // self.per_page))
 
 
 class Api:
@@ -41,6 +57,8 @@ class Api:
     async def call(self, method: str, path: str, **more: Any) -> Any:
         """Send a call; return the JSON of its answer."""
         response = await self._sent(method, path, **more)
+        if response.status_code == 204:
+            return None
         try:
             return answer(response)
         except ValueError:
@@ -52,13 +70,36 @@ class Api:
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """Return the items of a list: the first page."""
-        found: list[dict[str, Any]] = (await self.get(path, **params))["items"]
-        return found
+        return (await self.page(path, **params)).items
+
+    async def page(self, path: str, **params: Any) -> Page:
+        """Return one page of a list. Raises `PortalDownError` for what is no list."""
+        told = await self.get(path, **params)
+        try:
+            items, total = list(told["items"]), int(told["total"])
+            page, per_page = int(told["page"]), int(told["per_page"])
+        except (TypeError, KeyError, ValueError):
+            raise PortalDownError(say("answer-odd", self._lang)) from None
+        if not all(isinstance(item, dict) for item in items):
+            raise PortalDownError(say("answer-odd", self._lang))
+        return Page(items, page, max(1, per_page), total)
+
+    async def maybe(self, path: str, **params: Any) -> Any:
+        """Return the JSON of a reading call, or None where this portal has no such route."""
+        try:
+            return await self.get(path, **params)
+        except PortalError as error:
+            if error.problem.status == 404:
+                return None
+            raise
 
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""
         response = await self._sent("GET", path)
-        return answer(response), response.headers.get("ETag", "")
+        try:
+            return answer(response), response.headers.get("ETag", "")
+        except ValueError:
+            raise PortalDownError(say("portal-down", self._lang)) from None
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

@@ -54,10 +54,21 @@ class Visit:
         """Return a source of what is the same to everybody: one for the whole process. `fetch` uses :attr:`nobody`."""
         return self.sources.get(("", name), fetch, every)
 
-    def follow(self, source: Source[T], told: Callable[[Reading[T] | None, str], None]) -> None:
-        """Have `told` called with what is known now, and with every new reading until the tab is closed."""
+    def follow(self, source: Source[T], told: Callable[[Reading[T] | None, str], None]) -> Callable[[], None]:
+        """Have `told` called with what is known now, and with every new reading until the tab is closed.
+
+        Returns what ends that sooner.
+        """
         told(source.reading, source.error)
-        self._leave.append(source.follow(lambda reading, error: self.soon(lambda: told(reading, error))))
+        leave = source.follow(lambda reading, error: self.soon(lambda: told(reading, error)))
+        self._leave.append(leave)
+
+        def end() -> None:
+            leave()
+            if leave in self._leave:
+                self._leave.remove(leave)
+
+        return end
 
     def soon(self, do: Callable[[], None]) -> None:
         """Change the screen when its document may be changed."""
