@@ -78,8 +78,7 @@ class Dcgm:
             with httpx.Client(timeout=self._within) as http:
                 busy, used, free = (self._ask(http, metric) for metric in (BUSY, USED, FREE))
             self._tell(busy, used, free)
-        except Exception as error:
-            # Whatever it was: nobody's lease may suffer from a figure that is missing.
+        except Exception as error:  # noqa: BLE001  # whatever it was: no lease may suffer from a figure that is missing
             if not self._failing:
                 why = str(error) or type(error).__name__
                 logger.warning("%s does not tell what GPUs do (%s); going on without, and trying again", self._url, why)

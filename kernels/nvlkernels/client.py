@@ -96,7 +96,9 @@ class Portal:
 
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""
-        return BeatAnswer(**await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump(exclude_none=True)))
+        return BeatAnswer(
+            **await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump(exclude_none=True))
+        )
 
     async def beat_all(self, beats: Mapping[str, Beat]) -> list[Beaten]:
         """Give signs of life of many leases; what is not the asker's has no answer."""

@@ -136,7 +136,7 @@ def _sample(told: dict[str, Any]) -> tuple[Sample | None, bool | None]:
         gpus = tuple(
             GpuSample(busy=busy, memory=memory, memory_total=total) for busy, memory, total in told.get("gpus", ())
         )
-        sample = Sample(real=told.get("real"), gpus=gpus)  # type: ignore[arg-type]  # checked there
+        sample = Sample(real=told.get("real"), gpus=gpus)
     except (ValidationError, TypeError, ValueError):
         return None, None
     return sample, bool(told.get("busy")) if sample.real else None

@@ -25,14 +25,15 @@ ROLES = {
     "other": "a user who is in no project. They see what there is to be leased, and themselves.",
     "instructor": "an ordinary user here; in these rows the member of a project of another programme.",
     "member": "a member of the project: starts leases that its awards pay for, and sees the project, its members, awards, "
-    "requests, use, and journal. Leases are the holder's own: fellow members do not see them.",
+    "requests, use, and journal. Leases are the holder's own: fellow members do not see them, and who answers for the project "
+    "sees what they used.",
     "manager": "answers for the project's daily work: also sets its members and their caps, and asks for awards. Cannot make or "
     "unmake a manager or a pi.",
     "pi": "the principal investigator: a manager who also says who is manager and pi. A project with a pi always keeps one.",
     "foreign": "an officer of another programme: an officer there, nobody here.",
     "officer": "an officer of the project's programme: makes projects, awards within its budget, decides on requests — never on "
-    "their own, and never for a project that they are a member of. Sees the programme's projects and audit lines, not "
-    "people's leases. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
+    "their own, and never for a project that they are a member of. Sees the programme's projects and audit lines, of "
+    "people's leases what they used. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
     "its budget is not theirs to change, nor what stretches it.",
     "admin": "runs the portal, known by the scope `custom:nvlhub:admin` of the token, which the token of a Jupyter server "
     "never has. Sees and ends everybody's leases; budgets, pools, profiles, officers and corrections are theirs. To decide on "
@@ -147,6 +148,7 @@ PEOPLE_KNOWN = {"other", "instructor", "member", "manager", "pi", "foreign", "of
 OURS_IN_AUDIT = {"request:1", "request:2"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
+RAN = {"{running}", "{settled}"}
 
 
 def holders(page: Any) -> AbstractSet[str]:
@@ -259,6 +261,15 @@ ROWS = (
     Row("GET", "/usage", EVERYONE, reads=lambda page: {row["group"] for row in page["rows"]}, query={"by": "project"},
         sees=seen(project={"optics"}, other_project={"casting"}, instructor=NOTHING)),
     Row("GET", "/projects/{slug}/statement", insiders(), PROJECT),
+    # --- what GPUs did --------------------------------------------------------------------------------------------
+    Row("GET", "/leases/{lease_id}/usage", insiders(), RUNNING, own=OTHERS),
+    Row("GET", "/activity", EVERYONE, own=frozenset(EVERYONE)),
+    Row("GET", "/activity", answers(404, member=200, manager=200, pi=200, officer=200, admin=200),
+        query={"project": "optics"}, use="of a project", own=OTHERS),
+    Row("GET", "/usage/leases", EVERYONE, reads=each("id"),
+        sees=seen(project=RAN, other_project={"{theirs}"}, instructor=NOTHING)),
+    Row("GET", "/efficiency", EVERYONE, own=frozenset({"other", "instructor", "member"})),
+    Row("GET", "/savings", admins()),
     Row("GET", "/export", admins(), query={"format": "yaml"}),
     Row("POST", "/import", admins(), body={"institutions": [{"slug": "lab", "name": "Laboratory"}]},
         query={"format": "yaml", "dry_run": "true"}),

@@ -97,7 +97,7 @@ class Series:
     def of(cls, told: Sequence[Sequence[Sequence[int]]]) -> Series:
         """Return the series that was told."""
         made = cls()
-        for level, columns in zip(made._levels, told, strict=False):  # noqa: SLF001  # its own
+        for level, columns in zip(made._levels, told, strict=False):  # its own
             for at, busy, memory in zip(*columns, strict=True):
                 level.add(at, busy, memory)
         return made

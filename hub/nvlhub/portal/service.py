@@ -76,7 +76,9 @@ class Portal:
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
         self.registry = Registry(self.desk)
-        self.dcgm = Dcgm(self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node)
+        self.dcgm = Dcgm(
+            self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
+        )
 
     def open(self) -> None:
         """Begin to drive leases."""

@@ -106,14 +106,14 @@ class Reporting(Work):
 
     def balance_before(self, award: int, at: int) -> Balance:
         """Return what stood of an award before a time."""
-        changes = (_sum_into(account) for account in ("award", "held", "charged"))
+        changes = (sum_into(account) for account in ("award", "held", "charged"))
         query = _posted(award, *changes).where(t.transactions.c.at < at)
         return Balance(*(int(amount) for amount in self.connection.execute(query).one()))
 
     def movements(self, award: int, since: int, until: int) -> Iterator[Movement]:
         """Yield what was posted to an award in [since, until), in the order of writing."""
         tx = t.transactions.c
-        changes = [_sum_into(account).label(account) for account in ("award", "held", "charged")]
+        changes = [sum_into(account).label(account) for account in ("award", "held", "charged")]
         query = (
             _posted(award, tx.id, tx.at, tx.entry, tx.key, tx.lease, tx.actor, tx.reason, *changes)
             .where(tx.at >= since, tx.at < until)
@@ -143,7 +143,7 @@ def _posted(award: int, *columns: Any) -> sa.Select[Any]:
     return sa.select(*columns).join_from(t.transactions, t.postings, postings).where(t.transactions.c.award == award)
 
 
-def _sum_into(account: str) -> sa.ColumnElement[int]:
+def sum_into(account: str) -> sa.ColumnElement[int]:
     """Return the sum of what was posted into the award's account of that kind: a transaction touches no other's."""
     into = sa.case((t.postings.c.account.like(f"{account}:%"), t.postings.c.amount), else_=0)
     return sa.func.coalesce(sa.func.sum(into), 0)

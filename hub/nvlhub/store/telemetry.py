@@ -12,7 +12,7 @@ from nvlhub.flow.activity import BINS
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.report import By
 from nvlhub.store import tables as t
-from nvlhub.store.reporting import FETCHED, FILTERS, Reach, within
+from nvlhub.store.reporting import FETCHED, FILTERS, Reach, sum_into, within
 from nvlhub.store.work import Work, as_dict
 
 SORTS = ("charged", "idle", "busy")
@@ -85,12 +85,13 @@ class Telemetry(Work):
         return [t.lease_of(row) for row in self._all(query)]
 
     def corrections(self, lease_id: str) -> list[dict[str, Any]]:
-        """Return what of the journal is about a lease beside its hold and its charge, in the order of writing."""
+        """Return extensions, refunds and corrections of a lease in the order of writing, with what they changed."""
         tx = t.transactions.c
+        changes = (sum_into(account).label(account) for account in ("held", "charged"))
         query = (
-            sa.select(tx.at, tx.entry, tx.actor, tx.reason, sa.func.sum(t.postings.c.amount).label("amount"))
+            sa.select(tx.at, tx.entry, tx.actor, tx.reason, *changes)
             .join(t.postings, t.postings.c.transaction_id == tx.id)
-            .where(tx.lease == lease_id, tx.entry.in_(("extend", "refund", "correct")), t.postings.c.amount > 0)
+            .where(tx.lease == lease_id, tx.entry.in_(("extend", "refund", "correct")))
             .group_by(tx.id)
             .order_by(tx.id)
         )
