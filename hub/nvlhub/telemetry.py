@@ -19,7 +19,7 @@ from typing import Any
 
 from nvlhub.board import Board
 from nvlhub.clock import SteadyClock
-from nvlhub.flow.activity import Use, idle_part, quarters
+from nvlhub.flow.activity import Use, idle_part, quarters, seconds_held
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.series import MIB, Point, Series
 from nvlhub.store import Store
@@ -220,11 +220,10 @@ class Telemetry:
         with self._store.reading() as unit:
             saved = unit.use_of(lease.id)
         with self._lock:
-            if lease.state in {State.RUNNING, State.ENDING}:
-                self._account(lease).hold(lease, self._held_until(lease))
-            account = self._accounts.get(lease.id)
-            if account is None:
+            if lease.started_at is None or (lease.id not in self._accounts and not lease.active):
                 return saved, Series.of(saved["series"]).points() if saved else []
+            account = self._account(lease)
+            account.hold(lease, lease.started_at + seconds_held(lease, self._clock.now()))
             series = Series.of(saved["series"]) if saved and account.restored else Series()
             series.follow(account.series)
             return account.row(), series.points()
@@ -260,9 +259,9 @@ class Telemetry:
         with self._keeping:
             now, leases = self._clock.now(), list(self._board().leases.values())
             for lease in leases:
-                if lease.state in {State.RUNNING, State.ENDING} and lease.started_at is not None:
+                if lease.started_at is not None:
                     with self._lock:
-                        self._account(lease).hold(lease, self._held_until(lease))
+                        self._account(lease).hold(lease, lease.started_at + seconds_held(lease, now))
             while self._close_some():
                 pass
             # Next time those are looked for that ended since, were they on the board or not.
@@ -270,10 +269,6 @@ class Telemetry:
             self._looked_until = min([now, *ending]) - 2 * int(EVERY)
             self._save(list(self._accounts.values()))
             self._tidy()
-
-    def _held_until(self, lease: Lease) -> int:
-        ends = [self._clock.now(), *(at for at in (lease.ended_at, lease.deadline) if at is not None)]
-        return min(ends)
 
     def _close_some(self) -> bool:
         """Count leases to their end that have ended; return whether there may be more."""
@@ -288,7 +283,7 @@ class Telemetry:
         for lease in ended:
             with self._lock:
                 account = self._account(lease)
-                account.hold(lease, (lease.started_at or 0) + lease.ran)
+                account.hold(lease, (lease.started_at or 0) + seconds_held(lease, self._clock.now()))
                 account.counted = max(account.counted, lease.ended_at or 0)
                 account.over = True
                 accounts.append(account)

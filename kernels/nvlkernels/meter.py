@@ -9,7 +9,6 @@ standard library, and NVML's own module where there are real GPUs and it is inst
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import threading
 import time
@@ -49,6 +48,8 @@ class Meter(threading.Thread):
         while measure is not None:
             try:
                 self._newest = measure()
+            except ImportError:
+                return
             except Exception:  # noqa: BLE001  # a driver can fail in any way, and a lease lives without being measured
                 self._newest = None
                 time.sleep(EVERY)
@@ -59,8 +60,6 @@ class Meter(threading.Thread):
             return None
         if not self._real:
             return Processes(len(self._devices)).sample
-        if importlib.util.find_spec("pynvml") is None:
-            return None
         return lambda: of_gpus(self._devices)
 
 
@@ -68,7 +67,7 @@ class Meter(threading.Thread):
 
 
 def of_gpus(devices: list[str], *, every: float = EVERY) -> Sample:
-    """Look at GPUs, by UUID, for `every` seconds. Raises what NVML raises."""
+    """Look at GPUs, by UUID, for `every` seconds. Raises what NVML raises, `ImportError` where its module is missing."""
     import pynvml  # noqa: PLC0415  # loads the driver's library: only where there is a GPU
 
     pynvml.nvmlInit()
