@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -32,10 +31,10 @@ def portal(store: Store, clock: HandClock) -> Kit:
 
 
 @pytest.fixture
-def on_gpus(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
+def on_gpus(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> Kit:
     """The same with GPUs that are taken for real ones."""
     monkeypatch.setattr(type(portal.engine), "simulated", False)
-    yield portal
+    return portal
 
 
 def live(portal: Kit, lease: LeaseView, seconds: int, sample: Sample | None = None, **beat: object) -> None:

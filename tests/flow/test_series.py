@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ def filled(gaps: list[tuple[int, int, int]], start: int = 1_800_000_000) -> Seri
 def test_points_are_in_order_cover_no_moment_twice_and_end_with_the_newest(gaps: list[tuple[int, int, int]]) -> None:
     series = filled(gaps)
     points = series.points()
-    assert all(old.at + old.seconds <= new.at for old, new in zip(points, points[1:], strict=False))
+    assert all(old.at + old.seconds <= new.at for old, new in pairwise(points))
     newest = 1_800_000_000 + sum(gap for gap, _, _ in gaps)
     assert points[-1].at == newest - newest % points[-1].seconds
     assert all(0 <= point.busy <= 100 and 0 <= point.memory < 2**32 for point in points)

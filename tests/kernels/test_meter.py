@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -69,23 +68,19 @@ class Nvml(ModuleType):
     def __init__(self) -> None:
         super().__init__("pynvml")
         self.shut = 0
+        self.nvmlInit = lambda: None
+        self.nvmlShutdown = self._shutdown
+        self.nvmlDeviceGetHandleByUUID = self._handle
+        self.nvmlDeviceGetUtilizationRates = lambda uuid: SimpleNamespace(gpu=60 if uuid == "GPU-a" else 0)
+        self.nvmlDeviceGetMemoryInfo = lambda _uuid: SimpleNamespace(used=5, total=10)
 
-    def nvmlInit(self) -> None:
-        pass
-
-    def nvmlShutdown(self) -> None:
+    def _shutdown(self) -> None:
         self.shut += 1
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+    def _handle(self, uuid: str) -> str:
         if uuid == "GPU-gone":
             raise RuntimeError("GPU is lost")
         return uuid
-
-    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Any:
-        return SimpleNamespace(gpu=60 if handle == "GPU-a" else 0)
-
-    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:
-        return SimpleNamespace(used=5, total=10)
 
 
 @pytest.fixture
@@ -102,18 +97,30 @@ def test_real_gpus_are_asked_for_by_uuid(nvml: Nvml) -> None:
 
 
 def test_a_driver_that_fails_costs_the_figure_and_nothing_else(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Meter({"NVLHUB_DEVICES": "GPU-gone", "NVLHUB_SIMULATED": "0"})
-    tried = threading.Event()
+    """It fails, works again, and then its module is gone, which ends the thread."""
+    looks: list[str] = []
 
-    def wait(seconds: float) -> None:
-        tried.set()
-        raise SystemExit
+    def init() -> None:
+        looks.append("look")
+        if len(looks) == 1:
+            raise RuntimeError("driver not loaded")
+        if len(looks) > 2:
+            raise ImportError
 
-    monkeypatch.setattr(meter, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
+    monkeypatch.setattr(nvml, "nvmlInit", init)
+    monkeypatch.setattr(meter, "EVERY", 0.01)
+    monkeypatch.setattr(meter, "of_gpus", lambda devices: of_gpus(devices, every=0.01))
+    made = Meter({"NVLHUB_DEVICES": "GPU-a", "NVLHUB_SIMULATED": "0"})
     made.start()
-    assert tried.wait(10)
     made.join(10)
-    assert made.take() is None
+    assert not made.is_alive()
+    assert made.take() == {"real": True, "busy": True, "gpus": [[60, 5, 10]]}
+
+
+def test_a_gpu_that_is_lost_is_an_error_and_the_driver_is_let_go(nvml: Nvml) -> None:
+    with pytest.raises(RuntimeError, match="lost"):
+        of_gpus(["GPU-gone"], every=0.01)
+    assert nvml.shut == 1
 
 
 @pytest.mark.parametrize("environment", [{}, {"NVLHUB_DEVICES": ""}])
