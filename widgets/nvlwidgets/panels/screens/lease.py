@@ -104,7 +104,8 @@ class _Line:
         self._visit = visit
         self._name = name
         self._data = ColumnDataSource({"at": [], "value": []})
-        figure = empty_figure(visit.lang, x_axis_type="datetime", **({"y_range": reach} if reach else {}))
+        more: dict[str, Any] = {"y_range": reach} if reach else {}
+        figure = empty_figure(visit.lang, x_axis_type="datetime", **more)
         figure.line("at", "value", source=self._data, line_width=2, line_color=colour)
         figure.yaxis.axis_label = say(f"story-{name}-unit", visit.lang)
         figure.y_range.start = 0
@@ -126,7 +127,7 @@ class _Line:
             until = point["at"] + point["seconds"]
         self._data.data = {"at": at, "value": shown}
         said = {
-            name: "–" if value is None else f"{value:.0%}" if name == "share" else f"{value:.0f}"
+            name: "–" if value is None else f"{100 * value:.0f} %" if name == "share" else f"{value:.0f}"
             for name, value in facts.items()
         }
         sentence = say(f"story-{self._name}-words", lang, now=f"{values[-1]:.3g}", most=f"{max(values):.3g}", **said)

@@ -206,7 +206,7 @@ class Usage:
         figure.yaxis.axis_label = say("used-hours", lang)
         figure.y_range.start = 0
         plot = Plot(lang, say(f"used-efficiency-{kind}", lang), figure)
-        mean = "–" if found["efficiency"] is None else f"{found['efficiency']:.0%}"
+        mean = "–" if found["efficiency"] is None else f"{100 * found['efficiency']:.0f} %"
         unmeasured = gpu_hours(found["unmeasured"] * 1000)
         head = [say(f"used-{name}", lang) for name in ("percent", "leases", "hours")]
         rows = [
