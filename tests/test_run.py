@@ -141,8 +141,11 @@ def test_the_deadline_ends_a_lease_with_the_whole_hold_charged(store: Store, clo
 def test_idleness_ends_a_lease(store: Store, clock: HandClock) -> None:
     portal = kit(store, clock)
     lease = portal.ask()
+    clock.forward(3500)
     answer = portal.desk.beat(RESEARCHER, lease.id, Beat(idle_seconds=3500), "en")
     assert "given back in" in answer.warn
+    portal.runner.step()
+    clock.forward(100)
     portal.desk.beat(RESEARCHER, lease.id, Beat(idle_seconds=3600), "en")
     portal.runner.step()
     portal.runner.step()

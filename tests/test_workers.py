@@ -175,6 +175,7 @@ def test_a_worker_belongs_to_an_own_running_kernel_or_to_none(store: Store, cloc
 def test_many_beats_are_one_call_and_tell_only_the_holder(store: Store, clock: HandClock) -> None:
     portal = kit(store, clock)
     mine, theirs = ask(portal, 2), portal.ask("gpu1", who=OTHER)
+    clock.forward(HOUR - 60)
     beats = Beats(beats={lease.id: Beat(idle_seconds=HOUR - 60) for lease in [*mine, theirs]} | {"nope": Beat()})
     told = portal.desk.beat_all(RESEARCHER, beats, "en")
     assert [answer.lease.id for answer in told] == [lease.id for lease in mine]

@@ -26,7 +26,7 @@ from nvlhub.errors import (
 )
 from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
-from nvlhub.flow.metering import warning
+from nvlhub.flow.metering import idle_for, warning
 from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
@@ -71,7 +71,7 @@ class Desk:
         self.more_url = more_url
         self.observer = observer
         self.zone = zone
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(store, clock, lambda: runner.board)
         self._private_fabric = private_fabric
         self._runner = runner
 
@@ -444,10 +444,15 @@ class Desk:
         if beat.phase == "ended":
             lease = self._end(lease, _reason(lease, visitor), visitor)
         else:
-            idle = 0 if beat.gpu_busy else beat.idle_seconds
+            works = self.telemetry.gpu_works(lease_id)
+            busy = bool(beat.gpu_busy) if works is None else works
+            idle = idle_for(lease, self.clock.now(), beat.idle_seconds, gpu_busy=busy)
             lease = replace(self._runner.beat(lease_id, idle) or lease, idle_seconds=idle)
+            if beat.sample is not None and beat.sample.real is not self.engine.simulated:
+                self.telemetry.take(lease, beat.sample.gpus, real=beat.sample.real)
         now = self.clock.now()
         notice = warning(lease, now)
+        self.telemetry.warned(lease, notice.slug if notice else "")
         return BeatAnswer(
             state=lease.state,
             deadline=lease.deadline,

@@ -183,7 +183,10 @@ class Runner:
         """Take a sign of life; return the lease, or None when nothing active has that id."""
         lease = self.board.leases.get(lease_id)
         if lease is not None:
-            self._beats[lease_id] = (self._clock.now(), idle_seconds)
+            now = self._clock.now()
+            at, idle = self._beats.get(lease_id, (now, idle_seconds))
+            # Of two between two turns the later one does not undo that something was done at the earlier one.
+            self._beats[lease_id] = (now, min(idle_seconds, idle + max(0, now - at)))
         return lease
 
     def capacity_changed(self) -> None:

@@ -23,6 +23,20 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _http(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError("not an address that begins with http:// or https://")
+    return url
+
+
+def _node_pattern(pattern: str) -> str:
+    try:
+        pattern.format(domain="nvl001", tray=1)
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise ValueError("only {domain} and {tray} can stand in it, e.g. {domain}-{tray:02d}") from None
+    return pattern
+
+
 class Settings(BaseSettings):
     """What the portal is told. Durations are whole seconds."""
 
@@ -74,6 +88,11 @@ class Settings(BaseSettings):
     """Seconds between two looks at the engine."""
     sweep: Annotated[int, Field(ge=5, le=3600)] = 60
     """Seconds between two looks for tasks that nobody leases, and at the capacity."""
+    telemetry_url: Annotated[str, AfterValidator(_http)] = ""
+    """Address of a Prometheus that has the figures of NVIDIA's DCGM exporter, e.g. ``http://prometheus:9090``; empty: what
+    GPUs do is known from the node agents alone."""
+    telemetry_node: Annotated[str, AfterValidator(_node_pattern)] = "{domain}-{tray:02d}"
+    """What the exporter calls the node of a tray (its label ``Hostname``), made of ``domain`` and ``tray``."""
     rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 50
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200

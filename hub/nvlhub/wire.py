@@ -257,6 +257,27 @@ class Offer(View):
     """Whether a start that would be refused now could be pre-emptible."""
 
 
+Bytes = Annotated[int, Field(strict=True, ge=0, le=2**50)]
+
+
+class GpuSample(Strict):
+    """What one GPU did lately."""
+
+    busy: Annotated[int, Field(strict=True, ge=0, le=100)]
+    """Per cent of the time."""
+    memory: Bytes = 0
+    memory_total: Bytes = 0
+
+
+class Sample(Strict):
+    """What the GPUs of a lease did in the last few seconds."""
+
+    real: StrictBool
+    """False: of the processes that stand for simulated GPUs, one entry for all of them; 100 is one CPU core for each."""
+    gpus: Annotated[tuple[GpuSample, ...], Field(min_length=1, max_length=72)]
+    """In the order of the lease's devices."""
+
+
 class Beat(Strict):
     """Body of ``POST /leases/{id}/heartbeat``."""
 
@@ -266,6 +287,8 @@ class Beat(Strict):
     """Since the task last did anything; 0 while busy."""
     gpu_busy: StrictBool | None = None
     """Whether a GPU of the lease computed since the last beat; None where it cannot be measured."""
+    sample: Sample | None = None
+    """What was measured since the last beat, if anything was."""
 
 
 class BeatAnswer(View):

@@ -7,12 +7,14 @@ tasks listen on), ``directory`` (private), ``environment`` (laid over the tasks'
 
 The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token and the lease:
 
-    agent -> mailbox   hello {pid, host, devices} · started {task, run, pid, conn} · hb · exit {task, run, rc, phase, tail} · bye
+    agent -> mailbox   hello {pid, host, devices} · started {task, run, pid, conn} · hb {sample?} · exit {task, run, rc, phase, tail} · bye
     mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices} · ack · signal {task, sig} · exit
 
 A kernel is one task with ``conn``: it has started when it listens. A worker has ``files`` (name: text, for its eyes only) and
 ``devices`` (its share of the lease's); several can run beside each other. `run` counts the starts of a task, so that the end of
 one is not taken for the end of the next.
+
+What the GPUs do (``sample``) is measured by :mod:`nvlkernels.meter`, in a thread that begins with the first sign of life.
 
 It is in the path of every start: standard library and pyzmq, nothing else.
 """
@@ -30,9 +32,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
+
+if TYPE_CHECKING:
+    from nvlkernels.meter import Meter
 
 LOST = 75
 """Exit status when nobody was heard for the grace time (EX_TEMPFAIL)."""
@@ -107,6 +112,7 @@ class Agent:
         self._environment = {str(name): str(value) for name, value in letter["environment"].items()}
         self._tasks: dict[str, Task] = {}
         self._over: int | None = None
+        self._meter: Meter | None = None
         self._heard = time.monotonic()
         self._socket = _dial(letter["address"], letter["public_key"])
         self._poller = zmq.Poller()
@@ -131,7 +137,7 @@ class Agent:
                 self._watch(name, task)
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
-                self._say("hb")
+                self._beat()
                 _reap(self._pids())
                 if time.monotonic() - self._heard > self._grace:
                     self._over = LOST
@@ -151,6 +157,15 @@ class Agent:
         frame = {"kind": kind, "lease": self._lease, "token": self._token, **facts}
         with contextlib.suppress(zmq.Again):
             self._socket.send(json.dumps(frame).encode(), zmq.NOBLOCK)
+
+    def _beat(self) -> None:
+        if self._meter is None:
+            from nvlkernels.meter import Meter  # noqa: PLC0415  # after the start, which is waited for
+
+            self._meter = Meter(self._environment)
+            self._meter.start()
+        sample = self._meter.take()
+        self._say("hb", **({"sample": sample} if sample is not None else {}))
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._heard = time.monotonic()

@@ -96,11 +96,13 @@ class Portal:
 
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""
-        return BeatAnswer(**await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump()))
+        return BeatAnswer(
+            **await self._call("POST", f"/leases/{lease_id}/heartbeat", json=beat.model_dump(exclude_none=True))
+        )
 
     async def beat_all(self, beats: Mapping[str, Beat]) -> list[Beaten]:
         """Give signs of life of many leases; what is not the asker's has no answer."""
-        body = Beats(beats=dict(beats)).model_dump(mode="json")
+        body = Beats(beats=dict(beats)).model_dump(mode="json", exclude_none=True)
         return [Beaten(**item) for item in (await self._call("POST", "/leases/heartbeats", json=body))["items"]]
 
     async def end(self, lease_id: str) -> LeaseView:

@@ -31,7 +31,7 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.deploy.spec import SpecCluster
 
 from nvlhub.text import say
-from nvlhub.wire import Beat, Beaten, EndReason, LeaseView, State
+from nvlhub.wire import Beaten, EndReason, LeaseView, State
 from nvlkernels.adaptive import LeaseAdaptive
 from nvlkernels.arguments import free_name, one_of, pairs, whole
 from nvlkernels.client import Portal, PortalDownError, PortalError
@@ -432,7 +432,7 @@ class Cluster(SpecCluster):
         speaking = {worker.lease.id: worker for worker in self.workers.values() if worker.speaks}
         if not speaking:
             return
-        beats = {lease: Beat(phase=worker.phase, idle_seconds=idle_seconds) for lease, worker in speaking.items()}
+        beats = {lease: worker.beat(idle_seconds) for lease, worker in speaking.items()}
         for answer in await self.portal.beat_all(beats):
             self._hear(speaking[answer.lease.id], answer)
 

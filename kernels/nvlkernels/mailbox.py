@@ -13,11 +13,13 @@ import hmac
 import json
 import secrets
 import time
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 import zmq.asyncio
+from pydantic import ValidationError
 
+from nvlhub.wire import Beat, GpuSample, Sample
 from nvlhub.wire import Mailbox as Address
 
 SILENT = 15.0
@@ -81,11 +83,20 @@ class Line:
         """Monotonic time of the agent's last frame."""
         self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         """Done when the agent has dialled in: ``pid``, ``host`` and ``devices``."""
+        self._measured: tuple[float, dict[str, Any]] | None = None
 
     @property
     def speaks(self) -> bool:
         """Whether the agent gives signs of life, or was not to be heard yet."""
         return self.heard_at is None or time.monotonic() - self.heard_at < SILENT
+
+    def beat(self, phase: Literal["starting", "running"], idle_seconds: int) -> Beat:
+        """Return a sign of life of the lease, with what its agent has measured since the last one."""
+        measured, self._measured = self._measured, None
+        sample, busy = None, None
+        if measured is not None and time.monotonic() - measured[0] < SILENT:
+            sample, busy = _sample(measured[1])
+        return Beat(phase=phase, idle_seconds=idle_seconds, gpu_busy=busy, sample=sample)
 
     def run(self, name: str = "") -> Run:
         """Return the task of that name; a kernel's has none."""
@@ -106,6 +117,8 @@ class Line:
                 if not self.hello.done():
                     self.hello.set_result(message)
             case "hb":
+                if isinstance(message.get("sample"), dict):
+                    self._measured = (time.monotonic(), message["sample"])
                 self.say("ack")
             case "started" | "exit":
                 self.run(str(message.get("task", ""))).hear(message)
@@ -115,6 +128,18 @@ class Line:
             case _:
                 # What a later version says.
                 pass
+
+
+def _sample(told: dict[str, Any]) -> tuple[Sample | None, bool | None]:
+    """Return what an agent measured, and whether a real GPU worked; of what cannot be meant nothing."""
+    try:
+        gpus = tuple(
+            GpuSample(busy=busy, memory=memory, memory_total=total) for busy, memory, total in told.get("gpus", ())
+        )
+        sample = Sample(real=told.get("real"), gpus=gpus)
+    except (ValidationError, TypeError, ValueError):
+        return None, None
+    return sample, bool(told.get("busy")) if sample.real else None
 
 
 class Mailbox:

@@ -24,7 +24,7 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
-from nvlhub.wire import Beat, LeaseAsk, LeaseView, State
+from nvlhub.wire import LeaseAsk, LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.mailbox import Line, Mailbox
 
@@ -260,9 +260,9 @@ class LeaseProvisioner(KernelProvisionerBase):
         """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
         while self.lease is not None:
             if self._line is not None and self._line.speaks:
-                phase = "running" if self._line.hello.done() else "starting"
+                beat = self._line.beat("running" if self._line.hello.done() else "starting", self._idle())
                 with contextlib.suppress(PortalDownError, PortalError):
-                    answer = await self._portal.beat(self.lease.id, Beat(phase=phase, idle_seconds=self._idle()))
+                    answer = await self._portal.beat(self.lease.id, beat)
                     self.warning = answer.warn
                     if answer.state in {State.ENDING, State.SETTLED} and self._alive:
                         await self._over()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
 
-from nvlhub.wire import LeaseView, State
+from nvlhub.wire import Beat, LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.mailbox import Mailbox, Run
 
@@ -100,10 +100,10 @@ class LeaseWorker(ProcessInterface):
         """Whether its agent gives signs of life, or was not to be heard yet."""
         return self._crew.mailbox.line(self.lease.id).speaks
 
-    @property
-    def phase(self) -> str:
-        """Whether its agent has dialled in, in the portal's words."""
-        return "running" if self._crew.mailbox.line(self.lease.id).hello.done() else "starting"
+    def beat(self, idle_seconds: int) -> Beat:
+        """Return a sign of life of the lease."""
+        line = self._crew.mailbox.line(self.lease.id)
+        return line.beat("running" if line.hello.done() else "starting", idle_seconds)
 
     def restart(self, name: str) -> None:
         """Have a worker that hangs killed; it starts again inside the lease."""

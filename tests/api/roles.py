@@ -32,7 +32,7 @@ ROLES = {
     "pi": "the principal investigator: a manager who also says who is manager and pi. A project with a pi always keeps one.",
     "foreign": "an officer of another programme: an officer there, nobody here.",
     "officer": "an officer of the project's programme: makes projects, awards within its budget, decides on requests — never on "
-    "their own, and never for a project that they are a member of. Sees the programme's projects, leases and "
+    "their own, and never for a project that they are a member of. Sees the programme's projects, leases, what they used and "
     "audit lines, and ends no lease. Sets the programme's share, priority, cap, charge factor from 1.0 on and what happens at zero balance; "
     "its budget is not theirs to change, nor what stretches it.",
     "admin": "runs the portal, known by the scope `custom:nvlhub:admin` of the token, which the token of a Jupyter server "
@@ -149,6 +149,7 @@ OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
 RESERVATION = {"name": "Demo day", "project": "casting", "gpus": 4, "starts": START + DAY, "ends": START + 2 * DAY}
+RAN = {"{running}", "{settled}"}
 
 
 def holders(page: Any) -> AbstractSet[str]:
@@ -300,6 +301,15 @@ ROWS = (
     Row("GET", "/usage", EVERYONE, reads=lambda page: {row["group"] for row in page["rows"]}, query={"by": "project"},
         sees=seen(project={"optics"}, other_project={"casting"}, instructor=NOTHING)),
     Row("GET", "/projects/{slug}/statement", insiders(), PROJECT),
+    # --- what GPUs did --------------------------------------------------------------------------------------------
+    Row("GET", "/leases/{lease_id}/usage", insiders(), RUNNING, own=OTHERS),
+    Row("GET", "/activity", EVERYONE, own=frozenset(EVERYONE)),
+    Row("GET", "/activity", answers(404, member=200, manager=200, pi=200, officer=200, admin=200),
+        query={"project": "optics"}, use="of a project", own=OTHERS),
+    Row("GET", "/usage/leases", EVERYONE, reads=each("id"),
+        sees=seen(project=RAN, other_project={"{theirs}"}, instructor=NOTHING)),
+    Row("GET", "/efficiency", EVERYONE, own=frozenset({"other", "instructor", "member"})),
+    Row("GET", "/savings", admins()),
     Row("GET", "/export", admins(), query={"format": "yaml"}),
     Row("POST", "/import", admins(), body={"institutions": [{"slug": "lab", "name": "Laboratory"}]},
         query={"format": "yaml", "dry_run": "true"}),

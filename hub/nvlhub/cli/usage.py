@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from nvlhub.cli.base import SLOW, Json, Output, call, fail, fetch, key, show
+from nvlhub.cli.base import SLOW, Json, Output, call, fail, fetch, key, show, tell
 from nvlhub.cli.directory import projects
 from nvlhub.cli.ledger import usages
 from nvlhub.flow.report import By
@@ -67,8 +69,8 @@ def usage_report(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Report what was used, by project or anything else, with the measures of Open XDMoD; the last 30 days if nothing is said."""
-    filters = {"programme": programme, "project": project, "institution": institution, "user": user, "pool": pool}
-    asked = {**period(since, until), "by": by.value, **{name: value for name, value in filters.items() if value}}
+    filters = _named(programme=programme, project=project, institution=institution, user=user, pool=pool)
+    asked = {**period(since, until), "by": by.value, **filters}
     if as_json or as_ is not ReportFormat.TABLE:
         fetch("/usage", output, **asked, format="json" if as_json else as_.value)
         return
@@ -90,6 +92,83 @@ def _columns(by: str) -> dict[str, Any]:
         "users": key("users"),
         "charged GPU-h": lambda row: gpu_hours(row["charged"]),
     }
+
+
+class Sort(StrEnum):
+    """What the leases of a period are sorted by."""
+
+    CHARGED = "charged"
+    IDLE = "idle"
+    BUSY = "busy"
+
+
+@usages.command("leases")
+def usage_leases(
+    since: Since = "", until: Until = "", programme: str = "", project: str = "", user: str = "",
+    sort: Sort = Sort.CHARGED, page: Annotated[int, typer.Option(min=1)] = 1, as_json: Json = False,
+) -> None:  # fmt: skip
+    """List the leases of a period with how well they used their GPUs, those first that were charged, idle or busy the most."""
+    asked = {
+        **period(since, until),
+        **_named(programme=programme, project=project, user=user),
+        "sort": sort.value,
+        "page": page,
+    }
+    rows = call("GET", "/usage/leases", patience=SLOW, params=asked)["items"]
+    columns = {
+        "lease": key("id"), "user": key("user"), "project": key("project"), "GPUs": key("gpus"), "state": key("state"),
+        "GPU-h": _hours("gpu_seconds"), "charged GPU-h": lambda row: gpu_hours(row["charged"]),
+        "idle GPU-h": _hours("idle"), "used": lambda row: _percent(row["efficiency"], row["real"]),
+        "why": lambda row: row["end_reason"] or "",
+    }  # fmt: skip
+    show(rows, columns, as_json=as_json)
+
+
+@usages.command("efficiency")
+def usage_efficiency(
+    since: Since = "", until: Until = "", programme: str = "", project: str = "", user: str = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Say how well the GPUs of a period were used: leases and GPU-hours by mean utilisation, and GPU-hours held idle."""
+    asked = {**period(since, until), **_named(programme=programme, project=project, user=user)}
+    report = call("GET", "/efficiency", patience=SLOW, params=asked)
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+        return
+    columns = {
+        "used": lambda row: f"{row['least']}–{row['most']} %", "leases": key("leases"), "GPU-h": _hours("gpu_seconds"),
+    }  # fmt: skip
+    show(report["bins"], columns, as_json=False)
+    facts = {
+        "held GPU-h": _hours("held")(report), "idle GPU-h": _hours("idle")(report),
+        "not measured GPU-h": _hours("unmeasured")(report),
+        "used": _percent(report["efficiency"], False if report["simulated"] else None),
+    }  # fmt: skip
+    tell(facts, as_json=False)
+
+
+@usages.command("savings")
+def usage_savings(since: Since = "", until: Until = "", as_json: Json = False) -> None:
+    """Say what the idle rule gave back: GPU-hours paid for that were returned because nothing ran."""
+    found = call("GET", "/savings", params=period(since, until))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    tell({"leases ended idle": found["leases"], "GPU-h given back": _hours("gpu_seconds")(found)}, as_json=False)
+
+
+def _named(**filters: str) -> dict[str, str]:
+    return {name: value for name, value in filters.items() if value}
+
+
+def _hours(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: gpu_hours(row[name] * 1000)
+
+
+def _percent(share: float | None, real: bool | None) -> str:
+    """Return a share for people; what was measured on processes that stand for simulated GPUs says so."""
+    if share is None:
+        return "not measured"
+    return f"{share:.0%}" + (" (of the process: GPUs are simulated)" if real is False else "")
 
 
 @projects.command("statement")

@@ -44,6 +44,18 @@ def charge(lease: Lease, grace: int) -> int:
     return 0 if lease.preemptible else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
 
 
+def idle_for(lease: Lease, now: int, said: int, *, gpu_busy: bool) -> int:
+    """Return for how many seconds neither the kernel nor a GPU of a lease has done anything.
+
+    `said` is what the kernel says of itself. A GPU that worked a moment ago leaves less than that: no more time can have
+    passed idle than since the last sign of life, beside what was idle then.
+    """
+    if gpu_busy:
+        return 0
+    known = lease.beat_at or lease.started_at
+    return said if known is None else min(said, lease.idle_seconds + max(0, now - known))
+
+
 def due(
     lease: Lease, now: int, grace: int, listening_since: int, parent: Lease | None = None
 ) -> EndReason | None:  # fmt: skip
@@ -76,14 +88,14 @@ def _with_parent(reason: EndReason | None) -> EndReason:
 
 
 def warning(lease: Lease, now: int) -> Notice | None:
-    """Return what the holder of a running lease should be told now, the most urgent first."""
+    """Return what the holder of a running lease should be told now: of several ends the nearest."""
     if lease.state is not State.RUNNING or lease.deadline is None:
         return None
-    left = lease.deadline - now
+    near = []
     if lease.preempt_at is not None and lease.preempt_at <= lease.deadline:
-        return Notice("preempt-near", max(0, lease.preempt_at - now))
-    if left <= max(WARN_BEFORE):
-        return Notice("deadline-near", max(0, left))
+        near.append(Notice("preempt-near", max(0, lease.preempt_at - now)))
+    if lease.deadline - now <= max(WARN_BEFORE):
+        near.append(Notice("deadline-near", max(0, lease.deadline - now)))
     if lease.idle is not None and lease.idle - lease.idle_seconds <= min(IDLE_WARNING, lease.idle // 2):
-        return Notice("idle-near", max(0, lease.idle - lease.idle_seconds))
-    return None
+        near.append(Notice("idle-near", max(0, lease.idle - lease.idle_seconds)))
+    return min(near, key=lambda notice: notice.seconds, default=None)

@@ -21,6 +21,7 @@ from fastapi import FastAPI, Request
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
 from nvlhub.clock import SteadyClock
+from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
 from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
@@ -76,6 +77,9 @@ class Portal:
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
         self.registry = Registry(self.desk)
+        self.dcgm = Dcgm(
+            self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
+        )
 
     def open(self) -> None:
         """Begin to drive leases."""
@@ -83,10 +87,14 @@ class Portal:
         gc.collect()
         gc.freeze()
         self.runner.start()
+        self.desk.telemetry.start()
+        self.dcgm.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.dcgm.stop()
         self.runner.stop()
+        self.desk.telemetry.stop()
         self.store.close()
 
 

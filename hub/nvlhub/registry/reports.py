@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Literal
 
-from nvlhub.errors import BadInputError, NotAllowedError, NotFoundError
+from nvlhub.errors import BadInputError
 from nvlhub.flow.report import (
     CAPACITIES,
     By,
@@ -26,21 +26,16 @@ from nvlhub.forms import (
     BalanceView,
     MeasuresView,
     MovementView,
-    PeriodAsk,
     StatementView,
     UsageAsk,
     UsageReport,
     UtilisationView,
 )
-from nvlhub.registry.office import Office, Standing
+from nvlhub.registry.reading import DAY, Reading
 from nvlhub.store import Unit
-from nvlhub.store.reporting import Reach, Words
+from nvlhub.store.reporting import Words
 from nvlhub.visitor import Visitor
 
-DAY = 86_400
-USUAL = 30 * DAY
-LONGEST = 3653 * DAY
-"""Ten years."""
 DAYS_SHOWN = 93
 """Longer periods are shown by month."""
 MOST_MOVEMENTS = 10_000
@@ -58,18 +53,8 @@ class Book:
     lines: Iterable[tuple[Movement, Balance]]
 
 
-class Reports(Office):
+class Reports(Reading):
     """What was used, and what was posted."""
-
-    def period(self, ask: PeriodAsk) -> Period:
-        """Return the period that is meant. Raises `BadInputError` for one that is none, or longer than ten years."""
-        until = self._clock.now() if ask.until is None else ask.until
-        since = max(0, until - USUAL) if ask.since is None else ask.since
-        if since >= until:
-            raise BadInputError("period-reversed", field="until")
-        if until - since > LONGEST:
-            raise BadInputError("period-too-long", field="since", most_days=LONGEST // DAY)
-        return Period(since, until)
 
     # --- usage ------------------------------------------------------------------------------------------------
 
@@ -86,7 +71,8 @@ class Reports(Office):
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
             complete = self._may_read(unit, who, ask)
-            reach = None if who.admin else Reach(who.officer_of, who.led, who.name)
+            self._check_names(unit, ask)
+            reach = self._reach(who)
             words = unit.capacity_words(past.until, ask.pool or "")
             facts = unit.lease_facts(period.since, period.until, reach, wanted, domains=ask.by is By.DOMAIN)
             splits = {
@@ -105,27 +91,12 @@ class Reports(Office):
             utilisation=[UtilisationView(**asdict(row), share=_rounded(row.share)) for row in compared],
         )  # fmt: skip
 
-    def _may_read(self, unit: Unit, who: Standing, ask: UsageAsk) -> bool:
-        """Tell whether all that is asked for is the visitor's to see; raise for what is not at all."""
-        whole = who.admin or ask.user == who.name
-        if ask.programme is not None:
-            unit.programme(ask.programme)
-            if not (who.admin or ask.programme in who.officer_of | {name for _, name in who.projects.values()}):
-                raise NotFoundError("programme-unknown", programme=ask.programme)
-            whole |= ask.programme in who.officer_of
+    def _check_names(self, unit: Unit, ask: UsageAsk) -> None:
+        """Raise `NotFoundError` for an institution or a pool that does not exist."""
         if ask.institution is not None:
             unit.institution(ask.institution)
         if ask.pool is not None:
             unit.pool(ask.pool)
-        answers = bool(who.officer_of or who.led)
-        if ask.project is not None:
-            project = unit.project(ask.project)
-            who.need_sight(project)
-            answers = project["programme"] in who.officer_of or ask.project in who.led
-            whole |= answers
-        if not (who.admin or answers or ask.user in {None, who.name}):
-            raise NotAllowedError("not-allowed")
-        return whole
 
     # --- statements -------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ FETCHED = 1000
 Words = dict[str, dict[str, list[tuple[int, int]]]]
 """What was said of capacities: kind -> pool -> (from when on, GPUs), in order of time and then of saying."""
 
-_FILTERS = {
+FILTERS = {
     By.PROGRAMME: t.leases.c.programme, By.PROJECT: t.leases.c.project, By.USER: t.leases.c.user,
     By.POOL: t.leases.c.pool, By.INSTITUTION: t.projects.c.institution,
 }  # fmt: skip
@@ -34,6 +34,16 @@ class Reach:
     programmes: frozenset[str]
     projects: frozenset[str]
     user: str
+
+
+def within(query: sa.Select[Any], reach: Reach | None) -> sa.Select[Any]:
+    """Return a query on leases for what is within reach; None: everything is."""
+    if reach is None:
+        return query
+    leases = t.leases.c
+    return query.where(
+        leases.programme.in_(reach.programmes) | leases.project.in_(reach.projects) | (leases.user == reach.user)
+    )
 
 
 class Reporting(Work):
@@ -65,13 +75,9 @@ class Reporting(Work):
         query = (
             sa.select(*columns, *([leases.placement] if domains else []))
             .join(t.projects, t.projects.c.slug == leases.project)
-            .where(*(_FILTERS[name] == value for name, value in wanted.items()))
+            .where(*(FILTERS[name] == value for name, value in wanted.items()))
         )
-        if reach is None:
-            return query
-        return query.where(
-            leases.programme.in_(reach.programmes) | leases.project.in_(reach.projects) | (leases.user == reach.user)
-        )
+        return within(query, reach)
 
     def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         with self.connection.execute(query, execution_options={"yield_per": FETCHED}) as rows:

@@ -434,10 +434,13 @@ lease_usage = sa.Table(
     sa.Column("idle", sa.BigInteger, nullable=False),
     sa.Column("memory_peak", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("memory_total", sa.BigInteger, nullable=False, server_default="0"),
-    # Whether it is of GPUs, or of the processes that stand for simulated ones.
-    sa.Column("real", sa.Boolean, nullable=False),
+    # Whether it is of GPUs, or of the processes that stand for simulated ones; None: nothing was measured.
+    sa.Column("real", sa.Boolean),
     # Thinned samples, the longest time at the coarsest step.
     sa.Column("series", sa.JSON, nullable=False),
+    # What its holder was warned of, and when: [[time, slug], ...].
+    sa.Column("warned", sa.JSON, nullable=False, server_default="[]"),
+    # Until when it is counted.
     sa.Column("at", sa.BigInteger, nullable=False),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from nvlhub.wire import API_PATH
 from nvlkernels.client import PortalDownError, PortalError, answer
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
+SLOW = httpx.Timeout(120.0, connect=3.0)
+"""For files, which the portal has to write first."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are read at most."""
 
@@ -92,6 +95,14 @@ class Api:
             if error.problem.status == 404:
                 return None
             raise
+
+    @asynccontextmanager
+    async def opened(self, path: str, **params: Any) -> AsyncIterator[httpx.Response]:
+        """Give the answer of a reading call to be read as it comes. Raises `httpx.HTTPError`, also while it is read."""
+        async with self._http.stream(
+            "GET", self._base + path, headers=self.headers, params=params, timeout=SLOW
+        ) as got:
+            yield got
 
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""

@@ -27,6 +27,7 @@ from nvlhub.parent import follow_parent
 from nvlhub.text import CHOSEN, chosen_language
 from nvlwidgets.panels import door as doors
 from nvlwidgets.panels.api import Api
+from nvlwidgets.panels.download import FILES, Download
 from nvlwidgets.panels.frame import frame
 from nvlwidgets.panels.screens import SCREENS, Screen
 from nvlwidgets.panels.source import Sources
@@ -82,6 +83,11 @@ class Panels:
         if now is None or not screen.need(now):
             visit.over()
 
+    def _files(self) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+        """Return what is downloaded, behind the same door as the screens."""
+        told = {"door": self.door, "prefix": self.prefix, "api": lambda guest, lang: self._api(guest.token, lang)}
+        return [(address, Download, {**told, "path": path}) for address, path in FILES.items()]
+
     def provider(self) -> AuthProvider:
         """Return what Bokeh asks who somebody is."""
         return doors.provider(self.door, doors.login_at(self.prefix))
@@ -95,7 +101,9 @@ class Panels:
             auth_provider=self.provider(), websocket_origin=[origin] if origin else None,
             cookie_secret=_derived(secret, "cookies"), cookie_path=f"{self.prefix}/", sign_sessions=True,
             secret_key=_derived(secret, "sessions"), unused_session_lifetime_milliseconds=UNUSED * 1000,
-            extra_patterns=[("/oauth_callback", HubOAuthCallbackHandler), ("/?", Index, {"there": f"{self.prefix}/compute"})],
+            extra_patterns=[
+                ("/oauth_callback", HubOAuthCallbackHandler), ("/?", Index, {"there": f"{self.prefix}/compute"}), *self._files(),
+            ],
             use_index=False, verbose=False,
         )  # fmt: skip
 

@@ -128,8 +128,9 @@ def upgrade() -> None:
         sa.Column("idle", sa.BigInteger, nullable=False),
         sa.Column("memory_peak", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("memory_total", sa.BigInteger, nullable=False, server_default="0"),
-        sa.Column("real", sa.Boolean, nullable=False),
+        sa.Column("real", sa.Boolean),
         sa.Column("series", sa.JSON, nullable=False),
+        sa.Column("warned", sa.JSON, nullable=False, server_default="[]"),
         sa.Column("at", sa.BigInteger, nullable=False),
     )
     op.create_table(
