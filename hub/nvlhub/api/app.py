@@ -16,6 +16,7 @@ from nvlhub.api import (
     fleet,
     leases,
     ledger,
+    profiles,
     reconciling,
     reports,
     reservations,
@@ -38,6 +39,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
+        profiles,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -10,6 +10,7 @@ from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
 from nvlhub.registry.ledger import Ledger
+from nvlhub.registry.profiles import Profiles
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
@@ -23,6 +24,7 @@ class Registry:
         self.directory = Directory(desk)
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
+        self.profiles = Profiles(desk)
         self.ledger = Ledger(desk)
         self.reconciling = Reconciling(desk)
         self.reports = Reports(desk)
@@ -30,7 +32,7 @@ class Registry:
         self.telemetry = Telemetry(desk)
         self.announcements = Announcements(desk)
         self.reservations = Reservations(desk)
-        self.exchange = Exchange(desk, self.awards, self.capacity)
+        self.exchange = Exchange(desk, self.awards, self.profiles)
 
 
 __all__ = ["Registry"]

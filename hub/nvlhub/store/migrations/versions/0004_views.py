@@ -23,6 +23,7 @@ def new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
             sa.Column("note", sa.String(500), nullable=False, server_default=""),
             sa.Column("made_by", sa.String(255), nullable=False, server_default=""),
             sa.Column("made_at", sa.BigInteger, nullable=False, server_default="0"),
+            sa.Column("publication", sa.Integer),
         ),
         "leases": (sa.Column("placed_at", sa.BigInteger),),
     }
@@ -32,6 +33,8 @@ def upgrade() -> None:
     for table, columns in new_columns().items():
         for column in columns:
             op.add_column(table, column)
+    op.execute("UPDATE profiles SET publication = 1 WHERE published")
+    op.create_index("leases_by_profile", "leases", ["profile", "version"])
     op.create_table(
         "announcements",
         sa.Column("id", Big, primary_key=True, autoincrement=True),
@@ -102,6 +105,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("activity", "lease_usage", "reserved_trays", "reservations", "announcements"):
         op.drop_table(table)
+    op.drop_index("leases_by_profile", "leases")
     for table, columns in new_columns().items():
         for column in columns:
             op.drop_column(table, column.name)
