@@ -1,6 +1,18 @@
 """``nvlhub``: the portal from a terminal. Everything goes through the REST API, so that who may is decided in one place."""
 
-from nvlhub.cli import awards, capacity, directory, exchange, leases, ledger, machine, reconciling, requests, usage
+from nvlhub.cli import (
+    awards,
+    capacity,
+    directory,
+    exchange,
+    leases,
+    ledger,
+    machine,
+    profiles,
+    reconciling,
+    requests,
+    usage,
+)
 from nvlhub.cli.base import app
 
 __all__ = [
@@ -12,6 +24,7 @@ __all__ = [
     "leases",
     "ledger",
     "machine",
+    "profiles",
     "reconciling",
     "requests",
     "usage",

@@ -97,7 +97,10 @@ class MemberRow(Membership):
 
 def _plainly(text: str) -> str:
     """Return JSON in the one way that an export writes it. Raises `ValueError` for what is no JSON object."""
-    found = json.loads(text) if text else {}
+    try:
+        found = json.loads(text) if text else {}
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("a JSON object is wanted")  # noqa: TRY004  # what pydantic takes for a fault of the value
     return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else ""

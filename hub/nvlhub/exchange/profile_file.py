@@ -63,20 +63,28 @@ class Draft:
 def read_yaml(text: str) -> Draft:
     """Return what a YAML text means."""
     try:
-        if len(text.encode("utf-8", "replace")) > LARGEST:
-            raise BadInputError("profile-too-large", most=LARGEST)
-        found = parse(text)
-        if not isinstance(found, Pairs) or not all(isinstance(name, str) for name, _ in found.pairs):
-            raise BadInputError("profile-shape", line=1)
+        found = _parsed(text)
     except BadInputError as error:
-        told = BadInputError("profile-shape", **error.members) if error.slug == "import-shape" else error
-        return Draft(None, None, (Wrong("", told),), None, text)
+        return Draft(None, None, (Wrong("", error),), None, text)
     faults: list[Wrong] = []
     tree = dict(_checked(found, KEYS, "", faults))
     for name in MAPPINGS:
         if name in tree:
             tree[name] = _mapping(name, tree[name], faults)
     return _draft(tree, faults, yaml_text=text)
+
+
+def _parsed(text: str) -> Pairs:
+    """Return the mapping that a text holds. Raises `BadInputError`."""
+    if len(text.encode("utf-8", "replace")) > LARGEST:
+        raise BadInputError("profile-too-large", most=LARGEST)
+    try:
+        found = parse(text)
+    except BadInputError as error:
+        raise BadInputError("profile-shape", **error.members) if error.slug == "import-shape" else error from None
+    if not isinstance(found, Pairs) or not all(isinstance(name, str) for name, _ in found.pairs):
+        raise BadInputError("profile-shape", line=1)
+    return found
 
 
 def read_fields(fields: Mapping[Any, str]) -> Draft:
@@ -105,7 +113,9 @@ def write_yaml(profile: Mapping[str, Any]) -> str:
         plain["audience"] = {name: slugs for name, slugs in plain["audience"].items() if slugs}
         if not plain["audience"]:
             del plain["audience"]
-    return str(yaml.dump(plain, Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=False, width=WIDE))
+    return str(
+        yaml.dump(plain, Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=False, width=WIDE)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -121,7 +121,7 @@ def _shaped(entry: _Entry) -> Iterator[Row | Fault]:
 def misnamed(
     kind: FileKind | None, row: int, wrong: Mapping[str, Iterable[str]], known: Iterable[str]
 ) -> Iterator[Fault]:
-    """Return a fault per slug of `wrong`, with up to ten of its names, and those that there are."""
+    """Yield a fault per slug of `wrong`, with up to ten of its names, and those that there are."""
     for slug, names in wrong.items():
         if shown := ["".join(c if c.isprintable() else "?" for c in name[:40]) for name in sorted(names)[:10]]:
             error = BadInputError(slug, field=shown[0], names=", ".join(shown), known=", ".join(known))
@@ -129,6 +129,7 @@ def misnamed(
 
 
 def twice(names: Iterable[str]) -> set[str]:
+    """Return the names that stand more than once."""
     return {name for name, times in Counter(names).items() if times > 1}
 
 

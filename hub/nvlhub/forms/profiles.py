@@ -53,9 +53,9 @@ class NewProfile(Strict):
     longest: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)]
     idle: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
     audience: Audience = Audience()
-    environment: Annotated[dict[Variable, Value], Field(max_length=50, json_schema_extra=CLOSED)] = {}
+    environment: Annotated[dict[Variable, Value], Field(default_factory=dict, max_length=50, json_schema_extra=CLOSED)]
     """Variables of what is started with it. Everybody who may start it can read them."""
-    hints: dict[EngineName, Hints] = {}
+    hints: Annotated[dict[EngineName, Hints], Field(default_factory=dict)]
     note: Note = ""
     """What this version is for, or what it changes."""
 

@@ -1,6 +1,6 @@
 """Use cases of profiles: draft, check, publish, roll back, compare. Who may is checked here.
 
-    version n (published) ──► draft n+1 ──► test start ──► publish ──► roll back: n is published again
+version n (published) ──► draft n+1 ──► test start ──► publish ──► roll back: n is published again
 """
 
 from __future__ import annotations
@@ -194,7 +194,15 @@ class Profiles(Office):
             known = self._newest(unit, draft, profile)
             if not faults:
                 known |= self._priced(unit, profile, lang)
-        nothing: dict[str, Any] = {"newest": None, "tag": "", "changes": [], "price_milli": None, "prices": [], "free_now": None, "unready": ""}
+        nothing: dict[str, Any] = {
+            "newest": None,
+            "tag": "",
+            "changes": [],
+            "price_milli": None,
+            "prices": [],
+            "free_now": None,
+            "unready": "",
+        }
         return DraftView(
             ok=not faults, errors=[DraftFault(field=field, detail=self._said(error, lang)) for field, error in faults],
             fields=draft.fields, yaml=draft.yaml, profile=None if faults else draft.profile, base=draft.base,
