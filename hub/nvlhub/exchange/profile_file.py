@@ -24,6 +24,7 @@ from nvlhub.exchange.reader import Pairs, Quoted, misnamed, parse, twice
 from nvlhub.exchange.writer import DUMPER, WIDE
 from nvlhub.forms import NewProfile
 from nvlhub.forms.profiles import LARGEST
+from nvlhub.wire import Span
 
 TEXTS = ("name", "display_name", "pool", "span", "note")
 WHOLE = ("version", "gpus", "longest", "idle")
@@ -296,6 +297,7 @@ def _slug(place: list[str], kind: str) -> str:
 def _fields(tree: Tree) -> dict[str, str]:
     """Return a tree as the fields of a form."""
     shown = {name: _shown(tree.get(name)) for name in (*TEXTS, *WHOLE)}
+    shown["span"] = shown["span"] or Span.DOMAIN.value
     audience = tree.get("audience") or {}
     for name in WHO:
         slugs = audience.get(name)
