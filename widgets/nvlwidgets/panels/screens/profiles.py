@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import panel as pn
 
@@ -168,11 +169,11 @@ class Profiles:
 
     async def _read_history(self, name: str) -> bool:
         """Read the versions of a profile, and how their starts went."""
-        found = await self._call("GET", f"/profiles/{name}")
+        found = await self._call("GET", _path(name))
         if found is None:
             return False
         try:
-            stats = {row["version"]: row for row in await self._visit.api.every(f"/profiles/{name}/stats")}
+            stats = {row["version"]: row for row in await self._visit.api.every(_path(name, "stats"))}
         except (PortalError, PortalDownError):
             stats = {}
         for row in found["versions"]:
@@ -255,18 +256,18 @@ class Profiles:
     # --- the life of a version ------------------------------------------------------------------------------------
 
     async def _publish(self, version: int | None) -> None:
-        if await self._call("POST", f"/profiles/{self._open}/publish", json={"version": version}):
+        if await self._call("POST", _path(self._open, "publish"), json={"version": version}):
             await self._reread()
         self._redraw()
 
     async def _roll_back(self) -> None:
         now = (self._history or {}).get("published")
-        if await self._call("POST", f"/profiles/{self._open}/rollback", json={"published": now}):
+        if await self._call("POST", _path(self._open, "rollback"), json={"published": now}):
             await self._reread()
         self._redraw()
 
     async def _compare(self, a: int | None, b: int | None) -> None:
-        self._diff = await self._call("GET", f"/profiles/{self._open}/diff", params={"a": a, "b": b})
+        self._diff = await self._call("GET", _path(self._open, "diff"), params={"a": a, "b": b})
         self._redraw()
 
     @property
@@ -291,6 +292,7 @@ class Profiles:
             await trial(environment, tell, project=project, profile=self._open or "", version=version)
         finally:
             self._trial = None
+            self._redraw()
         await self._reread()
         self._redraw()
 
@@ -344,9 +346,16 @@ def _hint(value: Any) -> str:
 
 
 def _form_field(field: str) -> str:
-    """Return the field of the form that something inside a profile is typed in."""
+    """Return the field of the form that something inside a profile is typed in; empty: none, so it is told beside the YAML."""
     first, _, rest = field.partition(".")
-    return rest if first == "audience" and rest in {"programmes", "projects"} else first
+    found = rest if first == "audience" else first
+    # An unknown key stands in the YAML only.
+    return found if found in FIELDS else ""
+
+
+def _path(name: str | None, *parts: str) -> str:
+    """Return the path of a profile, whatever somebody has put for its name."""
+    return "/".join(["/profiles", quote(name or "-", safe=""), *parts])
 
 
 def _number(text: str | None) -> int | None:
