@@ -30,7 +30,7 @@ from nvlhub.flow.metering import idle_for, warning
 from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
-from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, make_request
+from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
@@ -166,11 +166,25 @@ class Desk:
 
     def _request(self, unit: Unit, visitor: Visitor, ask: LeaseAsk, parent: Lease | None, now: int) -> Request:
         project = unit.project_for(ask.project, visitor.name)
-        profile = unit.profile(ask.profile)
+        profile = self._profile(unit, visitor, ask, project)
         if ask.seconds is None and parent is not None and parent.deadline is not None:
             # A hold beyond the kernel's own end would keep GPU-hours from others for nothing.
             ask = ask.model_copy(update={"seconds": min(profile.longest, max(SHORTEST, parent.deadline - now))})
         return make_request(ask, visitor.name, visitor.server, project, profile, unit.pool(profile.pool))
+
+    def _profile(self, unit: Unit, visitor: Visitor, ask: LeaseAsk, project: Project) -> Profile:
+        """Return what is to be started: the published version, or to an administrator any that they try out."""
+        if ask.version is not None and visitor.admin:
+            tried = unit.profile(ask.profile, ask.version)
+            if tried.pool != self.pool:
+                # Publishing would have refused it.
+                raise ConflictError("pool-not-here", pool=tried.pool)
+            return tried
+        profile = unit.profile(ask.profile)
+        if ask.version not in {None, profile.version}:
+            raise NotAllowedError("profile-draft", profile=profile.display_name, version=ask.version)
+        check_audience(profile, project)
+        return profile
 
     def _room_now(self, request: Request, ask: LeaseAsk) -> int:
         """Return how many such leases there is room for now. Raises `ConflictError` when there is none."""
@@ -272,6 +286,7 @@ class Desk:
             )
             for paying in projects
             for profile in profiles
+            if profile.audience.has(paying.slug, paying.programme)
         ]  # fmt: skip
 
     def _room(self, profile: Profile, programme: str, project: str) -> tuple[int, int | None]:
@@ -419,7 +434,7 @@ class Desk:
         outlook = self.board.outlook.get(lease.id) if lease.state is State.HELD else None
         return LeaseView(
             id=lease.id, state=lease.state, user=lease.user, project=lease.project, profile=lease.profile,
-            kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
+            version=lease.version, kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
@@ -479,7 +494,8 @@ class Desk:
         lease = self._own(visitor, lease_id)
         now = self.clock.now()
         with self.store.reading() as unit:
-            profile = unit.profile(lease.profile)
+            # What was promised at the start holds, whatever was published since.
+            profile = unit.profile(lease.profile, lease.version)
             awards = [award for award in unit.awards(lease.project, lease.pool) if award.id == lease.award]
             project = unit.project_for(lease.project, lease.user)
         most = 2 * profile.longest

@@ -48,6 +48,7 @@ from nvlhub.housekeeping import note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.store import Store, Unit
+from nvlhub.versions import Versions
 from nvlhub.wire import EndReason, State
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Runner:
         observer: Observer = SILENT, preempt_notice: int = 120,
     ) -> None:  # fmt: skip
         self._store = store
+        self._versions = Versions(store)
         self._engine = engine
         self._clock = clock
         self._pool = pool
@@ -400,10 +402,11 @@ class Runner:
     def _steps(self, lease: Lease) -> Iterator[Handle]:
         if lease.mailbox is None:
             raise EngineError("no mailbox to report to")
+        profile = self._versions.get(lease.profile, lease.version)
         yield from self._engine.start(
             Task(
                 lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
-                seconds=lease.seconds,
+                seconds=lease.seconds, environment=profile.environment, hints=profile.hints.get(self._engine.name, {}),
             )
         )  # fmt: skip
 

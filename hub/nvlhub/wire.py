@@ -143,6 +143,8 @@ class LeaseAsk(Strict):
     pinned: StrictBool = False
     preemptible: StrictBool = False
     """Costs nothing and counts against no cap, and makes room as soon as others need its GPUs."""
+    version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
+    """A version of the profile; left out: the published one. Only administrators may start another."""
 
 
 class WorkersAsk(LeaseAsk):
@@ -172,6 +174,8 @@ class LeaseView(View):
     user: str
     project: str
     profile: str
+    version: int = 0
+    """The profile's; it stays this one whatever is published later. 0: not told."""
     kind: Kind
     label: str = ""
     server: str = ""

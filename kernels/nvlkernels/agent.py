@@ -8,10 +8,11 @@ tasks listen on), ``directory`` (private), ``environment`` (laid over the tasks'
 The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token and the lease:
 
     agent -> mailbox   hello {pid, host, devices} · started {task, run, pid, conn} · hb {sample?} · exit {task, run, rc, phase, tail} · bye
-    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices} · ack · signal {task, sig} · exit
+    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · signal {task, sig} · exit
 
 A kernel is one task with ``conn``: it has started when it listens. A worker has ``files`` (name: text, for its eyes only) and
-``devices`` (its share of the lease's); several can run beside each other. `run` counts the starts of a task, so that the end of
+``devices`` (its share of the lease's); several can run beside each other. With ``tell`` the end of what it wrote comes with its
+exit also when all went well. `run` counts the starts of a task, so that the end of
 one is not taken for the end of the next.
 
 What the GPUs do (``sample``) is measured by :mod:`nvlkernels.meter`, in a thread that begins with the first sign of life.
@@ -56,6 +57,7 @@ class Task:
     def __init__(self, directory: Path, message: dict[str, Any], environment: dict[str, str]) -> None:
         """Start it. Raises `OSError`."""
         self.run = message["run"]
+        self.told = bool(message.get("tell"))
         self.reported = False
         self._directory = directory
         self._connection = directory / "connection.json" if message.get("conn") else None
@@ -216,7 +218,7 @@ class Agent:
         if rc is not None:
             self._forget(name)
             phase = "run" if task.reported else "start"
-            self._say("exit", task=name, run=task.run, rc=rc, phase=phase, tail=task.tail() if rc else "")
+            self._say("exit", task=name, run=task.run, rc=rc, phase=phase, tail=task.tail() if rc or task.told else "")
         elif not task.reported:
             connection = task.listening()
             if connection is not None:

@@ -79,6 +79,11 @@ class Portal:
         asked = {"project": project} if project else {}
         return [Offer(**item) for item in (await self._call("GET", "/offers", params=asked))["items"]]
 
+    async def profile(self, name: str) -> dict[str, Any]:
+        """Return the versions of a profile that the holder of the token may see."""
+        found: dict[str, Any] = await self._call("GET", f"/profiles/{name}")
+        return found
+
     async def ask(self, ask: LeaseAsk, key: str) -> LeaseView:
         """Ask for a lease; `key` makes repeating it safe."""
         body = ask.model_dump(mode="json")

@@ -333,7 +333,9 @@ def test_a_profile_that_cannot_be_is_refused(api: Client, body: dict[str, Any], 
 
 def test_profiles_are_versions_of_which_one_is_published(api: Client) -> None:
     full = {"name": "gpu1", "display_name": "One", "pool": "main", "gpus": 1, "longest": 600}
-    assert api("POST", "/profiles", "admin", json=full).json()["version"] == 2
+    newest = api("GET", "/profiles/gpu1", "admin").headers["ETag"]
+    made = api("POST", "/profiles", "admin", json=full, headers={"If-Match": newest})
+    assert (made.json()["version"], made.headers["ETag"] != newest) == (2, True)
     assert {row["version"] for row in api("GET", "/profiles").json()["items"] if row["name"] == "gpu1"} == {1}
     api("POST", "/profiles/gpu1/publish", "admin", json={"version": 2})
     assert api.ask().json()["seconds"] == 600

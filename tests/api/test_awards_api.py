@@ -454,8 +454,17 @@ def test_what_several_make_at_once_is_made_once(
 
 def test_versions_of_a_profile_that_are_made_at_once_follow_each_other(api: Api, council: Kit) -> None:
     body = {"name": "gpu1", "display_name": "One", "pool": "main", "gpus": 1, "longest": 600}
-    told = at_once(4, lambda number: api("POST", "/profiles", "admin", json=body).json().get("version"))
-    assert sorted(told) == [2, 3, 4, 5]
+
+    def add(match: str) -> list[tuple[int, int | None]]:
+        def one(number: int) -> tuple[int, int | None]:
+            answer = api("POST", "/profiles", "admin", json=body, headers={"If-Match": match})
+            return answer.status_code, answer.json().get("version")
+
+        return sorted(at_once(4, one))
+
+    assert add("*") == [(201, 2), (201, 3), (201, 4), (201, 5)]
+    newest = api("GET", "/profiles/gpu1", "admin").headers["ETag"]
+    assert add(newest) == [(201, 6), (412, 6), (412, 6), (412, 6)]
 
 
 def test_the_last_of_a_budget_goes_to_as_many_as_there_is_for(api: Api, council: Kit) -> None:

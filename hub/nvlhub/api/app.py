@@ -18,6 +18,7 @@ from nvlhub.api import (
     health,
     leases,
     ledger,
+    profiles,
     reconciling,
     reports,
     reservations,
@@ -40,7 +41,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health,
+        burning, health, profiles,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

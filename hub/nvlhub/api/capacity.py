@@ -1,4 +1,4 @@
-"""Routes of pools, domains and profiles."""
+"""Routes of pools and domains."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from nvlhub.forms import (
     Listed,
     NewCapacity,
     NewPool,
-    NewProfile,
     PoolView,
-    ProfileView,
-    Publish,
     Service,
     ServiceView,
 )
@@ -60,21 +57,3 @@ def domains(
 def set_service(here: Here, who: Who, pool: Slug, name: DomainName, body: Service) -> ServiceView:
     """Take a domain or a tray out of service, or back in."""
     return here.registry.capacity.set_service(who, pool, name, body)
-
-
-@router.get("/profiles")
-def profiles(here: Here, who: Who, page: Page = 1, per_page: PerPage = 200) -> Listed[ProfileView]:
-    """List the profiles."""
-    return sliced(here.registry.capacity.profiles(who), page, per_page)
-
-
-@router.post("/profiles", status_code=201)
-def add_profile(here: Here, who: Who, body: NewProfile) -> ProfileView:
-    """Add the next version of a profile."""
-    return here.registry.capacity.add_profile(who, body)
-
-
-@router.post("/profiles/{name}/publish")
-def publish(here: Here, who: Who, name: Slug, body: Publish) -> ProfileView:
-    """Publish a version of a profile."""
-    return here.registry.capacity.publish(who, name, body)

@@ -36,6 +36,8 @@ TAGGED: dict[int | str, dict[str, Any]] = {
     }
 }
 """For routes that answer with an entity tag."""
+TAGGED_NEW: dict[int | str, dict[str, Any]] = {201: TAGGED[200]}
+"""For routes that make something and answer with its entity tag."""
 MISSING: dict[int | str, dict[str, Any]] = {404: {}}
 """For routes that look for something named in the query."""
 

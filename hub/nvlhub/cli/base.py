@@ -55,7 +55,7 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _portal() -> tuple[str, dict[str, str]]:
+def portal_of() -> tuple[str, dict[str, str]]:
     """Return where the portal is and the headers of a call.
 
     Told by ``NVLHUB_URL`` and ``NVLHUB_TOKEN``, or by what ``nvlhub up`` left in its data directory.
@@ -73,7 +73,7 @@ def _portal() -> tuple[str, dict[str, str]]:
 
 def send(method: str, path: str, *, patience: float = 30, **more: Any) -> httpx.Response:
     """Send a request to the API; `patience`: seconds to wait for the answer."""
-    url, headers = _portal()
+    url, headers = portal_of()
     headers |= more.pop("headers", {})
     try:
         return httpx.request(method, url + API_PATH + path, headers=headers, timeout=patience, **more)
@@ -83,7 +83,7 @@ def send(method: str, path: str, *, patience: float = 30, **more: Any) -> httpx.
 
 def fetch(path: str, output: Path | None, **params: Any) -> None:
     """Write what the API answers into a file, or print it; the file is there whole or not at all."""
-    url, headers = _portal()
+    url, headers = portal_of()
     try:
         with httpx.stream("GET", url + API_PATH + path, headers=headers, params=params, timeout=SLOW) as response:
             if not response.is_success:

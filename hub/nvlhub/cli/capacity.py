@@ -1,4 +1,4 @@
-"""Commands on pools, domains and profiles."""
+"""Commands on pools and domains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from nvlhub.cli.base import Json, When, call, fail, fields, given, group, items,
 
 pools = group("pool", "Pools of capacity.")
 domains = group("domain", "NVLink domains.")
-profiles = group("profile", "Profiles that can be started.")
 
 
 @pools.command("list")
@@ -77,38 +76,3 @@ def domain_drain(name: str, tray: int | None = None, pool: str = "main", as_json
 def domain_resume(name: str, tray: int | None = None, pool: str = "main", as_json: Json = False) -> None:
     """Put a domain, or one tray of it, back into service."""
     _serve(name, tray, pool, in_service=True)
-
-
-@profiles.command("list")
-def profile_list(as_json: Json = False) -> None:
-    """List profiles."""
-    names = ("name", "version", "published", "display_name", "pool", "gpus", "span", "longest", "idle")
-    show(items("/profiles"), {name: key(name) for name in names}, as_json=as_json)
-
-
-@profiles.command("add")
-def profile_add(
-    name: str, display_name: str, gpus: int, longest: Annotated[int, typer.Option(help="Seconds.")] = 14400,
-    idle: Annotated[int | None, typer.Option(help="Seconds.")] = 3600, span: str = "domain", pool: str = "main",
-    publish: Annotated[bool, typer.Option(help="Publish it at once.")] = False, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Add the next version of a profile, as a draft."""
-    body = {
-        "name": name,
-        "display_name": display_name,
-        "gpus": gpus,
-        "longest": longest,
-        "idle": idle,
-        "span": span,
-        "pool": pool,
-    }
-    row = call("POST", "/profiles", json=body)
-    if publish:
-        row = call("POST", f"/profiles/{name}/publish", json={"version": row["version"]})
-    typer.echo(json.dumps(row))
-
-
-@profiles.command("publish")
-def profile_publish(name: str, version: int, as_json: Json = False) -> None:
-    """Publish a version of a profile."""
-    typer.echo(json.dumps(call("POST", f"/profiles/{name}/publish", json={"version": version})))

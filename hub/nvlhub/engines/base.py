@@ -8,7 +8,7 @@ needs after a restart: what it must know to find or stop a task again is in the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -32,6 +32,10 @@ class Task:
     mailbox: Mailbox
     seconds: int
     """Longest time it may run; an engine with a time limit of its own sets it to this plus its grace."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the profile gives to what runs; what the engine itself says of the lease goes over them."""
+    hints: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """What the profile tells this engine alone: partitions, priorities; an engine uses what it knows of it."""
 
 
 class Sight(Enum):

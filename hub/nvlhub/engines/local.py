@@ -148,6 +148,7 @@ class LocalEngine:
     def _environment(self, task: Task) -> dict[str, str]:
         names = self.devices(task.placement)
         return {
+            **task.environment,
             LEASE: task.lease_id,
             "NVLHUB_BIND": self._bind,
             "NVLHUB_DEVICES": ",".join(names),

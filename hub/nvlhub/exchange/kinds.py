@@ -5,18 +5,22 @@ The shapes are those of the API (:mod:`nvlhub.forms`), with the names from the p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from nvlhub.dates import unix_time
 from nvlhub.errors import BadInputError
 from nvlhub.forms import (
+    Audience,
+    GpuCap,
     Membership,
+    Name,
     NewAward,
     NewBudget,
     NewCapacity,
@@ -28,7 +32,8 @@ from nvlhub.forms import (
     NewUser,
     UserName,
 )
-from nvlhub.wire import MILLI_PER_GPU_HOUR, Slug, Strict
+from nvlhub.forms.profiles import LARGEST, Note
+from nvlhub.wire import MILLI_PER_GPU_HOUR, Slug, Span, Strict
 
 MAX_ROWS = 10_000
 """Rows of one file: an import is one transaction, and others wait for as long as it writes."""
@@ -90,10 +95,55 @@ class MemberRow(Membership):
     user: UserName
 
 
-class ProfileRow(NewProfile):
-    """A profile, and whether it is to be published."""
+def _plainly(text: str) -> str:
+    """Return JSON in the one way that an export writes it. Raises `ValueError` for what is no JSON object."""
+    try:
+        found = json.loads(text) if text else {}
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("a JSON object is wanted")  # noqa: TRY004  # what pydantic takes for a fault of the value
+    return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else ""
 
+
+Slugs = Annotated[str, StringConstraints(max_length=8_300), AfterValidator(lambda text: " ".join(text.split()))]
+"""Short names with blanks between them."""
+JsonText = Annotated[str, StringConstraints(max_length=LARGEST), AfterValidator(_plainly)]
+
+
+class ProfileRow(Strict):
+    """A profile, and whether it is to be published. A row has single values: what is more stands in one as text."""
+
+    name: Slug
+    display_name: Name
+    pool: Slug
+    gpus: GpuCap
+    span: Span = Span.DOMAIN
+    longest: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)]
+    idle: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
+    programmes: Slugs = ""
+    projects: Slugs = ""
+    environment: JsonText = ""
+    hints: JsonText = ""
+    note: Note = ""
     published: bool
+
+    @classmethod
+    def columns_of(cls, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of the store as the columns of a file."""
+        audience = row["audience"]
+        return {
+            **row, "programmes": " ".join(audience.get("programmes", ())), "projects": " ".join(audience.get("projects", ())),
+            **{name: _plainly(json.dumps(row[name])) for name in ("environment", "hints")},
+        }  # fmt: skip
+
+    def form(self) -> NewProfile:
+        """Return the form of the API that the row stands for. Raises `pydantic.ValidationError`."""
+        told = self.model_dump(exclude={"published", "programmes", "projects", "environment", "hints"})
+        return NewProfile(
+            **told, audience=Audience(programmes=tuple(self.programmes.split()), projects=tuple(self.projects.split())),
+            environment=json.loads(self.environment or "{}"), hints=json.loads(self.hints or "{}"),
+        )  # fmt: skip
 
 
 class AwardRow(NewAward):

@@ -73,8 +73,8 @@ def read(content: bytes, form: Form, kind: FileKind | None) -> tuple[list[Row], 
             if isinstance(one, Fault):
                 faults.append(one)
             elif (first := seen.setdefault(_identity(one), one.row)) != one.row:
-                twice = BadInputError("import-row-twice", first=first)
-                faults.append(Fault(one.kind, one.row, SHEETS[one.kind].key[-1], twice))
+                again = BadInputError("import-row-twice", first=first)
+                faults.append(Fault(one.kind, one.row, SHEETS[one.kind].key[-1], again))
             else:
                 rows.append(one)
     return rows, faults
@@ -118,17 +118,18 @@ def _shaped(entry: _Entry) -> Iterator[Row | Fault]:
         yield Row(entry.kind, entry.row, body)
 
 
-def _misnamed(
+def misnamed(
     kind: FileKind | None, row: int, wrong: Mapping[str, Iterable[str]], known: Iterable[str]
 ) -> Iterator[Fault]:
-    """Return a fault per slug of `wrong`, with up to ten of its names, and those that there are."""
+    """Yield a fault per slug of `wrong`, with up to ten of its names, and those that there are."""
     for slug, names in wrong.items():
         if shown := ["".join(c if c.isprintable() else "?" for c in name[:40]) for name in sorted(names)[:10]]:
             error = BadInputError(slug, field=shown[0], names=", ".join(shown), known=", ".join(known))
             yield Fault(kind, row, shown[0], error)
 
 
-def _twice(names: Iterable[str]) -> set[str]:
+def twice(names: Iterable[str]) -> set[str]:
+    """Return the names that stand more than once."""
     return {name for name, times in Counter(names).items() if times > 1}
 
 
@@ -169,39 +170,53 @@ def _header_faults(kind: FileKind, line: int, header: list[str]) -> list[Fault]:
     wrong = {
         "import-column-unknown": set(header) - set(columns),
         "import-column-missing": needed - set(header),
-        "import-column-twice": _twice(header),
+        "import-column-twice": twice(header),
     }
-    return list(_misnamed(kind, line, wrong, columns))
+    return list(misnamed(kind, line, wrong, columns))
 
 
 # --- YAML ---------------------------------------------------------------------------------------------------------
 
 
+class Quoted(str):
+    """A text that stands in quotes: it is a text, whatever it looks like."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class Pairs:
     """A mapping as it is written: a key can stand twice."""
 
     pairs: list[tuple[Any, Any]]
 
 
-def _yaml(text: str) -> Iterator[_Entry | Fault]:
+def parse(text: str) -> Any:
+    """Return what the one document of a YAML text holds: texts, None, lists and :class:`Pairs`.
+
+    Raises `BadInputError` with a `line` for anything but plain data.
+    """
     try:
-        document = _document(yaml.parse(text, Loader=LOADER))
+        return _document(yaml.parse(text, Loader=LOADER))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 0
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or "?"
-        yield Fault(None, line, "", BadInputError("import-syntax", form="YAML", line=line, why=why))
-        return
+        raise BadInputError("import-syntax", form="YAML", line=line, why=why) from None
+
+
+def _yaml(text: str) -> Iterator[_Entry | Fault]:
+    try:
+        document = parse(text)
     except BadInputError as error:
         yield Fault(None, int(str(error.members["line"])), "", error)
         return
-    if not isinstance(document, _Pairs) or not all(isinstance(name, str) for name, _ in document.pairs):
+    if not isinstance(document, Pairs) or not all(isinstance(name, str) for name, _ in document.pairs):
         yield Fault(None, 1, "", BadInputError("import-shape"))
         return
     names = [name for name, _ in document.pairs]
     unknown = set(names) - set(FileKind)
-    yield from _misnamed(None, 0, {"import-kind-unknown": unknown, "import-column-twice": _twice(names)}, FileKind)
+    yield from misnamed(None, 0, {"import-kind-unknown": unknown, "import-column-twice": twice(names)}, FileKind)
     for name, entries in document.pairs:
         if name not in unknown:
             yield from _entries(FileKind(name), entries)
@@ -214,17 +229,17 @@ def _entries(kind: FileKind, entries: Any) -> Iterator[_Entry | Fault]:
         return
     columns = SHEETS[kind].columns
     for row, entry in enumerate(entries or (), start=1):
-        pairs: list[tuple[Any, Any]] = entry.pairs if isinstance(entry, _Pairs) else [(None, None)]
+        pairs: list[tuple[Any, Any]] = entry.pairs if isinstance(entry, Pairs) else [(None, None)]
         if not all(isinstance(name, str) and isinstance(value, str | None) for name, value in pairs):
             yield Fault(kind, row, "", BadInputError("import-shape"))
             continue
         names = [str(name) for name, _ in pairs]
-        wrong = {"import-column-unknown": set(names) - set(columns), "import-column-twice": _twice(names)}
-        faults = list(_misnamed(kind, row, wrong, columns))
+        wrong = {"import-column-unknown": set(names) - set(columns), "import-column-twice": twice(names)}
+        faults = list(misnamed(kind, row, wrong, columns))
         if faults:
             yield from faults
         else:
-            yield _Entry(kind, row, dict(pairs))
+            yield _Entry(kind, row, {name: None if value is None else str(value) for name, value in pairs})
 
 
 def _document(events: Iterator[Any]) -> Any:
@@ -243,7 +258,7 @@ def _line(event: Any) -> int:
 
 
 def _node(event: Any, events: Iterator[Any], depth: int) -> Any:
-    """Return a text, None, a list or :class:`_Pairs`.
+    """Return a text, None, a list or :class:`Pairs`.
 
     No anchors and aliases (a file of a few lines could stand for gigabytes), no tags, nothing nested without end.
     """
@@ -251,8 +266,9 @@ def _node(event: Any, events: Iterator[Any], depth: int) -> Any:
     if isinstance(event, yaml.AliasEvent) or event.anchor is not None or event.tag is not None:
         raise BadInputError("import-alias", line=line)
     if isinstance(event, yaml.ScalarEvent):
-        plain = not event.style
-        return None if plain and event.value in NULLS else event.value
+        if event.style:
+            return Quoted(event.value)
+        return None if event.value in NULLS else event.value
     if depth == DEEPEST:
         raise BadInputError("import-shape", line=line)
     nodes = []
@@ -260,4 +276,4 @@ def _node(event: Any, events: Iterator[Any], depth: int) -> Any:
         nodes.append(_node(inner, events, depth + 1))
     if isinstance(event, yaml.SequenceStartEvent):
         return nodes
-    return _Pairs(list(zip(nodes[::2], nodes[1::2], strict=True)))
+    return Pairs(list(zip(nodes[::2], nodes[1::2], strict=True)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nvlhub.exchange.kinds import SHEETS, FileKind
+from nvlhub.exchange.kinds import SHEETS, FileKind, ProfileRow
 from nvlhub.flow.awarding import AwardState, award_state
 from nvlhub.wire import MILLI_PER_GPU_HOUR
 
@@ -23,7 +23,7 @@ def told(kind: FileKind, rows: Rows) -> list[dict[str, Any]]:
         case FileKind.BUDGETS:
             rows = [{**row, **_hours(row["granted"])} for row in rows]
         case FileKind.PROFILES:
-            rows = _current(rows)
+            rows = [ProfileRow.columns_of(row) for row in _current(rows)]
         case FileKind.AWARDS:
             rows = [{**row, **_hours(row["awarded"]), "id": str(row["id"])} for row in rows]
         case _:

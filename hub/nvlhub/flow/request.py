@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from nvlhub.errors import BadInputError
+from nvlhub.errors import BadInputError, NotAllowedError
 from nvlhub.flow.placement import GPUS_PER_TRAY
 from nvlhub.wire import Kind, LeaseAsk, Span
 
 SHORTEST = 60
 """Seconds; nothing shorter is leased."""
+RESERVED = frozenset({
+    "BASH_ENV", "CUDA_VISIBLE_DEVICES", "ENV", "HOME", "IFS", "LOGNAME", "NVIDIA_VISIBLE_DEVICES", "PATH", "SHELL", "USER",
+})  # fmt: skip
+RESERVED_STARTS = ("JPY_", "JUPYTER", "KUBERNETES_", "LD_", "NVLHUB_", "PYTHON", "SLURM_")
+"""Variables that decide which code runs, as whom, and on which GPUs: not a profile's to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,18 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Audience:
+    """Who may start a profile: these programmes and these projects; both empty: everybody."""
+
+    programmes: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+
+    def has(self, project: str, programme: str) -> bool:
+        """Tell whether a project of a programme belongs to it."""
+        return not (self.programmes or self.projects) or project in self.projects or programme in self.programmes
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A shape that can be started, one version of it. `longest` and `idle` in seconds."""
 
@@ -38,6 +56,14 @@ class Profile:
     longest: int
     idle: int | None = None
     """Reclaimed after so long without kernel and GPU activity; None = never."""
+    audience: Audience = Audience()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of what is started with it."""
+    hints: Mapping[str, Mapping[str, str | int | float | bool]] = field(default_factory=dict)
+    """What only one engine understands, by its name."""
+    note: str = ""
+    made_by: str = field(default="", compare=False)
+    made_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +120,19 @@ def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
             "gpus-not-whole-trays", field="gpus", given=gpus, below=gpus - gpus % GPUS_PER_TRAY,
             above=gpus + GPUS_PER_TRAY - gpus % GPUS_PER_TRAY,
         )  # fmt: skip
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise `BadInputError` naming the first variable that a profile may not set."""
+    for name in environment:
+        if name in RESERVED or name.startswith(RESERVED_STARTS):
+            raise BadInputError("profile-variable-reserved", field=f"environment.{name}", name=name)
+
+
+def check_audience(profile: Profile, project: Project) -> None:
+    """Raise `NotAllowedError` for a project that a profile is not for."""
+    if not profile.audience.has(project.slug, project.programme):
+        raise NotAllowedError("profile-not-for", profile=profile.display_name, project=project.name)
 
 
 def charge_factor(pool: Pool, project: Project) -> int:

@@ -1,4 +1,4 @@
-"""Forms of pools, domains and profiles."""
+"""Forms of pools and domains."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from nvlhub.forms.base import PRINTED, GpuCap, Name, Time
+from nvlhub.forms.base import PRINTED, Name, Time
 from nvlhub.forms.directory import Factor
-from nvlhub.wire import Slug, Span, Strict, View
+from nvlhub.wire import Slug, Strict, View
 
 
 class NewPool(Strict):
@@ -83,40 +83,8 @@ class ServiceView(View):
     in_service: bool
 
 
-class NewProfile(Strict):
-    """Body of ``POST /profiles``: the next version of a profile, a draft until it is published. Seconds."""
-
-    name: Slug
-    display_name: Name
-    pool: Slug
-    gpus: GpuCap
-    span: Span = Span.DOMAIN
-    longest: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)]
-    idle: Annotated[int, Field(strict=True, ge=60, le=30 * 24 * 3600)] | None = None
-
-
-class Publish(Strict):
-    """Body of ``POST /profiles/{name}/publish``."""
-
-    version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-
-
 class Service(Strict):
     """Body of ``PUT /domains/{pool}/{domain}``: take trays out of service, or back in. Without `tray`: all of them."""
 
     in_service: StrictBool
     tray: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
-
-
-class ProfileView(View):
-    """One version of a profile; durations in seconds."""
-
-    name: str
-    version: int
-    display_name: str
-    pool: str
-    gpus: int
-    span: Span
-    longest: int
-    idle: int | None
-    published: bool

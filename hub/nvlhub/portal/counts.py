@@ -16,8 +16,8 @@ from nvlhub.wire import EndReason, Kind, State
 REFUSALS = (
     "award-ends-first", "balance-changed", "balance-too-low", "cap-award", "cap-member", "cap-programme", "cap-project",
     "cap-user", "domain-unknown", "key-reused", "lease-unknown", "never-fit-domain", "never-fit-pool", "never-fits",
-    "no-award", "no-room", "parent-cannot", "pool-unknown", "preemptible-off", "preemptible-unneeded", "profile-unknown",
-    "project-unknown",
+    "no-award", "no-room", "parent-cannot", "pool-unknown", "preemptible-off", "preemptible-unneeded",
+    "profile-draft", "profile-not-for", "profile-unknown", "project-unknown",
 )  # fmt: skip
 """Why a start may be refused; whatever is not here counts as ``other``."""
 OTHER = "other"

@@ -12,6 +12,7 @@ from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
 from nvlhub.registry.health import Health
 from nvlhub.registry.ledger import Ledger
+from nvlhub.registry.profiles import Profiles
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
@@ -25,6 +26,7 @@ class Registry:
         self.directory = Directory(desk)
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
+        self.profiles = Profiles(desk)
         self.ledger = Ledger(desk)
         self.reconciling = Reconciling(desk)
         self.reports = Reports(desk)
@@ -34,7 +36,7 @@ class Registry:
         self.reservations = Reservations(desk)
         self.burning = Burning(desk)
         self.health = Health(desk)
-        self.exchange = Exchange(desk, self.awards, self.capacity)
+        self.exchange = Exchange(desk, self.awards, self.profiles)
 
 
 __all__ = ["Registry"]

@@ -1,21 +1,18 @@
-"""Use cases of pools, domains and profiles. Who may is checked here."""
+"""Use cases of pools and domains. Who may is checked here."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from nvlhub.errors import ConflictError, NotFoundError
-from nvlhub.flow.placement import Domain, fits_ever
-from nvlhub.flow.request import Pool, Profile, check_gpus
+from nvlhub.errors import NotFoundError
+from nvlhub.flow.placement import Domain
+from nvlhub.flow.request import Pool
 from nvlhub.forms import (
     CapacityView,
     DomainView,
     NewCapacity,
     NewPool,
-    NewProfile,
     PoolView,
-    ProfileView,
-    Publish,
     Service,
     ServiceView,
     TrayView,
@@ -112,48 +109,3 @@ class Capacity(Office):
             )  # fmt: skip
         self._desk.capacity_changed()
         return ServiceView(pool=pool, domain=name, trays=wanted, in_service=change.in_service)
-
-    # --- profiles ---------------------------------------------------------------------------------------------
-
-    def profiles(self, visitor: Visitor) -> list[ProfileView]:
-        """Return the published profiles; to an administrator every version."""
-        with self._store.reading() as unit:
-            rows = unit.profile_versions()
-        return [ProfileView(**asdict(profile), published=done) for profile, done in rows if done or visitor.admin]
-
-    def add_profile(self, visitor: Visitor, new: NewProfile) -> ProfileView:
-        """Add the next version of a profile. Raises `BadInputError` for a shape that the pool does not have."""
-        self._need_admin(visitor)
-        with self._store.writing() as unit:
-            check_gpus(new.gpus, new.span, unit.pool(new.pool))
-            profile = Profile(
-                new.name, 0, new.display_name, new.pool, new.gpus, new.span, new.longest, new.idle
-            )  # fmt: skip
-            version = unit.add_profile(profile)
-            made = ProfileView(**{**asdict(profile), "version": version}, published=False)
-            self._noted(unit, visitor, "profile-add", made)
-        return made
-
-    def publish(self, visitor: Visitor, name: str, publish: Publish) -> ProfileView:
-        """Publish a version. Raises `ConflictError` for one that can never be placed, `NotFoundError` for none."""
-        self._need_admin(visitor)
-        with self._store.writing() as unit:
-            unit.publish(name, publish.version)
-            profile = unit.profile(name)
-            self.check_startable(profile)
-            made = ProfileView(**asdict(profile), published=True)
-            self._noted(unit, visitor, "profile-publish", made)
-        return made
-
-    def check_startable(self, profile: Profile) -> None:
-        """Raise `ConflictError` for a profile that can never be placed here."""
-        if profile.pool != self._desk.pool:
-            raise ConflictError("pool-not-here", pool=profile.pool)
-        if not fits_ever(profile.gpus, profile.span, self._desk.board.capacity):
-            raise ConflictError("never-fits", profile=profile.display_name, gpus=profile.gpus)
-
-    def _noted(self, unit: Unit, visitor: Visitor, action: str, profile: ProfileView) -> None:
-        unit.note(
-            action, f"profile:{profile.name}", at=self._clock.now(), actor=visitor.name,
-            after=profile.model_dump(mode="json"),
-        )  # fmt: skip

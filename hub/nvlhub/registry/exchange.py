@@ -12,9 +12,9 @@ from nvlhub.exchange import Fault, FileKind, Form, new_awards, read, told, write
 from nvlhub.explain import sentence
 from nvlhub.forms import Imported, ImportFault
 from nvlhub.registry.awards import Awards
-from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.intake import Intake
 from nvlhub.registry.office import Office
+from nvlhub.registry.profiles import Profiles
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Strict
 
@@ -42,10 +42,10 @@ class _Asked(Strict):
 class Exchange(Office):
     """Everything as files. For administrators."""
 
-    def __init__(self, desk: Desk, awards: Awards, capacity: Capacity) -> None:
+    def __init__(self, desk: Desk, awards: Awards, profiles: Profiles) -> None:
         super().__init__(desk)
         self._awards = awards
-        self._capacity = capacity
+        self._profiles = profiles
 
     def export(self, visitor: Visitor, form: Form, kind: FileKind | None = None, *, ids: bool = True) -> bytes:
         """Return a file with all kinds, or with one.
@@ -84,7 +84,7 @@ class Exchange(Office):
         with contextlib.suppress(_Undone), self._store.writing() as unit:
 
             def do() -> int:
-                work = Intake(unit, visitor, self._desk, self._awards, self._capacity)
+                work = Intake(unit, visitor, self._desk, self._awards, self._profiles)
                 work.take(rows)
                 if found := [*faults, *work.faults]:
                     raise self._refused(found, lang)

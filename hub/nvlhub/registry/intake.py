@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, NotFoundError, NvlhubError, RefusedError
-from nvlhub.exchange import SHEETS, Fault, FileKind, Row, amount, told
+from nvlhub.exchange import SHEETS, Fault, FileKind, ProfileRow, Row, amount, told
 from nvlhub.flow.awarding import check_dates
-from nvlhub.flow.request import Pool, Profile, check_gpus
+from nvlhub.flow.request import Pool
+from nvlhub.forms import NewProfile
 from nvlhub.registry.awards import Awards
-from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.office import fresh_ref
+from nvlhub.registry.profiles import Profiles, meant
 from nvlhub.store import Unit, line_of
 from nvlhub.visitor import Visitor
-from nvlhub.wire import Span
 
 TRAIL = {
     FileKind.INSTITUTIONS: ("institution-add", "institution-change", "institution:{slug}"),
@@ -48,14 +50,14 @@ Put = Callable[[Columns | None, Columns], Columns | None]
 class Intake:
     """One import at work in its transaction."""
 
-    def __init__(self, unit: Unit, visitor: Visitor, desk: Desk, awards: Awards, capacity: Capacity) -> None:
+    def __init__(self, unit: Unit, visitor: Visitor, desk: Desk, awards: Awards, profiles: Profiles) -> None:
         self.faults: list[Fault] = []
         self._unit = unit
         self._actor = visitor.name
         self._desk = desk
         self._now = desk.clock.now()
         self._awards = awards
-        self._capacity = capacity
+        self._profiles = profiles
         self._counts: dict[str, Counter[str]] = {}
         self._trail: list[tuple[FileKind, Columns | None, Columns]] = []
         self._puts: Mapping[FileKind, Put] = {
@@ -192,9 +194,9 @@ class Intake:
         """Add a version where neither the published one nor the newest is the same, and publish it where told."""
         if before == {**after, "published": True}:
             return None
-        wanted = Profile(version=0, **{**_without(after, "published"), "span": Span(after["span"])})
-        check_gpus(wanted.gpus, wanted.span, self._unit.pool(wanted.pool))
-        versions = [found for found, _ in self._unit.profile_versions() if found.name == wanted.name]
+        wanted = replace(meant(_form(after)), made_by=self._actor, made_at=self._now)
+        self._profiles.check_profile(self._unit, wanted)
+        versions = [found.profile for found in self._unit.editions(wanted.name, alone=True)]
         if not versions or replace(versions[-1], version=0) != wanted:
             version = self._unit.add_profile(wanted)
         elif after["published"]:
@@ -202,7 +204,7 @@ class Intake:
         else:
             return None
         if after["published"]:
-            self._capacity.check_startable(wanted)
+            self._profiles.check_startable(wanted)
             self._unit.publish(wanted.name, version)
         return after
 
@@ -234,8 +236,15 @@ def _changes(before: Columns, after: Columns) -> Columns:
     return {name: value for name, value in after.items() if before[name] != value}
 
 
-def _without(row: Columns, name: str) -> Columns:
-    return {other: value for other, value in row.items() if other != name}
+def _form(row: Columns) -> NewProfile:
+    """Return the form of a profile that a row stands for. Raises `BadInputError` for what stands in its texts."""
+    try:
+        return ProfileRow(**row).form()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = [str(part) for part in first["loc"]]
+        field = place[1] if place[0] == "audience" else place[0]
+        raise BadInputError("invalid-input", field=field, allowed_text=first["msg"]) from None
 
 
 def _check_fixed(before: Columns, after: Columns, *names: str) -> None:

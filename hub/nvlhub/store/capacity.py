@@ -1,4 +1,4 @@
-"""Pools, what is out of service, and profiles."""
+"""Pools, and what is out of service."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nvlhub.errors import ConflictError, NotFoundError
-from nvlhub.flow.request import Pool, Profile
+from nvlhub.flow.request import Pool
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work
 
 _POOL = sa.select(t.pools).where(t.pools.c.name == sa.bindparam("name"))
-_PROFILE = sa.select(t.profiles).where((t.profiles.c.name == sa.bindparam("name")) & t.profiles.c.published)
 
 
 class Capacity(Work):
@@ -80,45 +79,3 @@ class Capacity(Work):
         """Return the trays out of service, as (domain, tray)."""
         query = sa.select(t.out_of_service.c.domain, t.out_of_service.c.tray).where(t.out_of_service.c.pool == pool)
         return {(row.domain, row.tray) for row in self._all(query)}
-
-    def add_profile(self, profile: Profile) -> int:
-        """Add the next version of a profile as a draft; return its number. Versions never change."""
-        self._alone(f"profile:{profile.name}")
-        last = self.connection.scalar(
-            sa.select(sa.func.max(t.profiles.c.version)).where(t.profiles.c.name == profile.name)
-        )
-        version = (last or 0) + 1
-        self.connection.execute(
-            t.profiles.insert().values(
-                name=profile.name, version=version, display_name=profile.display_name, pool=profile.pool,
-                gpus=profile.gpus, span=profile.span.value, longest=profile.longest, idle=profile.idle,
-            )
-        )  # fmt: skip
-        return version
-
-    def publish(self, name: str, version: int) -> None:
-        """Make one version the published one. Raises `NotFoundError`."""
-        named = t.profiles.c.name == name
-        self.connection.execute(t.profiles.update().where(named).values(published=False))
-        changed = self.connection.execute(
-            t.profiles.update().where(named & (t.profiles.c.version == version)).values(published=True)
-        )
-        if not changed.rowcount:
-            raise NotFoundError("profile-unknown", profile=f"{name} version {version}")
-
-    def profile(self, name: str) -> Profile:
-        """Return the published version of a profile. Raises `NotFoundError`."""
-        row = self._one(_PROFILE, name=name)
-        if row is None:
-            raise NotFoundError("profile-unknown", profile=name)
-        return t.profile_of(row)
-
-    def published_profiles(self) -> list[Profile]:
-        """Return the published profiles, the smallest first."""
-        query = sa.select(t.profiles).where(t.profiles.c.published).order_by(t.profiles.c.gpus, t.profiles.c.name)
-        return [t.profile_of(row) for row in self._all(query)]
-
-    def profile_versions(self) -> list[tuple[Profile, bool]]:
-        """Return every version of every profile, and whether it is the published one."""
-        query = sa.select(t.profiles).order_by(t.profiles.c.name, t.profiles.c.version)
-        return [(t.profile_of(row), row.published) for row in self._all(query)]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.quota import Award
-from nvlhub.flow.request import Pool, Profile
+from nvlhub.flow.request import Audience, Pool, Profile
 from nvlhub.wire import EndReason, Kind, Mailbox, Share, Span, State
 
 metadata = sa.MetaData()
@@ -147,6 +147,8 @@ profiles = sa.Table(
     sa.Column("note", sa.String(500), nullable=False, server_default=""),
     sa.Column("made_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("made_at", sa.BigInteger, nullable=False, server_default="0"),
+    # Which publication of its profile made it the published one last, from 1: what a roll-back goes back to.
+    sa.Column("publication", sa.Integer),
 )
 
 awards = sa.Table(
@@ -255,6 +257,7 @@ leases = sa.Table(
     sa.Index("leases_by_user", "user", "number"),
     sa.Index("leases_by_parent", "parent"),
     sa.Index("leases_by_end", "ended_at"),
+    sa.Index("leases_by_profile", "profile", "version"),
 )
 active = leases.c.state.not_in([sa.literal_column(f"'{state}'") for state in FINISHED])
 # Admission asks what is active; these indexes hold nothing else, so the past costs nothing.
@@ -511,4 +514,9 @@ def pool_of(row: sa.Row[Any]) -> Pool:
 
 def profile_of(row: sa.Row[Any]) -> Profile:
     """Return the profile that a row of ``profiles`` stands for."""
-    return Profile(row.name, row.version, row.display_name, row.pool, row.gpus, Span(row.span), row.longest, row.idle)
+    audience = {name: tuple(slugs) for name, slugs in row.audience.items()}
+    return Profile(
+        row.name, row.version, row.display_name, row.pool, row.gpus, Span(row.span), row.longest, row.idle,
+        audience=Audience(**audience), environment=row.environment, hints=row.hints, note=row.note,
+        made_by=row.made_by, made_at=row.made_at,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from nvlhub.store.capacity import Capacity
 from nvlhub.store.directory import Directory
 from nvlhub.store.everything import Everything
 from nvlhub.store.leasing import Leasing
+from nvlhub.store.profiles import Profiles
 from nvlhub.store.reconciling import Reconciling
 from nvlhub.store.reporting import Reporting
 from nvlhub.store.reservations import Reservations
@@ -19,6 +20,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts,
+    Burning, Starts, Profiles,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""

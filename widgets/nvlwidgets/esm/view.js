@@ -41,8 +41,12 @@ function morphElement(old, next) {
   }
   const typing = old === old.getRootNode().activeElement && /^(INPUT|TEXTAREA|SELECT)$/.test(old.nodeName);
   if (!typing) {
+    // Before its children move over.
+    const value = next.value;
     morph(old, next);
-    if (old.nodeName === "INPUT" && old.value !== next.value) old.value = next.value;
+    // What was once typed into a textarea or chosen in a select stays, unless data-live says that it follows what is rendered.
+    const follows = old.nodeName === "INPUT" || next.hasAttribute("data-live");
+    if (follows && old.value !== value) old.value = value;
   }
 }
 

@@ -18,6 +18,8 @@ SLOW = httpx.Timeout(120.0, connect=3.0)
 """For files, which the portal has to write first."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are read at most."""
+PAGES = 50
+"""Pages of a list that are read at most, 200 items each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class Api:
 
     def __init__(self, http: httpx.AsyncClient, url: str, token: str, lang: str = "en") -> None:
         self._http = http
-        self._base = url.rstrip("/") + API_PATH
+        self.portal = url.rstrip("/")
+        """Address of the portal."""
+        self._base = self.portal + API_PATH
         self._lang = lang
         self.headers = {"Authorization": f"token {token}", "Accept-Language": lang}
 
@@ -103,6 +107,16 @@ class Api:
             "GET", self._base + path, headers=self.headers, params=params, timeout=SLOW
         ) as got:
             yield got
+
+    async def every(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """Return the items of all pages of a list, :data:`PAGES` pages at most."""
+        found: list[dict[str, Any]] = []
+        for page in range(1, PAGES + 1):
+            answered = await self.get(path, page=page, per_page=200, **params)
+            found += answered["items"]
+            if not answered["items"] or len(found) >= answered["total"]:
+                break
+        return found
 
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""

@@ -49,6 +49,7 @@ def new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
             sa.Column("note", sa.String(500), nullable=False, server_default=""),
             sa.Column("made_by", sa.String(255), nullable=False, server_default=""),
             sa.Column("made_at", sa.BigInteger, nullable=False, server_default="0"),
+            sa.Column("publication", sa.Integer),
         ),
         "leases": (sa.Column("placed_at", sa.BigInteger),),
     }
@@ -75,6 +76,8 @@ def upgrade() -> None:
     for table, columns in new_columns().items():
         for column in columns:
             op.add_column(table, column)
+    op.execute("UPDATE profiles SET publication = 1 WHERE published")
+    op.create_index("leases_by_profile", "leases", ["profile", "version"])
     op.create_table(
         "announcements",
         sa.Column("id", Big, primary_key=True, autoincrement=True),
@@ -150,6 +153,7 @@ def downgrade() -> None:
         op.drop_table(table)
     if not _sqlite():
         op.execute("DROP FUNCTION tray_is_reserved_once")
+    op.drop_index("leases_by_profile", "leases")
     for table, columns in new_columns().items():
         for column in columns:
             op.drop_column(table, column.name)
