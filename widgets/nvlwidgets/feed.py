@@ -123,7 +123,9 @@ class Feed:
             with self._changed:
                 # Nobody is referred to from here while this waits, so that widgets can go.
                 if not self._woken:
-                    self._changed.wait(max(0.0, min(self._due.values(), default=RETRY + time.monotonic()) - time.monotonic()))
+                    self._changed.wait(
+                        max(0.0, min(self._due.values(), default=RETRY + time.monotonic()) - time.monotonic())
+                    )
 
     def _turn(self) -> bool:
         """Do what there is to do, once; False: nobody follows any more, and the thread ends."""

@@ -126,7 +126,7 @@ class LeaseBar(Live):
 
     def answer(self, asked: Mapping[str, Any]) -> None:
         """Extend, or give back."""
-        if asked.get("action") == "extend" and asked.get("minutes") in {str(minutes) for minutes in MINUTES}:
+        if asked.get("action") == "extend" and asked.get("minutes") in [str(minutes) for minutes in MINUTES]:
             self.extend(minutes=int(asked["minutes"]))
         elif asked.get("action") == "release":
             self.release()

@@ -53,7 +53,7 @@ class Live(anywidget.AnyWidget):
         self._said: tuple[str, str] = ("", "")
         super().__init__()
         self._paint()
-        self.observe(self._shown_changed, "shown")
+        self.observe(self._look, "shown")
         self.observe(lambda change: self.answer(change["new"]), "asked")
         self.feed.follow(self)
 
@@ -115,7 +115,7 @@ class Live(anywidget.AnyWidget):
         with self._turn:
             super().set_state(sync_data)
 
-    def _shown_changed(self, change: Mapping[str, Any]) -> None:
+    def _look(self, change: Mapping[str, Any]) -> None:
         (self.feed.follow if change["new"] else self.feed.leave)(self)
 
     def _rendered(self, *, live: bool) -> str:

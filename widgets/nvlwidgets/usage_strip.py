@@ -75,7 +75,8 @@ class UsageStrip(Live):
         reading = self.reading(self._topic())
         quarters: list[Quarter] | None = reading.value
         held, busy, measured = (
-            int(1000 * sum(getattr(quarter, name) for quarter in quarters or ())) for name in ("held", "busy", "measured")
+            int(1000 * sum(getattr(quarter, name) for quarter in quarters or ()))
+            for name in ("held", "busy", "measured")
         )
         return {
             "quarters": quarters, "missing": self._missing(reading), "held": held, "busy": busy, "measured": measured,
