@@ -51,11 +51,11 @@ def test_what_many_look_at_is_asked_for_once() -> None:
 
 def test_a_follower_that_is_gone_is_not_kept_alive_and_the_thread_ends_with_the_last() -> None:
     feed, (topic, _) = Feed("test-feed"), counting(every=0.02)
-    looker = Looker(topic)
-    gone = weakref.ref(looker)
-    feed.follow(looker)
-    until(lambda: looker.times)
-    del looker
+    lookers = [Looker(topic)]
+    gone = weakref.ref(lookers[0])
+    feed.follow(lookers[0])
+    until(lambda: lookers[0].times)
+    lookers.clear()
     until(lambda: gc.collect() is not None and gone() is None)
     until(lambda: ended(feed))
 

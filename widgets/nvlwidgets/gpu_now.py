@@ -19,7 +19,7 @@ EVERY = 2.0
 
 @dataclass
 class _Process:
-    """This process: CPU seconds used at the last look, and when that was."""
+    """CPU seconds that were used by this process at the last look, and when that was."""
 
     used: float
     at: float
@@ -40,7 +40,7 @@ def _now() -> list[Measured]:
     if os.environ.get("NVLHUB_SIMULATED") == "0":
         try:
             return measure()
-        except Exception as error:  # the driver's library and its binding each have errors of their own
+        except Exception as error:  # noqa: BLE001  # the driver's library and its binding have errors of their own
             raise UnreadError(say("widget-no-nvml", spoken(), why=str(error) or type(error).__name__)) from None
     import psutil  # noqa: PLC0415  # needed here alone
 

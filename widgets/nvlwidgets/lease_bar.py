@@ -138,4 +138,6 @@ class LeaseBar(Live):
 
     def release(self) -> None:
         """Give the lease back: its kernel ends."""
-        self.act("DELETE", self._path, say("widget-released", self.lang))
+        # Where it is this kernel's own lease, these may be the last words that it can say.
+        doing = say("widget-releasing", self.lang)
+        self.act("DELETE", self._path, say("widget-released", self.lang), doing=doing)

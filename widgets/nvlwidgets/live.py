@@ -76,13 +76,13 @@ class Live(anywidget.AnyWidget):
         """Return what is known of a topic."""
         return self.feed.reading(topic)
 
-    def act(self, method: str, path: str, done: str, **more: Any) -> None:
-        """Have the portal do something, one thing at a time; then say `done`, or why not."""
+    def act(self, method: str, path: str, done: str, *, doing: str = "", **more: Any) -> None:
+        """Have the portal do something, one thing at a time; say `doing` meanwhile, then `done`, or why not."""
         with self._turn:
             if self._busy:
                 return
             self._busy = True
-            self._said = ("", "")
+            self._said = ("warning", doing)
             self._paint()
 
         def job() -> None:

@@ -18,6 +18,7 @@ widget-preempted = Others need these GPUs: this pre-emptible lease ends in { $ti
 widget-where = GPUs: { $where }
 widget-extend = Extend by { $minutes } min
 widget-extended = Extended by { $minutes } min.
+widget-releasing = It is being given back; its kernel ends.
 widget-released = Given back: the kernel ends, and what was not used goes back to the award.
 widget-release-sure = Give this lease back? Its kernel ends, and what is only in its memory is lost.
 widget-dismiss = Do not show again

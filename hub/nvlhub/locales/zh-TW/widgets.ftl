@@ -18,6 +18,7 @@ widget-preempted = 其他人需要這些 GPU：此可中斷租約將在 { $time 
 widget-where = GPU 位置：{ $where }
 widget-extend = 延長 { $minutes } 分鐘
 widget-extended = 已延長 { $minutes } 分鐘。
+widget-releasing = 正在歸還；其核心會結束。
 widget-released = 已歸還：核心會結束，未使用的部分回到核給額度。
 widget-release-sure = 要歸還此租約嗎？其核心會結束，只存在記憶體中的內容會遺失。
 widget-dismiss = 不再顯示
