@@ -84,7 +84,13 @@ async def test_more_time_is_known_at_once(clock: Clock) -> None:
 def test_every_sentence_has_what_the_browser_fills(lang: str) -> None:
     told = words(lang)
     assert all(told.values())
-    for name, members in {"left": "time", "soon": "time", "last": "time", "panel": "gpus project time", "startSure": "kernel"}.items():
+    for name, members in {
+        "left": "time",
+        "soon": "time",
+        "last": "time",
+        "panel": "gpus project time",
+        "startSure": "kernel",
+    }.items():
         assert set(re.findall(r"\{(\w+)\}", told[name])) == set(members.split())
     assert bool(re.search("[一-鿿]", "".join(told.values()))) == (lang == "zh-TW")
 
@@ -116,7 +122,10 @@ async def known(announcements: Announcements) -> list[dict[str, str]]:
 
 
 async def test_announcements_are_passed_on_and_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    items = [{"id": 3, "level": "critical", "text": "Down at 5", "lease": None}, {"id": 4, "level": "<b>", "text": "x" * 9999}]
+    items = [
+        {"id": 3, "level": "critical", "text": "Down at 5", "lease": None},
+        {"id": 4, "level": "<b>", "text": "x" * 9999},
+    ]
     asked = scripted(monkeypatch, httpx.Response(200, json={"items": items}))
     announcements = Announcements()
     told = await known(announcements)

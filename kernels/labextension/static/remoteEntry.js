@@ -134,6 +134,7 @@
     let looked = -Infinity;
     let words = null;
     let status = null;
+    let panel = ""; // the notification that the status bar opened last
 
     const notify = (message, type, options) => app.commands.execute("apputils:notify", { message, type, options });
     const say = (name) => () => (words ? words[name] : "");
@@ -170,10 +171,11 @@
     const button = (label, commandId, args) => ({ label, commandId, args });
     const extendAction = (item) => button(words.extend, EXTEND, { kernel: item.kernel });
 
-    function showPanel(item, left) {
+    async function showPanel(item, left) {
+      if (panel) await app.commands.execute("apputils:dismiss-notification", { id: panel });
       const text = fill(words.panel, { ...item, time: span(left, words.units) });
       const actions = [extendAction(item), button(words.release, RELEASE, { kernel: item.kernel })];
-      notify(text, item.level ? "warning" : "info", { autoClose: 30000, actions });
+      panel = await notify(text, item.level ? "warning" : "info", { autoClose: 30000, actions });
     }
 
     async function showWaiting(item) {
@@ -257,7 +259,7 @@
       const specs = app.serviceManager.kernelspecs;
       await specs.ready;
       const known = () => (specs.specs && Object.hasOwn(specs.specs.kernelspecs, wanted) ? specs.specs.kernelspecs[wanted] : null);
-      for (let tries = 0; !known() && tries < SPEC_TRIES; tries += 1) {
+      for (let tries = 0; wanted.startsWith("nvlhub-") && !known() && tries < SPEC_TRIES; tries += 1) {
         await new Promise((resolve) => setTimeout(resolve, EVERY));
         await specs.refreshSpecs();
       }
