@@ -11,7 +11,19 @@ import httpx
 from pydantic import ValidationError
 
 from nvlhub.text import language, say
-from nvlhub.wire import API_PATH, Beat, BeatAnswer, Beaten, Beats, LeaseAsk, LeaseView, Offer, Problem, WorkersAsk
+from nvlhub.wire import (
+    API_PATH,
+    Beat,
+    BeatAnswer,
+    Beaten,
+    Beats,
+    Extend,
+    LeaseAsk,
+    LeaseView,
+    Offer,
+    Problem,
+    WorkersAsk,
+)
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 TRIES = 5
@@ -109,6 +121,19 @@ class Portal:
         """Give signs of life of many leases; what is not the asker's has no answer."""
         body = Beats(beats=dict(beats)).model_dump(mode="json", exclude_none=True)
         return [Beaten(**item) for item in (await self._call("POST", "/leases/heartbeats", json=body))["items"]]
+
+    async def extend(self, lease_id: str, extend: Extend) -> LeaseView:
+        """Pay for more time."""
+        return LeaseView(**await self._call("POST", f"/leases/{lease_id}/extend", json=extend.model_dump()))
+
+    async def announcements(self) -> list[dict[str, Any]]:
+        """Return what those who run the portal want to be read: {id, level, text, lease}; nothing, if it has no such list."""
+        try:
+            return list((await self._call("GET", "/announcements"))["items"])
+        except PortalError as error:
+            if error.problem.status == 404:
+                return []
+            raise
 
     async def end(self, lease_id: str) -> LeaseView:
         """Give a lease back."""

@@ -1,7 +1,8 @@
 """Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, and a clean end.
 
-``GET /nvlhub/leases`` lists them; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that waits. ``/nvlhub/dask/PORT/...`` is the
-dashboard of a cluster of this server's kernels.
+``GET /nvlhub/leases`` lists them, with the words that JupyterLab shows; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that
+waits; ``POST /nvlhub/leases/KERNEL/extend`` pays for more time. ``/nvlhub/dask/PORT/...`` is the dashboard of a cluster of this
+server's kernels.
 """
 
 from __future__ import annotations
@@ -14,53 +15,38 @@ from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
+from pydantic import ValidationError
 from tornado import web
 
 from nvlhub.text import say
-from nvlkernels.client import settings
+from nvlhub.wire import Extend
+from nvlkernels.client import PortalDownError, PortalError, settings
 from nvlkernels.dashboard_proxy import PATTERN, DashboardHandler, open_sidebar
+from nvlkernels.notices import Announcements, item, words
 from nvlkernels.provisioner import ENDED, HELD, TOLD, WAITING
+
+ANNOUNCED = Announcements()
+"""One for the server, whoever looks."""
 
 
 class LeasesHandler(APIHandler):
     """The leases of this server."""
 
     @web.authenticated
-    def get(self) -> None:
+    async def get(self) -> None:
         """List kernels with their leases."""
         lang = settings()[1]["Accept-Language"]
-        items = []
-        for kernel_id, provisioner in HELD.items():
-            lease = provisioner.lease
-            if lease is None:
-                continue
-            waiting = kernel_id in WAITING
-            item = {
-                "kernel": kernel_id,
-                "waiting": waiting,
-                "warning": provisioner.warning,
-                **lease.model_dump(mode="json"),
-            }
-            if waiting and lease.position is not None:
-                wait = None if lease.expected_start is None else max(0, lease.expected_start - lease.now)
-                start = (
-                    say("queued-unknown", lang) if wait is None else say("queued-in", lang, minutes=str(-(-wait // 60)))
-                )
-                item["text"] = say(
-                    "queued",
-                    lang,
-                    gpus=str(lease.gpus),
-                    project=lease.project,
-                    position=str(lease.position),
-                    start=start,
-                )
-                item["cancel"] = say("queued-cancel", lang)
-            items.append(item)
+        items = [
+            item(kernel_id, provisioner, lang, waiting=kernel_id in WAITING)
+            for kernel_id, provisioner in HELD.items()
+            if provisioner.lease is not None
+        ]
         now = time.monotonic()
         for kernel_id in [known for known, (at, _) in ENDED.items() if now - at > TOLD]:
             del ENDED[kernel_id]
         ended = [{"kernel": kernel_id, "text": text} for kernel_id, (_, text) in ENDED.items()]
-        self.finish(json.dumps({"items": items, "ended": ended}))
+        told = {"items": items, "ended": ended, "words": words(lang), "announcements": ANNOUNCED.now()}
+        self.finish(json.dumps(told))
 
 
 class LeaseHandler(APIHandler):
@@ -77,6 +63,38 @@ class LeaseHandler(APIHandler):
         self.finish()
 
 
+class ExtendHandler(APIHandler):
+    """More time for the lease of one kernel."""
+
+    @web.authenticated
+    async def post(self, kernel_id: str) -> None:
+        """Pay for `seconds` more; the answer says in `text` what came of it."""
+        lang = settings()[1]["Accept-Language"]
+        try:
+            more = Extend.model_validate_json(self.request.body)
+        except ValidationError:
+            self._say(
+                400, say("seconds-out-of-range", lang, given="?", profile=kernel_id, least="60", most=str(30 * 86_400))
+            )
+            return
+        held = HELD.get(kernel_id)
+        if held is None or held.lease is None:
+            self._say(404, say("status-gone", lang))
+            return
+        try:
+            await held.extend(more)
+        except PortalError as error:
+            self._say(409, str(error))
+        except PortalDownError:
+            self._say(502, say("widget-unsure", lang))
+        else:
+            self._say(200, say("status-extended", lang, minutes=str(more.seconds // 60)))
+
+    def _say(self, status: int, text: str) -> None:
+        self.set_status(status)
+        self.finish(json.dumps({"text": text}))
+
+
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "nvlkernels.extension"}]
 
@@ -89,6 +107,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         [
             (leases, LeasesHandler),
             (url_path_join(leases, "([0-9a-f-]{36})"), LeaseHandler),
+            (url_path_join(leases, "([0-9a-f-]{36})", "extend"), ExtendHandler),
             (url_path_join(base, PATTERN), DashboardHandler),
         ],
     )

@@ -24,7 +24,7 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
-from nvlhub.wire import LeaseAsk, LeaseView, State
+from nvlhub.wire import Extend, LeaseAsk, LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.mailbox import Line, Mailbox
 
@@ -74,6 +74,8 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._generation = 0
         self.warning = ""
         """What the portal last said the user should know."""
+        self._heard = time.monotonic()
+        """When the lease was last heard of: its ``now``."""
 
     # --- before the kernel ------------------------------------------------------------------------------------
 
@@ -243,6 +245,21 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     # --- the lease --------------------------------------------------------------------------------------------
 
+    def _know(self, lease: LeaseView) -> None:
+        self.lease, self._heard = lease, time.monotonic()
+
+    @property
+    def seconds_left(self) -> int | None:
+        """Seconds until the lease ends, by the portal's clock; None while that is not known."""
+        if self.lease is None or self.lease.deadline is None:
+            return None
+        return max(0, self.lease.deadline - self.lease.now - int(time.monotonic() - self._heard))
+
+    async def extend(self, extend: Extend) -> None:
+        """Pay for more time. Raises `PortalError` or `PortalDownError` with words for the user."""
+        if self.lease is not None:
+            self._know(await self._portal.extend(self.lease.id, extend))
+
     @property
     def _left(self) -> bool:
         """Whether the agent has said good-bye."""
@@ -264,6 +281,8 @@ class LeaseProvisioner(KernelProvisionerBase):
                 with contextlib.suppress(PortalDownError, PortalError):
                     answer = await self._portal.beat(self.lease.id, beat)
                     self.warning = answer.warn
+                    if self.lease is not None:
+                        self._know(self.lease.model_copy(update={"deadline": answer.deadline, "now": answer.now}))
                     if answer.state in {State.ENDING, State.SETTLED} and self._alive:
                         await self._over()
                         return

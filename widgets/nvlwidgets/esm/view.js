@@ -3,6 +3,7 @@
 //
 //   html    what is shown
 //   asked   {count, action, ...}: set when somebody presses, sends or changes what carries data-ask="action"
+//   shown   where a model has it: whether any view of it is on a page
 //
 // Attributes: data-ask on buttons, links, forms, selects; every other data-* of it and the fields of its form go along.
 // data-left="120" counts down from there, in the words of data-units="d h min s"; data-confirm asks before anything is said;
@@ -131,9 +132,26 @@ function render({ model, el }) {
   });
 
   const clock = setInterval(() => countDown(root, since), 1000);
+  // A model may have several views, on several pages: who is still there says so again.
+  let here = true;
+  function tellShown() {
+    if (typeof model.get("shown") !== "boolean" || model.get("shown") === here) return;
+    model.set("shown", here);
+    model.save_changes();
+  }
+  const stillShown = () => here && tellShown();
   model.on("change:html", draw);
+  model.on("change:shown", stillShown);
   draw();
-  return () => clearInterval(clock);
+  tellShown();
+  return () => {
+    here = false;
+    clearInterval(clock);
+    clearTimeout(typed);
+    model.off("change:html", draw);
+    model.off("change:shown", stillShown);
+    try { tellShown(); } catch { /* the kernel is gone */ }
+  };
 }
 
 export default { render };
