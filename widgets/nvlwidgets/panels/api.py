@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from nvlhub.wire import API_PATH
 from nvlkernels.client import PortalDownError, answer
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
+LONGEST = 20.0
+"""Seconds for a whole answer: one that drips is none."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are read at most."""
 
@@ -28,23 +31,28 @@ class Api:
     async def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {**self.headers, **more.pop("headers", {})}
         try:
-            async with self._http.stream(method, self._base + path, headers=headers, timeout=TIMEOUT, **more) as got:
+            async with (
+                asyncio.timeout(LONGEST),
+                self._http.stream(method, self._base + path, headers=headers, timeout=TIMEOUT, **more) as got,
+            ):
                 body = bytearray()
                 async for part in got.aiter_bytes():
                     body += part
                     if len(body) > LARGEST:
-                        raise PortalDownError(say("portal-down", self._lang))
-        except httpx.HTTPError:
-            raise PortalDownError(say("portal-down", self._lang)) from None
+                        raise PortalDownError(say("panels-no-portal", self._lang))
+        except (httpx.HTTPError, TimeoutError):
+            raise PortalDownError(say("panels-no-portal", self._lang)) from None
         return httpx.Response(got.status_code, headers=_plain(got.headers), content=bytes(body), request=got.request)
 
     async def call(self, method: str, path: str, **more: Any) -> Any:
         """Send a call; return the JSON of its answer."""
-        response = await self._sent(method, path, **more)
+        return self._read(await self._sent(method, path, **more))
+
+    def _read(self, response: httpx.Response) -> Any:
         try:
             return answer(response)
         except ValueError:
-            raise PortalDownError(say("portal-down", self._lang)) from None
+            raise PortalDownError(say("panels-no-portal", self._lang)) from None
 
     async def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a reading call; parameters that are None are left out."""
@@ -58,7 +66,7 @@ class Api:
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""
         response = await self._sent("GET", path)
-        return answer(response), response.headers.get("ETag", "")
+        return self._read(response), response.headers.get("ETag", "")
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:
