@@ -162,7 +162,7 @@ async def serving(**environment: str) -> AsyncIterator[Kit]:
 async def until_closed(socket: Socket) -> list[Any]:
     """Return what still comes over a socket until the server closes it."""
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(6):
         while (message := await socket.message()) is not None:
             found.append(message)
     return found

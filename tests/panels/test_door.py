@@ -8,6 +8,7 @@ import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id
 
 from nvlhub.text import say
+from nvlwidgets.panels.door import way_back
 from nvlwidgets.panels.service import _derived, read_seconds
 from tests.panels.kit import SECRET, serving, until_closed
 from tests.stories.live import eventually
@@ -144,12 +145,15 @@ async def test_a_hub_or_portal_that_is_away_closes_no_tab() -> None:
 @pytest.mark.parametrize(
     "there", ["//evil.example", "/hub/logout", "https://evil.example/", "/services/panels/../../hub/logout",
               "/services/panels/%2e%2e/portal", "/services/panelsx", "\\\\evil.example", "/services/panels//evil.example",
-              "/services/panels/compute\r\nX: y", "javascript:alert(1)", ""],
+              "/services/panels/fleet?\r\nX: y", "javascript:alert(1)", ""],
 )  # fmt: skip
-async def test_a_login_leads_to_pages_of_ours_only(there: str) -> None:
-    from nvlwidgets.panels.door import Login  # noqa: PLC0415
+def test_a_login_leads_to_pages_of_ours_only(there: str) -> None:
+    assert way_back(there, {"/services/panels/fleet"}, "first") == "first"
 
-    assert Login
+
+def test_a_login_leads_back_to_the_page_with_its_query() -> None:
+    there = "/services/panels/fleet?domain=nvl001"
+    assert way_back(there, {"/services/panels/fleet"}, "first") == there
 
 
 async def test_what_may_not_be_seen_or_is_not_there_says_so_in_the_readers_language() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -90,6 +91,7 @@ class Socket:
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self._connection = connection
         self._receiver = Receiver(Protocol())
+        self.closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,15 +100,17 @@ class Socket:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
-        with contextlib.suppress(Exception):
-            while await self._connection.read_message() is not None:
-                pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while not self.closed:
+                    await self.message()
 
     async def message(self) -> Any:
         """Return the next whole message; None when the server has closed the socket."""
         while True:
-            part = await self._connection.read_message()
+            part = None if self.closed else await self._connection.read_message()
             if part is None:
+                self.closed = True
                 return None
             if (message := await self._receiver.consume(part)) is not None:
                 return message

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,9 +116,14 @@ def _checked(me: Any) -> Told:
     return tuple(str(slug) for slug in me["officer_of"]), projects
 
 
+def way_back(wanted: str, pages: AbstractSet[str], first: str) -> str:
+    """Return where a login leads: the page that was wanted where it is one of `pages`, else the first."""
+    return wanted if wanted.partition("?")[0] in pages and wanted.isprintable() else first
+
+
 def login_at(prefix: str, screens: Iterable[str]) -> type[RequestHandler]:
     """Return what sends a browser to the hub's login and back to the screen that it came for."""
-    pages = {f"{prefix}/{screen}" for screen in screens}
+    pages = frozenset(f"{prefix}/{screen}" for screen in screens)
 
     class Login(HubOAuthenticated, RequestHandler):
         """The way in."""
@@ -125,8 +131,7 @@ def login_at(prefix: str, screens: Iterable[str]) -> type[RequestHandler]:
         @authenticated
         def get(self) -> None:
             """Go on to where the browser wanted to go: a page of this service, nothing else."""
-            there = self.get_argument("next", "")
-            self.redirect(there if there.partition("?")[0] in pages and there.isprintable() else f"{prefix}/compute")
+            self.redirect(way_back(self.get_argument("next", ""), pages, f"{prefix}/compute"))
 
     return Login
 
