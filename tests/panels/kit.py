@@ -88,6 +88,8 @@ class PortalStandIn:
                 return httpx.Response(502, html="<html>Bad gateway</html>")
             case "huge":
                 return httpx.Response(200, stream=Endless())
+            case "slow":
+                await asyncio.sleep(20)
             case "drips":
                 return httpx.Response(200, stream=Dripping())
         return httpx.Response(200, json=self.about(request.url.path, request.headers["Authorization"]))
@@ -96,11 +98,12 @@ class PortalStandIn:
 class Endless(httpx.AsyncByteStream):
     """100 MB of an answer."""
 
-    read = 0
+    most = 0
+    """Megabytes that were read of any."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(100):
-            Endless.read += 1
+        for number in range(100):
+            Endless.most = max(Endless.most, number)
             yield b" " * 1024 * 1024
 
 
@@ -154,8 +157,7 @@ async def serving(**environment: str) -> AsyncIterator[Kit]:
             yield Kit(url, hub, portal, panels, server)
         finally:
             server.stop()
-            for source in list(panels.sources._known.values()):
-                source.stop()
+            panels.sources.clear()
             pn.state.reset()
 
 

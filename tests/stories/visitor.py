@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 from bokeh.protocol import Protocol
+from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.protocol.receiver import Receiver
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
@@ -118,6 +119,10 @@ class Socket:
     async def send(self, kind: str, *content: Any) -> None:
         """Send a message; nothing happens where the server has closed the socket."""
         await Protocol().create(kind, *content).send(_Sender(self._connection))
+
+    async def send_patch(self, content: dict[str, Any]) -> None:
+        """Change something of the document, as a browser does."""
+        await patch_doc(patch_doc.create_header(), {}, content).send(_Sender(self._connection))
 
     async def document(self) -> dict[str, Any] | None:
         """Return the session's whole document, as a browser pulls it; None where the socket gives nothing."""

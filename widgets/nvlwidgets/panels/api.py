@@ -45,14 +45,18 @@ class Api:
         return httpx.Response(got.status_code, headers=_plain(got.headers), content=bytes(body), request=got.request)
 
     async def call(self, method: str, path: str, **more: Any) -> Any:
-        """Send a call; return the JSON of its answer."""
+        """Send a call; return the JSON object of its answer."""
         return self._read(await self._sent(method, path, **more))
 
     def _read(self, response: httpx.Response) -> Any:
         try:
-            return answer(response)
+            found = answer(response)
         except ValueError:
-            raise PortalDownError(say("panels-no-portal", self._lang)) from None
+            found = None
+        if not isinstance(found, dict):
+            # All answers of the portal are objects; this is something else that listens there.
+            raise PortalDownError(say("panels-no-portal", self._lang))
+        return found
 
     async def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a reading call; parameters that are None are left out."""
@@ -60,7 +64,9 @@ class Api:
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """Return the items of a list: the first page."""
-        found: list[dict[str, Any]] = (await self.get(path, **params))["items"]
+        found: list[dict[str, Any]] | None = (await self.get(path, **params)).get("items")
+        if found is None:
+            raise PortalDownError(say("panels-no-portal", self._lang))
         return found
 
     async def tagged(self, path: str) -> tuple[Any, str]:

@@ -5,6 +5,7 @@ Bokeh asks :class:`HubDoor` before every page, ``autoload.js``, ``metadata`` and
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -23,6 +24,9 @@ from nvlwidgets.panels.answers import harden
 
 REMEMBERED = 30.0
 """Seconds for which the word of the hub and the portal on somebody is believed; so long a logout takes to bite."""
+
+PATIENCE = 3.0
+"""Seconds that a page waits for the portal's word on who somebody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,10 @@ class Door:
         at, told = self._told.get(token, (float("-inf"), None))
         if time.monotonic() - at > remembered:
             try:
-                told = _checked(await self._me(token))
+                async with asyncio.timeout(PATIENCE):
+                    told = _checked(await self._me(token))
                 self._told[token] = (time.monotonic(), told)
-            except (PortalError, PortalDownError, LookupError, TypeError):
+            except (PortalError, PortalDownError, TimeoutError, LookupError, TypeError):
                 # The portal is away: what it said last is kept, and the page says that it does not answer.
                 pass
         if len(self._told) > 10_000:

@@ -145,3 +145,9 @@ class Sources:
         if found is None:
             found = self._known[key] = Source(fetch, every)
         return found  # type: ignore[return-value]
+
+    def clear(self) -> None:
+        """Forget all of them, and ask no more."""
+        for source in self._known.values():
+            source.stop()
+        self._known.clear()
