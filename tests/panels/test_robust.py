@@ -22,27 +22,6 @@ LEASE = {
 }  # fmt: skip
 
 
-def words(document: dict[str, Any]) -> str:
-    """Return all HTML that the parts of a document show."""
-    return "\n".join(node["html"] for node in every(document) if isinstance(node.get("html"), str))
-
-
-async def shown(socket: Socket) -> str:
-    """Return what a tab shows now."""
-    await socket.send("PULL-DOC-REQ")
-    while (message := await socket.message()) is not None:
-        if message.msgtype == "PULL-DOC-REPLY":
-            return words(message.content["doc"])
-    raise AssertionError("the socket was closed")
-
-
-async def shows(socket: Socket, sentence: str, seconds: float = 15) -> None:
-    """Wait until a tab shows a sentence."""
-    async with asyncio.timeout(seconds):
-        while sentence not in await shown(socket):
-            await asyncio.sleep(0.05)
-
-
 async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
     visitor.http.headers.update(headers)
     socket = await visitor.socket(screen, await visitor.token(screen))
@@ -53,7 +32,7 @@ async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
 async def bare(kit: Kit, screen: Screen) -> bool:
     """Tell whether a screen says nothing at all."""
     async with kit.guest("root") as root, await tab(root, screen.slug) as socket:
-        return not (await shown(socket)).strip()
+        return not (await socket.words()).strip()
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +52,7 @@ async def test_a_screen_comes_up_without_a_portal_and_says_so(screen: Screen, la
         kit.portal.mode = "away"
         socket = await tab(root, screen.slug, **{"Accept-Language": lang})
         async with socket:
-            await shows(socket, say("panels-no-portal", lang))
+            await socket.shows(say("panels-no-portal", lang))
 
 
 @pytest.mark.parametrize("mode", ILL)
@@ -82,14 +61,14 @@ async def test_a_portal_that_falls_ill_leaves_the_last_good_value_and_its_age(mo
         kit.portal.leases = [LEASE]
         socket = await tab(alice, "compute")
         async with socket:
-            await shows(socket, "lease-lease-1")
+            await socket.shows("lease-lease-1")
             kit.portal.mode = mode
-            await shows(socket, say("stale-since", age="").split("{")[0].strip(" .")[:12])
-            assert "lease-lease-1" in await shown(socket)
+            await socket.shows(say("stale-since", age="").split("{")[0].strip(" .")[:12])
+            assert "lease-lease-1" in await socket.words()
             kit.portal.mode = "well"
             kit.portal.leases = []
             async with asyncio.timeout(15):
-                while "lease-lease-1" in await shown(socket) or "stale" in await shown(socket):
+                while "lease-lease-1" in await socket.words() or "stale" in await socket.words():
                     await asyncio.sleep(0.05)
         # What is too large is not read to its end.
         assert Endless.most < 10
@@ -121,7 +100,7 @@ async def test_a_portal_that_takes_its_time_does_not_hold_up_a_page(monkeypatch:
         async with asyncio.timeout(10):
             for screen in SCREENS:
                 async with await tab(root, screen.slug) as socket:
-                    await shown(socket)
+                    await socket.words()
 
 
 async def test_an_officer_stays_one_while_the_portal_is_away() -> None:
@@ -143,7 +122,7 @@ async def test_a_screen_that_breaks_is_a_readable_page(monkeypatch: pytest.Monke
     async with serving() as kit, kit.guest("alice") as alice:
         socket = await tab(alice, "compute", **{"Accept-Language": lang})
         async with socket:
-            assert say("panels-broken", lang) in await shown(socket)
+            assert say("panels-broken", lang) in await socket.words()
 
 
 async def test_what_was_asked_for_and_not_answered_is_told_as_such() -> None:
@@ -151,29 +130,10 @@ async def test_what_was_asked_for_and_not_answered_is_told_as_such() -> None:
         kit.portal.leases = [LEASE]
         socket = await tab(alice, "compute")
         async with socket:
-            await shows(socket, "lease-lease-1")
+            await socket.shows("lease-lease-1")
             kit.portal.mode = "away"
-            await ask(socket, {"action": "end", "lease": "lease-1"})
-            await shows(socket, say("panels-no-answer"))
-
-
-async def ask(socket: Socket, asked: dict[str, str]) -> None:
-    """Say what a browser says when something with ``data-ask`` is pressed."""
-    await socket.send("PULL-DOC-REQ")
-    while (message := await socket.message()).msgtype != "PULL-DOC-REPLY":
-        pass
-    views = [node for node in every(message.content["doc"]) if "html" in node.get("attributes", {})]
-    new = {"type": "map", "entries": list(asked.items())}
-    await socket.send_patch(
-        {"events": [{"kind": "ModelChanged", "model": {"id": views[0]["id"]}, "attr": "asked", "new": new}]}
-    )
-
-
-def every(node: Any) -> list[dict[str, Any]]:
-    """Return all objects in some JSON."""
-    if isinstance(node, dict):
-        return [node, *(inner for value in node.values() for inner in every(value))]
-    return [inner for value in node for inner in every(value)] if isinstance(node, list) else []
+            await socket.ask(action="end", lease="lease-1")
+            await socket.shows(say("panels-no-answer"))
 
 
 async def test_a_session_ends_with_its_tab_and_nothing_is_asked_for_it_any_more(
@@ -185,13 +145,13 @@ async def test_a_session_ends_with_its_tab_and_nothing_is_asked_for_it_any_more(
         for screen in SCREENS:
             socket = await tab(root, screen.slug)
             async with socket:
-                await shown(socket)
+                await socket.words()
         one, two = await tab(alice, "compute"), await tab(alice, "compute")
         leases = [source for source in kit.panels.sources._known.values() if source.followed]
         async with two:
             async with one:
-                await shown(one)
-                await shown(two)
+                await one.words()
+                await two.words()
             await eventually(lambda: kit.sessions == 1, 15)
             assert any(source.followed for source in leases)
         await eventually(lambda: kit.sessions == 0, 15)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import zlib
+from html import unescape
 from types import TracebackType
 from typing import Any, Self
 
@@ -134,6 +135,39 @@ class Socket:
                 found: dict[str, Any] = message.content["doc"]
                 return found
         return None
+
+    async def words(self) -> str:
+        """Return all HTML that the tab shows now, as it is read. Raises `ConnectionError` when the server has closed the socket."""
+        await self.send("PULL-DOC-REQ")
+        while (message := await self.message()) is not None:
+            if message.msgtype == "PULL-DOC-REPLY":
+                parts = [node["html"] for node in nodes(message.content["doc"]) if isinstance(node.get("html"), str)]
+                return unescape("\n".join(parts))
+        raise ConnectionError
+
+    async def shows(self, sentence: str, seconds: float = 15) -> None:
+        """Wait until the tab shows a sentence."""
+        async with asyncio.timeout(seconds):
+            while sentence not in await self.words():
+                await asyncio.sleep(0.05)
+
+    async def ask(self, **asked: str) -> None:
+        """Say what a browser says when something with ``data-ask`` is pressed."""
+        await self.send("PULL-DOC-REQ")
+        while (message := await self.message()).msgtype != "PULL-DOC-REPLY":
+            pass
+        views = [node for node in nodes(message.content["doc"]) if "html" in node.get("attributes", {})]
+        new = {"type": "map", "entries": list(asked.items())}
+        await self.send_patch(
+            {"events": [{"kind": "ModelChanged", "model": {"id": views[0]["id"]}, "attr": "asked", "new": new}]}
+        )
+
+
+def nodes(json: Any) -> list[dict[str, Any]]:
+    """Return all objects in some JSON."""
+    if isinstance(json, dict):
+        return [json, *(inner for value in json.values() for inner in nodes(value))]
+    return [inner for value in json for inner in nodes(value)] if isinstance(json, list) else []
 
 
 class _Sender:

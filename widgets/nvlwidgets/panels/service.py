@@ -1,6 +1,8 @@
 """The dashboards' process: ``python -m nvlwidgets.panels.service``, started by the hub or by a service manager.
 
-Told by the hub's environment (``JUPYTERHUB_…``) where the hub is, by ``NVLHUB_PORTAL_URL`` where the portal is, and by
+Told by the hub's environment (``JUPYTERHUB_…``; by hand ``JUPYTERHUB_API_URL`` and ``JUPYTERHUB_API_TOKEN`` are enough, and
+``JUPYTERHUB_SERVICE_URL`` for another address than 127.0.0.1:8091) where the hub is, by ``NVLHUB_PORTAL_URL`` where the
+portal is, and by
 ``NVLHUB_PANELS_SECRET`` (or a file in ``NVLHUB_DATA``) what sessions are signed with. ``NVLHUB_PUBLIC_URL`` is the address
 that browsers know the hub by; ``NVLHUB_PANELS_RECHECK`` the seconds between two looks at whether an open tab's login still holds.
 """
@@ -65,7 +67,7 @@ class Panels:
         self._recheck_every = read_seconds(environment, "NVLHUB_PANELS_RECHECK", RECHECK)
         self._http = http or httpx.AsyncClient(limits=httpx.Limits(max_connections=64))
         self._token = environment["JUPYTERHUB_API_TOKEN"]
-        self._hub = hub or HubOAuth.instance(cache_max_age=int(doors.REMEMBERED))
+        self._hub = hub or hub_login(environment, self.prefix)
         needs = {screen.slug: screen.need for screen in SCREENS}
         self.door = doors.Door(self._hub, self.prefix, needs, lambda token: self._api(token).get("/me"))
 
@@ -185,6 +187,17 @@ class Index(RequestHandler):
 
 def _derived(secret: bytes, what: str) -> str:
     return hmac.new(secret, what.encode(), hashlib.sha256).hexdigest()
+
+
+def hub_login(environment: Mapping[str, str], prefix: str) -> HubOAuth:
+    """Return the hub's login. A hub that starts this service tells everything; a service manager need not."""
+    told: dict[str, Any] = {}
+    if not environment.get("JUPYTERHUB_OAUTH_ACCESS_SCOPES"):
+        told["access_scopes"] = {"access:services!service=panels"}
+    return HubOAuth.instance(
+        base_url=f"{prefix}/", oauth_client_id=environment.get("JUPYTERHUB_CLIENT_ID") or "service-panels",
+        cache_max_age=int(doors.REMEMBERED), **told,
+    )  # fmt: skip
 
 
 def read_seconds(environment: Mapping[str, str], name: str, default: float) -> float:
