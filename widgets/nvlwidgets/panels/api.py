@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import httpx
 
 from nvlhub.text import say
 from nvlhub.wire import API_PATH
-from nvlkernels.client import PortalDownError, PortalError, answer
+from nvlkernels.client import PortalDownError, answer
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
+LONGEST = 20.0
+"""Seconds for a whole answer: one that drips is none."""
 SLOW = httpx.Timeout(120.0, connect=3.0)
 """For files, which the portal has to write first."""
 LARGEST = 64 * 1024 * 1024
@@ -51,25 +54,33 @@ class Api:
     async def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {**self.headers, **more.pop("headers", {})}
         try:
-            async with self._http.stream(method, self._base + path, headers=headers, timeout=TIMEOUT, **more) as got:
+            async with (
+                asyncio.timeout(LONGEST),
+                self._http.stream(method, self._base + path, headers=headers, timeout=TIMEOUT, **more) as got,
+            ):
                 body = bytearray()
                 async for part in got.aiter_bytes():
                     body += part
                     if len(body) > LARGEST:
-                        raise PortalDownError(say("portal-down", self._lang))
-        except httpx.HTTPError:
-            raise PortalDownError(say("portal-down", self._lang)) from None
+                        raise PortalDownError(say("panels-no-portal", self._lang))
+        except (httpx.HTTPError, TimeoutError):
+            raise PortalDownError(say("panels-no-portal", self._lang)) from None
         return httpx.Response(got.status_code, headers=_plain(got.headers), content=bytes(body), request=got.request)
 
     async def call(self, method: str, path: str, **more: Any) -> Any:
-        """Send a call; return the JSON of its answer."""
+        """Send a call; return the JSON object of its answer, None for one without a body."""
         response = await self._sent(method, path, **more)
-        if response.status_code == 204:
-            return None
+        return None if response.status_code == 204 else self._read(response)
+
+    def _read(self, response: httpx.Response) -> Any:
         try:
-            return answer(response)
+            found = answer(response)
         except ValueError:
-            raise PortalDownError(say("portal-down", self._lang)) from None
+            found = None
+        if not isinstance(found, dict):
+            # All answers of the portal are objects; this is something else that listens there.
+            raise PortalDownError(say("panels-no-portal", self._lang))
+        return found
 
     async def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a reading call; parameters that are None are left out."""
@@ -86,19 +97,10 @@ class Api:
             items, total = list(told["items"]), int(told["total"])
             page, per_page = int(told["page"]), int(told["per_page"])
         except (TypeError, KeyError, ValueError):
-            raise PortalDownError(say("answer-odd", self._lang)) from None
+            raise PortalDownError(say("panels-no-portal", self._lang)) from None
         if not all(isinstance(item, dict) for item in items):
-            raise PortalDownError(say("answer-odd", self._lang))
+            raise PortalDownError(say("panels-no-portal", self._lang))
         return Page(items, page, max(1, per_page), total)
-
-    async def maybe(self, path: str, **params: Any) -> Any:
-        """Return the JSON of a reading call, or None where this portal has no such route."""
-        try:
-            return await self.get(path, **params)
-        except PortalError as error:
-            if error.problem.status == 404:
-                return None
-            raise
 
     @asynccontextmanager
     async def opened(self, path: str, **params: Any) -> AsyncIterator[httpx.Response]:
@@ -121,10 +123,7 @@ class Api:
     async def tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of a reading call and its entity tag."""
         response = await self._sent("GET", path)
-        try:
-            return answer(response), response.headers.get("ETag", "")
-        except ValueError:
-            raise PortalDownError(say("portal-down", self._lang)) from None
+        return self._read(response), response.headers.get("ETag", "")
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

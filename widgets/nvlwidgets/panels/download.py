@@ -9,8 +9,9 @@ import httpx
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
+from nvlwidgets.panels.answers import language_of
 from nvlwidgets.panels.api import Api
-from nvlwidgets.panels.door import Door, Guest, language_of, refusal
+from nvlwidgets.panels.door import Door, Guest
 
 PASSED_ON = ("since", "until", "by", "project", "programme", "user")
 """What of a query goes along; the portal checks it."""
@@ -61,5 +62,4 @@ class Download(RequestHandler):
             # Half a file must not look like a whole one.
             self.detach().close()
             return
-        self.set_status(status)
-        self.finish(refusal(self, status))
+        self.send_error(status)

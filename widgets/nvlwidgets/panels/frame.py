@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 _PAGE = """
 {% extends base %}
 {% block postamble %}<meta name="viewport" content="width=device-width, initial-scale=1">{{ top }}{% endblock %}
-{% block contents %}{{ head }}<main id="main" tabindex="-1">{{ embed(roots.main) }}</main>{{ foot }}{% endblock %}
+{% block contents %}{{ head }}<main id="main" tabindex="-1">{{ embed(roots.main) }}</main>{{ foot }}{{ embed(roots.location) }}{% endblock %}
 """
 
 
 def frame(visit: Visit, screen: Screen, screens: Sequence[Screen]) -> Any:
     """Return the page of a visit."""
     title = say(screen.title, visit.lang)
-    page = pn.Template(_PAGE)
+    # The location loads a page again whose login is over.
+    page = pn.Template(_PAGE, location=True)
     shown = [
         (other.slug, say(other.title, visit.lang)) for other in screens if other.listed and other.need(visit.guest)
     ]

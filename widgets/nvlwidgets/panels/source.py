@@ -52,6 +52,8 @@ class Source(Generic[T]):
         self._wake = asyncio.Event()
         self.reading: Reading[T] | None = None
         self.error = ""
+        self.reason = ""
+        """Id of the sentence that says why, for an error that nobody has told in words."""
         self.looked_at = time.monotonic()
 
     def follow(self, told: Callable[[Reading[T] | None, str], None]) -> Callable[[], None]:
@@ -61,14 +63,27 @@ class Source(Generic[T]):
         self._followers[number] = told
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
-        else:
+        elif self.reading is None or self.reading.age > self._every:
             self.refresh()
 
         def leave() -> None:
             self._followers.pop(number, None)
             self.looked_at = time.monotonic()
+            if not self._followers:
+                # Nobody is left: the poller ends now, not after its next question.
+                self._wake.set()
 
         return leave
+
+    @property
+    def followed(self) -> int:
+        """How many follow it."""
+        return len(self._followers)
+
+    @property
+    def asking(self) -> bool:
+        """Whether a poller runs."""
+        return self._task is not None and not self._task.done()
 
     @property
     def idle(self) -> bool:
@@ -88,21 +103,28 @@ class Source(Generic[T]):
         while self._followers:
             self._wake.clear()
             await self.ask()
-            for told in list(self._followers.values()):
-                told(self.reading, self.error)
+            for number, told in list(self._followers.items()):
+                try:
+                    told(self.reading, self.error)
+                except Exception:
+                    # One view that is broken must not end what all the others follow.
+                    logger.exception("a dashboard could not be told; it is told no more")
+                    self._followers.pop(number, None)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._every)
+                await asyncio.wait_for(self._wake.wait(), self._every if self._followers else 0)
 
     async def ask(self) -> None:
         """Ask once; a failure keeps the last good value."""
         try:
-            self.reading, self.error = Reading(await self._fetch(), time.monotonic()), ""
-        except (PortalError, PortalDownError) as error:
-            self.error = str(error)
+            self.reading, self.error, self.reason = Reading(await self._fetch(), time.monotonic()), "", ""
+        except PortalDownError as error:
+            self.error, self.reason = str(error), "panels-no-portal"
+        except PortalError as error:
+            self.error, self.reason = str(error), ""
         except Exception as error:
             # What is wrong with one answer must not end the view: it is shown as out of date.
             logger.exception("a dashboard could not be brought up to date")
-            self.error = type(error).__name__
+            self.error, self.reason = type(error).__name__, "panels-failed"
         if self.error and self.reading is not None:
             self.reading = replace(self.reading, error=self.error)
 
@@ -123,3 +145,9 @@ class Sources:
         if found is None:
             found = self._known[key] = Source(fetch, every)
         return found  # type: ignore[return-value]
+
+    def clear(self) -> None:
+        """Forget all of them, and ask no more."""
+        for source in self._known.values():
+            source.stop()
+        self._known.clear()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import panel as pn
 from bokeh.document import Document
 
+from nvlhub.text import say
 from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.markup import markup
 from nvlwidgets.panels.api import Api
@@ -59,8 +60,17 @@ class Visit:
 
         Returns what ends that sooner.
         """
-        told(source.reading, source.error)
-        leave = source.follow(lambda reading, error: self.soon(lambda: told(reading, error)))
+
+        def tell() -> None:
+            reading, error = source.reading, source.error
+            if error and source.reason:
+                # What is the same to everybody was asked for in no language in particular.
+                error = say(source.reason, self.lang)
+                reading = replace(reading, error=error) if reading else None
+            told(reading, error)
+
+        tell()
+        leave = source.follow(lambda _reading, _error: self.soon(tell))
         self._leave.append(leave)
 
         def end() -> None:
@@ -89,8 +99,10 @@ class Visit:
         """Ask the portal to change something; return its answer and, where it refused, why in words."""
         try:
             return await self.api.call(method, path, **more), ""
-        except (PortalError, PortalDownError) as error:
+        except PortalError as error:
             return None, str(error)
+        except PortalDownError:
+            return None, say("panels-no-answer", self.lang)
 
     async def tagged(self, path: str) -> tuple[Any, str, str]:
         """Read what is to be changed; return it, its entity tag, and where the portal refused, why in words."""
@@ -108,7 +120,16 @@ class Visit:
             task.cancel()
 
     def over(self) -> None:
-        """End a visit whose login is over: the page is loaded again, which leads to the login."""
+        """End a visit whose login is over: the page is loaded again, which leads to the login, and its session ends."""
         self.leave()
         if pn.state.location is not None:
             pn.state.location.reload = True
+        # After this callback, so that the browser hears of it; one that does not listen loses the socket all the same.
+        self.soon(self._end)
+
+    def _end(self) -> None:
+        context: Any = self.doc.session_context
+        session = context.session
+        for connection in list(session._subscribed_connections):  # noqa: SLF001  # Bokeh has no public way to end a session
+            connection._socket.close(1008, "the login is over")  # noqa: SLF001  # likewise
+        session.request_expiration()

@@ -39,7 +39,7 @@ class Announcements(Block):
     def query(self) -> Query:
         """Ask for those for this guest."""
         api = self.visit.api
-        return "announcements", lambda: api.maybe("/announcements")
+        return "announcements", lambda: api.get("/announcements")
 
     def values(self, value: Any) -> dict[str, Any]:
         """Return nothing where the portal has none."""
@@ -272,7 +272,7 @@ class Activity(Block):
     def query(self) -> Query:
         """Ask for the last 24 hours."""
         api = self.visit.api
-        return "activity", lambda: api.maybe("/activity", hours=24)
+        return "activity", lambda: api.get("/activity", hours=24)
 
     def values(self, value: Any) -> dict[str, Any]:
         """Return nothing: the plot shows it. An answer that makes no sense is noticed here."""

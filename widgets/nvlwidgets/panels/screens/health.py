@@ -186,7 +186,7 @@ class Announcements(Block):
     def query(self) -> Query:
         """Ask for a page of all that ever was announced; None where this portal announces nothing."""
         api, page = self.visit.api, self.page
-        return page, lambda: api.maybe("/announcements", all="true", page=page, per_page=self.per_page)
+        return page, lambda: api.get("/announcements", all="true", page=page, per_page=self.per_page)
 
     def values(self, value: Any) -> dict[str, Any]:
         """Return them as rows."""

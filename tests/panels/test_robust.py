@@ -1,0 +1,170 @@
+"""A portal that is not well, and screens that break: readable pages each time, and a service that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nvlhub.text import say
+from nvlwidgets.panels import api, door, service
+from nvlwidgets.panels.screens import SCREENS, Screen, compute
+from tests.panels.kit import Endless, Kit, serving
+from tests.stories.live import eventually
+from tests.stories.visitor import Socket, Visitor
+
+ILL = ["away", "half", "cut", "html", "other", "failed", "huge", "drips"]
+LEASE = {
+    "id": "lease-1", "project": "demo", "profile": "gpu1", "state": "running", "deadline": 2_000_000_100,
+    "now": 2_000_000_000, "gpus": 1,
+}  # fmt: skip
+
+
+async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
+    visitor.http.headers.update(headers)
+    socket = await visitor.socket(screen, await visitor.token(screen))
+    assert await socket.message()
+    return socket
+
+
+async def bare(kit: Kit, screen: Screen) -> bool:
+    """Tell whether a screen says nothing at all."""
+    async with kit.guest("root") as root, await tab(root, screen.slug) as socket:
+        return not (await socket.words()).strip()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "LONGEST", 0.5)
+    monkeypatch.setattr(api, "LARGEST", 4 * 1024 * 1024)
+    monkeypatch.setattr(compute, "EVERY", 0.1)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh-TW"])
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.slug)
+async def test_a_screen_comes_up_without_a_portal_and_says_so(screen: Screen, lang: str) -> None:
+    async with serving() as kit, kit.guest("root") as root:
+        if await bare(kit, screen):
+            pytest.skip(f"the screen {screen.slug} shows nothing yet")
+        kit.panels.sources.clear()
+        kit.portal.mode = "away"
+        socket = await tab(root, screen.slug, **{"Accept-Language": lang})
+        async with socket:
+            await socket.shows(say("panels-no-portal", lang))
+
+
+@pytest.mark.parametrize("mode", ILL)
+async def test_a_portal_that_falls_ill_leaves_the_last_good_value_and_its_age(mode: str) -> None:
+    async with serving() as kit, kit.guest("alice") as alice:
+        kit.portal.leases = [LEASE]
+        socket = await tab(alice, "compute")
+        async with socket:
+            await socket.shows("lease-lease-1")
+            kit.portal.mode = mode
+            await socket.shows(say("stale-since", age="").split("{")[0].strip(" .")[:12])
+            assert "lease-lease-1" in await socket.words()
+            kit.portal.mode = "well"
+            kit.portal.leases = []
+            async with asyncio.timeout(15):
+                while "lease-lease-1" in await socket.words() or "stale" in await socket.words():
+                    await asyncio.sleep(0.05)
+        # What is too large is not read to its end.
+        assert Endless.most < 10
+
+
+@pytest.mark.parametrize("mode", ILL)
+async def test_a_portal_that_is_ill_from_the_start_stops_no_page(mode: str) -> None:
+    async with serving() as kit, kit.guest("alice") as alice, kit.guest("root") as root:
+        kit.portal.mode = mode
+        for screen in SCREENS:
+            page = await root.get(f"/{screen.slug}")
+            assert page.status_code == 200, screen.slug
+            assert page.text.count("<h1") == 1
+        # Whether somebody decides for a programme cannot be told now: that is no refusal.
+        waiting = await alice.get("/programme")
+        assert waiting.status_code == 503
+        assert say("panels-no-portal") in waiting.text
+        assert (await alice.get("/fleet")).status_code in {403, 503}
+        kit.portal.mode = "well"
+        await eventually(lambda: kit.sessions > 0)
+        assert (await alice.get("/programme")).status_code == 403
+
+
+async def test_a_portal_that_takes_its_time_does_not_hold_up_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "LONGEST", 30.0)
+    monkeypatch.setattr(door, "PATIENCE", 0.3)
+    async with serving() as kit, kit.guest("root") as root:
+        kit.portal.mode = "slow"
+        async with asyncio.timeout(10):
+            for screen in SCREENS:
+                async with await tab(root, screen.slug) as socket:
+                    await socket.words()
+
+
+async def test_an_officer_stays_one_while_the_portal_is_away() -> None:
+    async with serving() as kit, kit.guest("bob") as bob:
+        kit.portal.officers["bob"] = ["council"]
+        assert (await bob.get("/programme")).status_code == 200
+        kit.portal.mode = "away"
+        kit.panels.door._told = {token: (0.0, told) for token, (_, told) in kit.panels.door._told.items()}
+        assert (await bob.get("/programme")).status_code == 200
+
+
+@pytest.mark.parametrize("lang", ["en", "zh-TW"])
+async def test_a_screen_that_breaks_is_a_readable_page(monkeypatch: pytest.MonkeyPatch, lang: str) -> None:
+    def breaks(_visit: Any) -> Any:
+        raise ZeroDivisionError
+
+    broken = tuple(replace(screen, make=breaks) if screen.slug == "compute" else screen for screen in SCREENS)
+    monkeypatch.setattr(service, "SCREENS", broken)
+    async with serving() as kit, kit.guest("alice") as alice:
+        socket = await tab(alice, "compute", **{"Accept-Language": lang})
+        async with socket:
+            assert say("panels-broken", lang) in await socket.words()
+
+
+async def test_what_was_asked_for_and_not_answered_is_told_as_such() -> None:
+    async with serving() as kit, kit.guest("alice") as alice:
+        kit.portal.leases = [LEASE]
+        socket = await tab(alice, "compute")
+        async with socket:
+            await socket.shows("lease-lease-1")
+            kit.portal.mode = "away"
+            await socket.ask(action="end", lease="lease-1")
+            await socket.shows(say("panels-no-answer"))
+
+
+async def test_a_session_ends_with_its_tab_and_nothing_is_asked_for_it_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "UNUSED", 1)
+    monkeypatch.setattr(service, "SWEEP", 0.3)
+    async with serving() as kit, kit.guest("alice") as alice, kit.guest("root") as root:
+        for screen in SCREENS:
+            socket = await tab(root, screen.slug)
+            async with socket:
+                await socket.words()
+        one, two = await tab(alice, "compute"), await tab(alice, "compute")
+        leases = [source for source in kit.panels.sources._known.values() if source.followed]
+        async with two:
+            async with one:
+                await one.words()
+                await two.words()
+            await eventually(lambda: kit.sessions == 1, 15)
+            assert any(source.followed for source in leases)
+        await eventually(lambda: kit.sessions == 0, 15)
+        sources = list(kit.panels.sources._known.values())
+        assert [source for source in sources if source.followed] == []
+        await eventually(lambda: not any(source.asking for source in sources), 10)
+
+
+async def test_an_address_that_somebody_else_has_chosen_is_only_text() -> None:
+    async with serving() as kit, kit.guest("root") as root:
+        for screen in SCREENS:
+            evil = "<script>alert(1)</script>"
+            query = dict.fromkeys(("lease", "project", "domain", "to", "next", "profile", "x", "id"), evil)
+            page = await root.get(f"/{screen.slug}", params={**query, "long": "y" * 3000, "nul": "\x00"})
+            assert page.status_code == 200, screen.slug
+            assert evil not in page.text
