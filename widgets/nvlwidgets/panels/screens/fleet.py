@@ -15,6 +15,7 @@ from typing import Any
 import panel as pn
 
 from nvlwidgets.fleet_cells import MODES, STATES, Seen, legend, seen_of, sentence
+from nvlwidgets.panels.fleet_day import Day
 from nvlwidgets.panels.fleet_map import FleetMap
 from nvlwidgets.panels.fleet_rack import Acts, Rack, number
 from nvlwidgets.panels.parts import Html
@@ -45,6 +46,7 @@ class Fleet:
         self._acts = Acts(visit, self._refresh)
         self._rack = Rack(visit, self._acts, self._open)
         self._holders = Html(self._acts.asked)
+        self._day = Day(visit)
         self._sources: dict[str, Source[Mapping[str, Any]]] = {}
         self._picture = visit.public("fleet", self._fetch, EVERY)
         self._put_modes()
@@ -174,8 +176,8 @@ class Fleet:
     def view(self) -> Any:
         """What is shown."""
         return pn.Column(
-            self._head, self._modes, self._map, self._rack.html, self._table, self._room, self._state, self._holders,
-            self._acts.html, sizing_mode="stretch_width",
+            self._head, self._modes, self._map, self._rack.html, self._table, self._room, self._state, self._day.view,
+            self._holders, self._acts.html, sizing_mode="stretch_width",
         )  # fmt: skip
 
 
