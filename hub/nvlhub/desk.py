@@ -27,7 +27,7 @@ from nvlhub.errors import (
 from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
 from nvlhub.flow.metering import idle_for, warning
-from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
+from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only_cells
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
@@ -585,7 +585,7 @@ def _count_open(asked: Waiting, domains: Sequence[Domain], board: Board, now: in
     if nobody_ahead:
         return count_free(asked.gpus, asked.span, floor)
     own = asked.kept_for(now, board.kept)
-    return count_free(asked.gpus, asked.span, only(floor, own)) if own else 0
+    return count_free(asked.gpus, asked.span, only_cells(floor, [one.cells for one in own]))
 
 
 def _reach(ask: LeaseAsk, domains: Sequence[Domain]) -> Sequence[Domain]:

@@ -90,7 +90,32 @@ class Domain:
                 found[gpus] = rank, Share(domain=self.name, tray=tray.index, gpus=_pick(gpus, tray.usable))
         return found
 
+    @cached_property
+    def _seen(self) -> dict[tuple[bool, Cells], Domain]:
+        return {}
 
+    def closed(self, cells: Cells) -> Domain:
+        """Return it without some GPUs. A search asks for the same again and again: it is kept."""
+        known = self._seen.get((False, cells))
+        if known is None:
+            taken: dict[int, frozenset[int]] = {}
+            for tray, gpus in cells:
+                taken[tray] = taken.get(tray, frozenset()).union(gpus)
+            known = self._seen[False, cells] = _with_trays(self, taken, lambda free, gpus: free - gpus)
+        return known
+
+    def only(self, cells: Cells) -> Domain:
+        """Return it with no other trays than those of some GPUs; kept, too."""
+        known = self._seen.get((True, cells))
+        if known is None:
+            wanted = {tray for tray, _ in cells}
+            trays = tuple(tray for tray in self.trays if tray.index in wanted)
+            known = self._seen[True, cells] = replace(self, trays=trays)
+        return known
+
+
+Cells = frozenset[tuple[int, tuple[int, ...]]]
+"""GPUs of a domain: trays, and the indices in them."""
 _Rank = tuple[int, bool, int]
 """GPUs free in the tray, whether a superchip is lacking, GPUs free in the domain: the least is taken."""
 
@@ -160,15 +185,24 @@ def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tu
     return _changed(domains, placements, lambda free, gpus: free | gpus)
 
 
-def only(domains: Iterable[Domain], placements: Iterable[Placement]) -> tuple[Domain, ...]:
-    """Return what the domains have of the trays of `placements`, and nothing else."""
-    wanted = {(share.domain, share.tray) for placement in placements for share in placement}
-    named = {name for name, _ in wanted}
-    return tuple(
-        replace(domain, trays=tuple(tray for tray in domain.trays if (domain.name, tray.index) in wanted))
-        for domain in domains
-        if domain.name in named
-    )
+def without_cells(domains: Iterable[Domain], taken: Iterable[Mapping[str, Cells]]) -> tuple[Domain, ...]:
+    """Return the domains without GPUs of theirs, each mapping by the name of the domain."""
+    closed = _together(taken)
+    return tuple(domain.closed(closed[domain.name]) if domain.name in closed else domain for domain in domains)
+
+
+def only_cells(domains: Iterable[Domain], wanted: Iterable[Mapping[str, Cells]]) -> tuple[Domain, ...]:
+    """Return what the domains have of the trays of some GPUs, and nothing else."""
+    named = _together(wanted)
+    return tuple(domain.only(named[domain.name]) for domain in domains if domain.name in named)
+
+
+def _together(parts: Iterable[Mapping[str, Cells]]) -> dict[str, Cells]:
+    found: dict[str, Cells] = {}
+    for part in parts:
+        for name, cells in part.items():
+            found[name] = found[name] | cells if name in found else cells
+    return found
 
 
 _Change = Callable[[frozenset[int], frozenset[int]], frozenset[int]]

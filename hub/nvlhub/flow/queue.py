@@ -22,7 +22,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nvlhub.flow.placement import Domain, Placement, given_back, is_free, only, place, without
+from nvlhub.flow.placement import Domain, Placement, given_back, is_free, only_cells, place, without, without_cells
 from nvlhub.flow.reservation import Kept
 from nvlhub.wire import Span
 
@@ -90,11 +90,12 @@ class Waiting:
         own = self.kept_for(at, kept)
         if not own:
             return None
-        return place(self.gpus, self.span, only(self.open_to(floor, at, kept), own), self.near, pinned=self.pinned)
+        floor = only_cells(self.open_to(floor, at, kept), [one.cells for one in own])
+        return place(self.gpus, self.span, floor, self.near, pinned=self.pinned)
 
-    def kept_for(self, at: int, kept: Sequence[Kept]) -> list[Placement]:
+    def kept_for(self, at: int, kept: Sequence[Kept]) -> list[Kept]:
         """Return what is kept for its project at a time."""
-        return [one.placement for one in kept if one.is_for(self.project, at)] if self.project else []
+        return [one for one in kept if one.is_for(self.project, at)] if self.project else []
 
     def open_to(self, floor: Sequence[Domain], at: int, kept: Sequence[Kept]) -> Sequence[Domain]:
         """Return the floor without what is kept for others while it would run, if it starts at a time."""
@@ -102,8 +103,8 @@ class Waiting:
             return floor
         # One that makes room for others makes it for a reservation, too.
         until = at + (self.seconds if self.notice is None else min(self.seconds, 1 + self.notice))
-        closed = [one.placement for one in kept if one.is_closed(self.project, at, until)]
-        return without(floor, closed) if closed else floor
+        closed = [one.cells for one in kept if one.is_closed(self.project, at, until)]
+        return without_cells(floor, closed) if closed else floor
 
     def started(self, placement: Placement, at: int) -> Running:
         """Return it as it runs when it starts at a time."""
@@ -280,26 +281,30 @@ class Fit:
 
 
 def first_fit(
-    lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept] = ()
-) -> Fit | None:
-    """Let the busy ones end one after the other, and reservations begin and end, until `lease` fits; None: never."""
+    lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept] = (),
+    not_before: int = 0,
+) -> Fit | None:  # fmt: skip
+    """Let the busy ones end one after the other, and reservations begin and end, until `lease` fits; None: never.
+
+    `not_before`: it is known to be held up until then.
+    """
     ends = sorted(((running.ends_for(lease), running) for running in busy), key=lambda end: end[0])
     # What is kept opens to a lease at these moments only: in between a later start reaches further into it.
     moments = sorted({moment for one in kept for moment in (one.starts, one.ends) if moment > now}, reverse=True)
     free_gpus = sum(domain.free_gpus for domain in floor)
     index = 0
     when = now
-    held_up = False
+    held_up = not_before > now
     while True:
-        if free_gpus >= lease.gpus:
+        if when >= not_before and free_gpus >= lease.gpus:
             found = lease.place(floor, when, kept)
             if found is not None:
                 return Fit(when, found, floor, [running for _, running in ends[index:]], held_up)
             held_up = held_up or (bool(kept) and lease.place(floor) is not None)
         if index < len(ends) and (not moments or ends[index][0] <= moments[-1]):
-            when = max(now, ends[index][0])
+            when = max(now, not_before, ends[index][0])
         elif moments:
-            when = moments[-1]
+            when = max(not_before, moments[-1])
         else:
             return None
         while moments and moments[-1] <= when:
@@ -321,23 +326,32 @@ def _outlook(
     """
     outlook: dict[str, Outlook] = {}
     then, taken, at = floor, list(busy), now
-    ahead: list[Kept] = []
-    aside = list(kept)
+    own = _fit_own([lease for lease in left[:FORECAST] if lease.project], floor, busy, now, kept)
+    aside = [*kept, *(theirs for _, theirs in own.values())]
+    # Who is held up: one of the same shape that takes no less time comes after it.
+    held_up: dict[Shape, tuple[int, int]] = {}
     for position, lease in enumerate(left, start=1):
         if position > FORECAST:
             outlook[lease.id] = Outlook(position, None)
             continue
-        fit = first_fit(lease, then, taken, at, aside)
-        own = _fit_own(lease, floor, busy, now, [*kept, *ahead]) if lease.project else None
-        if own is not None and (fit is None or own.start <= fit.start):
-            fit = own
+        on_own, theirs = own.get(lease.id, (None, None))
+        shorter, not_before = held_up.get(lease.shape, (lease.seconds + 1, 0))
+        fit = first_fit(
+            lease, then, taken, at, [one for one in aside if one is not theirs] if theirs else aside,
+            not_before if lease.seconds >= shorter and not theirs else 0,
+        )  # fmt: skip
+        if on_own is not None and (fit is None or on_own.start <= fit.start):
+            outlook[lease.id] = Outlook(position, on_own.start)
+            continue
         outlook[lease.id] = Outlook(position, None if fit is None else fit.start)
+        if theirs is not None:
+            aside.remove(theirs)
+            held_up.clear()
         if fit is None:
             continue
-        if kept:
-            ahead.append(fit.kept_for(lease))
-        if fit is own or fit.held_up:
-            aside.append(ahead[-1])
+        if fit.held_up:
+            aside.append(fit.kept_for(lease))
+            held_up[lease.shape] = lease.seconds, fit.start
         else:
             taken = [*fit.busy, lease.started(fit.placement, fit.start)]
             then = without(fit.floor, [fit.placement])
@@ -346,12 +360,23 @@ def _outlook(
 
 
 def _fit_own(
-    lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
-) -> Fit | None:
-    """Return when and where a lease fits first on what is kept for its project."""
-    own = [one for one in kept if one.project == lease.project]
-    theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
-    return first_fit(lease, only(floor, [one.placement for one in own]), theirs, now, kept)
+    left: Sequence[Waiting], floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
+) -> dict[str, tuple[Fit, Kept]]:
+    """Return when and where leases fit first on what is kept for their project, by id, and what that takes from others.
+
+    They wait for nobody there but for those before them that are of the same project.
+    """
+    found: dict[str, tuple[Fit, Kept]] = {}
+    before: list[Kept] = []
+    for lease in left:
+        own = [one for one in kept if one.project == lease.project]
+        trays = only_cells(floor, [one.cells for one in own])
+        theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
+        fit = first_fit(lease, trays, theirs, now, [*kept, *before])
+        if fit is not None:
+            before.append(fit.kept_for(lease))
+            found[lease.id] = fit, before[-1]
+    return found
 
 
 def expected_start(

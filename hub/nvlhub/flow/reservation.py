@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from nvlhub.flow.placement import Domain, Placement, Tray
+from nvlhub.flow.placement import Cells, Domain, Placement, Tray
 from nvlhub.wire import Share
 
 DAY = 24 * 3600
@@ -43,7 +44,7 @@ class Booking:
         return self.starts < ends and starts < self.ends
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kept:
     """GPUs that are kept for a project from `starts` to before `ends`; without a project: for nobody else to take."""
 
@@ -60,15 +61,22 @@ class Kept:
         """Tell whether a lease of a project that would have them from `at` to before `until` may not."""
         return at < self.ends and self.starts < until and not self.is_for(project, at)
 
-    @property
+    @cached_property
+    def cells(self) -> Mapping[str, Cells]:
+        """The GPUs, by domain."""
+        found: dict[str, Cells] = {}
+        for share in self.placement:
+            found[share.domain] = found.get(share.domain, frozenset()) | {(share.tray, share.gpus)}
+        return found
+
+    @cached_property
     def trays(self) -> frozenset[Place]:
         """The trays that they are on."""
         return frozenset((share.domain, share.tray) for share in self.placement)
 
     def touches(self, placement: Placement) -> bool:
         """Tell whether a placement has GPUs on one of its trays."""
-        trays = self.trays
-        return any((share.domain, share.tray) in trays for share in placement)
+        return any((share.domain, share.tray) in self.trays for share in placement)
 
 
 def keep(bookings: Iterable[Booking], domains: Iterable[Domain]) -> tuple[Kept, ...]:

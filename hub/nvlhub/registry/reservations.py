@@ -157,7 +157,7 @@ class Reservations(Office):
         found = choose(wish.gpus, wish.starts, wish.ends, self._desk.board.capacity, bookings, held, wish.mine)
         if not isinstance(found, NoRoom):
             return found
-        asked = {"gpus": wish.gpus, "largest_gpus": found.largest, "next_starts": found.next_starts}
+        asked = {"gpus": wish.gpus, "most_gpus": found.largest, "next_starts": found.next_starts}
         if found.next_starts is None:
             raise ConflictError("reservation-no-room", **asked)
         raise ConflictError("reservation-no-room-then", **asked, next_start=self._told(found.next_starts))

@@ -6,10 +6,10 @@ reservation-reversed = ends: it must lie after { $starts }.
 reservation-too-long = ends: a reservation lasts 90 days at most, here until { $latest }. Make another one for the time after it.
 reservation-over = The reservation { $reservation } is over or was cancelled, so it cannot be changed. Make a new one.
 reservation-no-room = { $gpus } GPUs cannot be reserved then: the trays are reserved already, or out of service. Nothing was reserved.
-    Possible in the same time: { $largest_gpus } GPUs. Within 30 days after it there is no time of the same length with { $gpus }.
+    Possible in the same time: { $most_gpus } GPUs. Within 30 days after it there is no time of the same length with { $gpus }.
     Ask for fewer GPUs or a shorter time, or cancel or move another reservation.
 reservation-no-room-then = { $gpus } GPUs cannot be reserved then: the trays are reserved already, or out of service. Nothing was reserved.
-    Possible in the same time: { $largest_gpus } GPUs. Possible for as long with { $gpus } GPUs: from { $next_start } on.
+    Possible in the same time: { $most_gpus } GPUs. Possible for as long with { $gpus } GPUs: from { $next_start } on.
 extend-reserved = Not extended: its GPUs are reserved for a project after that. It can be extended by { $most_seconds } more. The lease goes on until its deadline; start a new one elsewhere after it.
 
 time-unreadable = “{ $given }” is no time. Give it as 2027-03-14T09:00 (in the site's zone), 2027-03-14T09:00+08:00, or as a day, 2027-03-14.
@@ -33,7 +33,7 @@ reservations-new = Reserve GPUs
 reservations-zone = Times are in { $zone }. A reservation costs nothing by itself: what runs in it is charged as ever.
 reservations-name = Name
 reservations-project = Project
-reservations-gpus = GPUs (rounded up to whole trays)
+reservations-gpus = GPUs (whole trays)
 reservations-starts = From
 reservations-ends = Until
 reservations-note = Note (optional)

@@ -6,10 +6,10 @@ reservation-reversed = ends：必須晚於 { $starts }。
 reservation-too-long = ends：一筆預約最長 90 天，此處最晚到 { $latest }。之後的時間請另建一筆。
 reservation-over = 預約 { $reservation } 已結束或已取消，無法變更。請建立新的預約。
 reservation-no-room = 該時段無法預約 { $gpus } 個 GPU：托盤已被預約或停止服務。未預約任何資源。
-    同一時段可預約：{ $largest_gpus } 個 GPU。其後 30 天內沒有同樣長度、可容納 { $gpus } 個 GPU 的時段。
+    同一時段可預約：{ $most_gpus } 個 GPU。其後 30 天內沒有同樣長度、可容納 { $gpus } 個 GPU 的時段。
     請減少 GPU 或縮短時間，或取消、移動其他預約。
 reservation-no-room-then = 該時段無法預約 { $gpus } 個 GPU：托盤已被預約或停止服務。未預約任何資源。
-    同一時段可預約：{ $largest_gpus } 個 GPU。同樣長度、{ $gpus } 個 GPU 的可行時間：自 { $next_start } 起。
+    同一時段可預約：{ $most_gpus } 個 GPU。同樣長度、{ $gpus } 個 GPU 的可行時間：自 { $next_start } 起。
 extend-reserved = 未延長：其 GPU 之後已為某專案預約。最多還能延長 { $most_seconds }。租約會持續到期限；之後請在其他位置重新啟動。
 
 time-unreadable = 「{ $given }」不是時間。請以 2027-03-14T09:00（站點時區）、2027-03-14T09:00+08:00 或日期 2027-03-14 表示。
@@ -33,7 +33,7 @@ reservations-new = 預約 GPU
 reservations-zone = 時間以 { $zone } 表示。預約本身不收費：其中執行的租約照常計費。
 reservations-name = 名稱
 reservations-project = 專案
-reservations-gpus = GPU 數（向上取整為整個托盤）
+reservations-gpus = GPU 數（整個托盤）
 reservations-starts = 開始
 reservations-ends = 結束
 reservations-note = 備註（選填）

@@ -292,7 +292,11 @@ class Timeline:
             "top": [low + row["gpus"] for low, row in zip(bars, rows, strict=True)],
             "middle": [low + row["gpus"] / 2 for low, row in zip(bars, rows, strict=True)],
             "color": [SERIES[int(row["id"]) % 7] for row in rows],
-            "name": [row["name"][:24] for row in rows],
+            # A name beside a bar that is too short for it would lie on the next one: the table has it.
+            "name": [
+                row["name"][:24] if min(until, row["ends"]) - max(since, row["starts"]) > days * DAY / 8 else ""
+                for row in rows
+            ],
         }
         capacity = say("reservations-capacity", lang, gpus=shown.capacity)
         self._line.data = {
