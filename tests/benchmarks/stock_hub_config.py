@@ -24,6 +24,8 @@ c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}
 c.Spawner.args = [*(["--allow-root"] if os.geteuid() == 0 else []), "--LabApp.extension_manager=readonly"]
 c.Spawner.default_url = "/lab"
+if "form" in told:
+    c.Spawner.options_form = told["form"]
 c.JupyterHub.services = [{"name": "operator", "api_token": told["token"]}]
 c.JupyterHub.load_roles = [
     {"name": "operator", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["operator"]}

@@ -24,7 +24,7 @@ TOKEN = "f" * 40
 
 
 @contextlib.contextmanager
-def stock_hub(data: Path) -> Iterator[str]:
+def stock_hub(data: Path, **more: str) -> Iterator[str]:
     data.mkdir()
     (data / "researcher").mkdir()
     told = {
@@ -34,6 +34,7 @@ def stock_hub(data: Path) -> Iterator[str]:
         "data": str(data),
         "token": TOKEN,
         "proxy": proxy_command(),
+        **more,
     }
     command = [sys.executable, "-m", "jupyterhub", "-f", str(Path(__file__).with_name("stock_hub_config.py"))]
     with (data / "log").open("w") as log:

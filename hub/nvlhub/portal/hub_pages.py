@@ -57,7 +57,7 @@ def variables() -> dict[str, Any]:
         "reader_language": _anybody(_lang),
         "reader_languages": LANGUAGES,
         "this_page": _anybody(_here),
-        "nvlhub_live": live,
+        "live_parts": live,
     }
 
 
