@@ -20,9 +20,10 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from nvlhub.store import Store
-from nvlhub.wire import API_PATH, Beat, GpuSample, Sample
-from nvlkernels.client import PortalDownError
+from nvlhub.wire import API_PATH, Beat, GpuSample, Problem, Sample
+from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.markup import markup
+from nvlwidgets.panels.answers import refusal
 from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.download import FILES, Download
@@ -66,7 +67,7 @@ class Near:
             raise PortalDownError(self.error)
         response = self.served(method, path, self.who, headers={"Accept-Language": self.lang}, **more)
         if not response.is_success:
-            raise PortalDownError(response.json()["detail"])
+            raise PortalError(Problem(**response.json()))
         return response.json()
 
     async def get(self, path: str, **params: Any) -> Any:
@@ -304,7 +305,7 @@ def test_small_projects_share_what_is_left_of_the_total() -> None:
 
 
 @pytest.fixture
-async def files() -> AsyncIterator[SimpleNamespace]:
+async def files(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimpleNamespace]:
     """The files' handlers behind a door, and a portal behind them that answers as it is told."""
     told = SimpleNamespace(guest=LEAD, answer=lambda _request: httpx.Response(200), asked=[])
 
@@ -321,7 +322,10 @@ async def files() -> AsyncIterator[SimpleNamespace]:
         "api": lambda guest, lang: Api(http, "http://portal", guest.token, lang),
     }  # fmt: skip
     sockets = bind_sockets(0, "127.0.0.1")
-    server = HTTPServer(Application([(address, Download, {**args, "path": path}) for address, path in FILES.items()]))
+    monkeypatch.setattr(Download, "write_error", refusal)
+    application: Any = Application([(address, Download, {**args, "path": path}) for address, path in FILES.items()])
+    application.prefix = "/services/panels"
+    server = HTTPServer(application)
     server.add_sockets(sockets)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{sockets[0].getsockname()[1]}") as browser:
         told.browser = browser
