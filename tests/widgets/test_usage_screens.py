@@ -360,7 +360,7 @@ async def test_what_the_portal_refuses_is_a_readable_page(files: SimpleNamespace
     files.answer = lambda _request: httpx.Response(status, json={"detail": "no"})
     got = await files.browser.get("/usage.csv")
     assert got.status_code == shown_as
-    assert "<h1>nvlhub</h1>" in got.text
+    assert "<h1" in got.text
 
 
 async def test_a_portal_that_is_away_is_a_readable_page(files: SimpleNamespace) -> None:
