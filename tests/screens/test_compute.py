@@ -114,7 +114,7 @@ async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, h
     press(screen.led, "end", lease=lease.id, name="gpu1", holder="member")
     await until(lambda: "They are told that it was you." in words(screen.led))
     portal.step(1)
-    assert portal.desk.lease(MEMBER, lease.id).detail == "ended by pi, who answers for the project"
+    assert portal.desk.lease(MEMBER, lease.id).detail == "pi, who answers for the project, ended it"
 
 
 # --- what comes from outside ----------------------------------------------------------------------------------------

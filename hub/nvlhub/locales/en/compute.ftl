@@ -1,5 +1,5 @@
 # My compute, and what leads of projects do there.
-end-lead = ended by { $lead }, who answers for the project
+end-lead = { $lead }, who answers for the project, ended it
 answer-odd = The portal gave an answer that cannot be shown. What is shown is what it said before; nothing was changed. If it stays like this, tell an administrator.
 pages-label = Pages
 pages-at = Page { $page } of { $pages }, { $total } in all
