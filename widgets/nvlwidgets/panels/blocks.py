@@ -57,6 +57,8 @@ class Block:
     """
 
     template: ClassVar[str]
+    nothing: ClassVar[Mapping[str, Any]] = {}
+    """What the template needs as long as there is no value."""
     every: ClassVar[float] = 10.0
     """Seconds between two looks."""
 
@@ -84,7 +86,7 @@ class Block:
         return {"value": value}
 
     def always(self) -> dict[str, Any]:
-        """Return what the template needs whether there is a value or not."""
+        """Return what the template needs besides, whether there is a value or not."""
         return {}
 
     def clock_of(self, value: Any) -> int:
@@ -101,7 +103,16 @@ class Block:
         if wanted is None:
             self.draw()
             return self
-        name, fetch = wanted
+        name, ask = wanted
+        odd = say("answer-odd", self.visit.lang)
+
+        async def fetch() -> Any:
+            try:
+                return await ask()
+            except (TypeError, KeyError, IndexError, ValueError):
+                # What it answered is not what it should be.
+                raise PortalDownError(odd) from None
+
         self._source = self.visit.own((type(self).__name__, name), fetch, self.every)
         self._leave = self.visit.follow(self._source, self._told)
         return self
@@ -147,7 +158,7 @@ class Block:
         good = self._good
         return self.visit.markup(
             self.template, known=good is not None, error=self._error, age=good.age if good else 0, said=self.said,
-            now=self._base, **self.always(), **(self.values(good.value) if good else {}),
+            now=self._base, **self.always(), **(self.values(good.value) if good else self.nothing),
         )  # fmt: skip
 
     # --- actions --------------------------------------------------------------------------------------------------

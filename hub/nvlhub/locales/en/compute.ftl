@@ -1,5 +1,5 @@
 # My compute, and what leads of projects do there.
-end-lead = ended by { $lead }, who answers for the project
+end-lead = { $lead }, who answers for the project, ended it
 answer-odd = The portal gave an answer that cannot be shown. What is shown is what it said before; nothing was changed. If it stays like this, tell an administrator.
 pages-label = Pages
 pages-at = Page { $page } of { $pages }, { $total } in all
@@ -118,15 +118,14 @@ compute-offers-words = The server itself costs nothing. A lease begins when a GP
 compute-offers-none = Nothing is offered to you.
 compute-offers-none-words = You are in no project, or none of them has a profile to start. Ask whoever leads your project to add you.
 compute-offer-shape = Shape
-compute-offer-gpus = { $gpus } × { $model }
-compute-offer-simulated = simulated
+compute-offer-gpus = { $gpus } × { $model }, at most { $time }
+compute-offer-simulated = { $gpus } × { $model } (simulated), at most { $time }
 compute-offer-project = Paid by
 compute-offer-free = Free now
 compute-offer-wait = Expected wait
 compute-offer-wait-none = none
 compute-offer-wait-unknown = not foreseeable
 compute-offer-price = GPU-hours per hour
-compute-offer-longest = at most { $time }
 compute-offer-start = Start
 compute-offer-start-of = Start { $shape }, paid by { $project }
 compute-offer-minutes = Start for { $time }

@@ -22,6 +22,7 @@ health-starts-words = In the last 24 hours { $count } { $count ->
    *[other] leases
 } started: half of them within { $median } s of having room, 95 of 100 within { $most } s.
 health-starts-none = In the last 24 hours no lease started.
+health-starts-axis = From room to running, seconds
 health-starts-took = From room to running
 health-starts-below = under { $seconds } s
 health-starts-rest = { $seconds } s and longer

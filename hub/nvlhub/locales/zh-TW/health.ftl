@@ -19,6 +19,7 @@ health-differences-open = 未結案的差異
 health-starts = 啟動所需時間
 health-starts-words = 過去 24 小時有 { $count } 份租約啟動：半數在取得空位後 { $median } 秒內，每 100 份有 95 份在 { $most } 秒內。
 health-starts-none = 過去 24 小時沒有租約啟動。
+health-starts-axis = 從取得空位到執行（秒）
 health-starts-took = 從取得空位到執行
 health-starts-below = 少於 { $seconds } 秒
 health-starts-rest = { $seconds } 秒以上

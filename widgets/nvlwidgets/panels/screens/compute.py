@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 
@@ -34,6 +34,7 @@ class Announcements(Block):
     """What those who run the portal say."""
 
     template = "compute_announcements.html"
+    nothing: ClassVar[dict[str, Any]] = {"announcements": []}
     every = 30.0
 
     def query(self) -> Query:
@@ -45,15 +46,12 @@ class Announcements(Block):
         """Return nothing where the portal has none."""
         return {"announcements": value["items"] if value else []}
 
-    def always(self) -> dict[str, Any]:
-        """Return none until they are known."""
-        return {} if self.known is not None else {"announcements": []}
-
 
 class Answers(Block):
     """The three answers; the first one and the hours come from other blocks."""
 
     template = "compute_answers.html"
+    nothing: ClassVar[dict[str, Any]] = {"have": None}
     every = 5.0
 
     def __init__(self, visit: Visit) -> None:
@@ -73,8 +71,7 @@ class Answers(Block):
 
     def always(self) -> dict[str, Any]:
         """Return what other blocks told."""
-        told = {"start": self._start, "wasted": self._wasted, "title": say("screen-compute", self.visit.lang)}
-        return told if self.known is not None else {**told, "have": None}
+        return {"start": self._start, "wasted": self._wasted, "title": say("screen-compute", self.visit.lang)}
 
     def clock_of(self, value: Any) -> int:
         """Return the portal's time."""
@@ -133,6 +130,7 @@ class Leases(Block):
     """What the guest holds, kernels with their workers, and what waits."""
 
     template = "compute_leases.html"
+    nothing: ClassVar[dict[str, Any]] = {"leases": [], "shown": frozenset()}
     every = 3.0
     per_page = 12
 
@@ -164,10 +162,6 @@ class Leases(Block):
             "listed": listed, "leases": leases, "shown": {lease["id"] for lease in leases}, "opened": self._opened,
             "workers": found,
         }  # fmt: skip
-
-    def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        return {} if self.known is not None else {"leases": [], "shown": set()}
 
     def clock_of(self, value: tuple[Page, Page | None]) -> int:
         """Return the portal's time, where there is a lease."""
@@ -205,6 +199,7 @@ class Awards(Block):
     """What is left of the awards of the guest's own projects."""
 
     template = "compute_awards.html"
+    nothing: ClassVar[dict[str, Any]] = {"awards": [], "past": 0}
     every = 15.0
     most = 20
     """Projects that are asked for."""
@@ -227,10 +222,6 @@ class Awards(Block):
         every = [(name, award) for name, awards in value for award in awards]
         shown = [shown_award(name, award) for name, award in every if award["state"] in {"active", "new"}]
         return {"awards": shown, "past": len(every) - len(shown)}
-
-    def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        return {} if self.known is not None else {"awards": [], "past": 0}
 
 
 def shown_award(project: str, award: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,6 +322,7 @@ class Offers(Block):
     """What can be started now, for how much, and why not."""
 
     template = "compute_offers.html"
+    nothing: ClassVar[dict[str, Any]] = {"offers": []}
     every = 5.0
     per_page = 20
 
@@ -345,10 +337,6 @@ class Offers(Block):
         first = (self.page - 1) * self.per_page
         rows = [shown_offer(offer) for offer in offers[first : first + self.per_page]]
         return {"offers": rows, "listed": Page(rows, self.page, self.per_page, len(offers)), "idle": IDLE}
-
-    def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        return {} if self.known is not None else {"offers": []}
 
     def do_page(self, asked: Mapping[str, Any]) -> None:
         """Show another page of what is known."""
@@ -370,6 +358,7 @@ class Led(Block):
     """Who holds the GPUs of a project that the guest answers for."""
 
     template = "compute_led.html"
+    nothing: ClassVar[dict[str, Any]] = {"leases": [], "shown": frozenset()}
     every = 5.0
     per_page = 12
 
@@ -392,8 +381,7 @@ class Led(Block):
 
     def always(self) -> dict[str, Any]:
         """Return which project, of which."""
-        told = {"projects": self.projects, "project": self._project}
-        return told if self.known is not None else {**told, "leases": [], "shown": set()}
+        return {"projects": self.projects, "project": self._project}
 
     def clock_of(self, value: Page) -> int:
         """Return the portal's time, where there is a lease."""

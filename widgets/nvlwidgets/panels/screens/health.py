@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 from bokeh.models import FactorRange
@@ -23,6 +23,10 @@ TOLD = frozenset({
     "cap-project", "cap-user", "never-fits", "no-room",
 })  # fmt: skip
 """Refusals that are told in words; the others by their name."""
+FIELDS = {"actor": "actor", "object": "object", "did": "action"}
+"""What the trail is searched by, as the form and as the portal call it: `action` is what a form itself asks for."""
+MOST = 300
+"""Characters of it."""
 SPANS = {"": 0, "4": 4 * 3600, "24": 86_400, "168": 7 * 86_400}
 """For how many seconds something is announced, by hours; 0: until it is withdrawn."""
 
@@ -37,7 +41,7 @@ class Report(Block):
         super().__init__(visit)
         lang = visit.lang
         self._figure = empty_figure(
-            lang, x_range=FactorRange(), x_axis_label=say("health-starts-took", lang),
+            lang, x_range=FactorRange(), x_axis_label=say("health-starts-axis", lang),
             y_axis_label=say("health-starts-count", lang),
         )  # fmt: skip
         self._figure.y_range.start = 0
@@ -86,12 +90,15 @@ class Report(Block):
     def _draw_plot(self, value: Any) -> None:
         lang, rows = self.visit.lang, self._took(value)
         self.view.visible = True
-        self._figure.x_range.factors = [name for name, _ in rows]
-        self._bars.data_source.data = {"took": [name for name, _ in rows], "count": [count for _, count in rows]}
+        bounds = [row["below"] for row in value["took"]]
+        # Short, because phones are narrow; the table has them in words.
+        names = [f"≥{max((known or 0) for known in bounds)}" if below is None else f"<{below}" for below in bounds]
+        self._figure.x_range.factors = names
+        self._bars.data_source.data = {"took": names, "count": [count for _, count in rows]}
         if value["started"]:
             words = say(
-                "health-starts-words", lang, count=value["started"], median=str(value["start_median"]),
-                most=str(value["start_most"]),
+                "health-starts-words", lang, count=value["started"], median=str(max(1, value["start_median"])),
+                most=str(max(1, value["start_most"])),
             )  # fmt: skip
         else:
             words = say("health-starts-none", lang)
@@ -140,6 +147,7 @@ class Differences(Block):
     """Where the engine's records and the ledger differ, and how that is closed."""
 
     template = "health_differences.html"
+    nothing: ClassVar[dict[str, Any]] = {"listed": None, "differences": [], "shown": frozenset()}
     every = 30.0
     per_page = 10
 
@@ -157,9 +165,8 @@ class Differences(Block):
         return {"listed": value, "differences": value.items, "shown": {row["id"] for row in value.items}}
 
     def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        told: dict[str, Any] = {"fresh": self._fresh}
-        return told if self.known is not None else {**told, "listed": None, "differences": [], "shown": set()}
+        """Return what makes fields empty again."""
+        return {"fresh": self._fresh}
 
     async def do_close(self, asked: Mapping[str, Any]) -> None:
         """Close one, with a reason."""
@@ -176,6 +183,7 @@ class Announcements(Block):
     """What is announced, and what was."""
 
     template = "health_announcements.html"
+    nothing: ClassVar[dict[str, Any]] = {"there": True, "announcements": [], "listed": None}
     every = 30.0
     per_page = 10
 
@@ -196,13 +204,8 @@ class Announcements(Block):
         return {"there": True, "announcements": listed.items, "listed": listed}
 
     def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        told: dict[str, Any] = {"fresh": self._fresh, "spans": SPANS}
-        return (
-            told
-            if self.known is not None
-            else {**told, "there": self._good is None, "announcements": [], "listed": None}
-        )
+        """Return what makes fields empty again."""
+        return {"fresh": self._fresh, "spans": SPANS}
 
     async def do_announce(self, asked: Mapping[str, Any]) -> None:
         """Announce something."""
@@ -234,16 +237,21 @@ class Audit(Block):
     """Who changed what, the newest first."""
 
     template = "health_audit.html"
+    nothing: ClassVar[dict[str, Any]] = {"listed": None, "lines": []}
     every = 30.0
     per_page = 20
 
     def __init__(self, visit: Visit) -> None:
         super().__init__(visit)
-        self._wanted = {name: str(visit.args.get(name, ""))[:300] for name in ("actor", "object", "action")}
+        self._wanted = {name: str(visit.args.get(name, ""))[:MOST] for name in FIELDS}
 
     def query(self) -> Query:
         """Ask for a page of the lines that are looked for."""
-        api, page, wanted = self.visit.api, self.page, {name: value or None for name, value in self._wanted.items()}
+        api, page, wanted = (
+            self.visit.api,
+            self.page,
+            {FIELDS[name]: value or None for name, value in self._wanted.items()},
+        )
         return (page, *wanted.values()), lambda: api.page("/audit", page=page, per_page=self.per_page, **wanted)
 
     def values(self, value: Page) -> dict[str, Any]:
@@ -254,13 +262,11 @@ class Audit(Block):
 
     def always(self) -> dict[str, Any]:
         """Return what is looked for."""
-        told = {"wanted": self._wanted}
-        return told if self.known is not None else {**told, "listed": None, "lines": []}
+        return {"wanted": self._wanted}
 
     def do_find(self, asked: Mapping[str, Any]) -> None:
         """Look for lines of somebody, of something, of an action."""
-        most = {"actor": 255, "object": 300, "action": 40}
-        self._wanted, self.page = {name: typed(asked, name, length) for name, length in most.items()}, 1
+        self._wanted, self.page = {name: typed(asked, name, MOST) for name in FIELDS}, 1
         self.start()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 from bokeh.models import FactorRange
@@ -34,6 +34,7 @@ class Choice(Block):
     """Which programme is looked at."""
 
     template = "programme_choice.html"
+    nothing: ClassVar[dict[str, Any]] = {"programmes": [], "chosen": ""}
     every = 60.0
 
     def __init__(self, visit: Visit, chosen: Callable[[str], None]) -> None:
@@ -54,10 +55,6 @@ class Choice(Block):
     def values(self, value: Page) -> dict[str, Any]:
         """Return their names."""
         return {"programmes": self._own(value), "chosen": self.programme}
-
-    def always(self) -> dict[str, Any]:
-        """Return none until they are known."""
-        return {} if self.known is not None else {"programmes": [], "chosen": ""}
 
     def _first(self, value: Page) -> None:
         known = [slug for slug, _ in self._own(value)]
@@ -100,6 +97,7 @@ class Requests(OfProgramme):
     """What is asked for, the oldest first."""
 
     template = "programme_requests.html"
+    nothing: ClassVar[dict[str, Any]] = {"listed": None, "requests": [], "shown": frozenset()}
     every = 15.0
     per_page = 10
 
@@ -130,8 +128,7 @@ class Requests(OfProgramme):
 
     def always(self) -> dict[str, Any]:
         """Return what is filtered by."""
-        told = {"states": STATES, "state": self._state, "fresh": self._fresh}
-        return told if self.known is not None else {**told, "listed": None, "requests": [], "shown": set()}
+        return {"states": STATES, "state": self._state, "fresh": self._fresh}
 
     def do_state(self, asked: Mapping[str, Any]) -> None:
         """Show those in another state."""
@@ -234,6 +231,7 @@ class Shares(OfProgramme):
             visit.lang, y_range=FactorRange(), x_axis_label=say("programme-shares-percent", visit.lang)
         )
         self._figure.x_range.start = 0
+        self._figure.xaxis.formatter.use_scientific = False
         self._figure.ygrid.grid_line_color = None
         self._bars = self._figure.hbar(
             y="who", right="held", left=0, height=0.36, source={"who": [], "held": [], "low": [], "used": []},
@@ -295,6 +293,8 @@ class Shares(OfProgramme):
         self._used.data_source.data = {
             "who": [(row[0], -0.2) for row in drawn], "used": [100 * row[4] / (of_all * MONTH) for row in drawn],
         }  # fmt: skip
+        longest = max((100 * max(row[2], row[4] / MONTH) / of_all for row in drawn), default=0)
+        self._figure.x_range.end = max(5, 1.25 * longest)
         held = sum(row[2] + row[3] for row in rows)
         words = say(
             "programme-shares-words", lang, service=str(service), pool=pool["name"], held=str(held),
@@ -309,6 +309,7 @@ class Capacity(OfProgramme):
     """What was used of what there was."""
 
     template = "programme_capacity.html"
+    nothing: ClassVar[dict[str, Any]] = {"rows": []}
     every = 60.0
 
     def of(self, api: Api, programme: str) -> Query:
@@ -327,15 +328,12 @@ class Capacity(OfProgramme):
             ]
         }  # fmt: skip
 
-    def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        return {} if self.known is not None else {"rows": []}
-
 
 class Burn(OfProgramme):
     """What is left of the awards, day by day, as a plot."""
 
     template = "programme_burn.html"
+    nothing: ClassVar[dict[str, Any]] = {"awards": []}
     every = 60.0
 
     def __init__(self, visit: Visit) -> None:
@@ -358,7 +356,7 @@ class Burn(OfProgramme):
         self._figure.legend.location = "bottom_left"
         self._plot = Plot(lang, say("programme-burn", lang), self._figure)
         self.view = pn.Column(
-            self._plot, self.html, styles=CARD, sizing_mode="stretch_width", visible=False, margin=(0, 0, 22, 0)
+            self.html, self._plot, styles=CARD, sizing_mode="stretch_width", visible=False, margin=(0, 0, 22, 0)
         )
         self.heard.append(self._draw_plot)
 
@@ -383,14 +381,19 @@ class Burn(OfProgramme):
     def values(self, value: Any) -> dict[str, Any]:
         """Return the awards; an answer that makes no sense is noticed here."""
         self._points(value)
-        return {"awards": [{"id": row["id"], "project": row["project"]} for row in value[1]], "award": self._award}
+        return {"awards": [{"id": row["id"], "project": row["project"]} for row in value[1]]}
 
     def always(self) -> dict[str, Any]:
-        """Return nothing until something is known."""
-        return {} if self.known is not None else {"awards": [], "award": self._award}
+        """Return which award is looked at."""
+        return {"award": self._award}
 
     def _points(self, value: Any) -> list[tuple[int, int, int, int]]:
-        return [tuple(int(row[name]) for name in ("at", "left", "awarded", "charged")) for row in value[0]["points"]]  # type: ignore[misc]  # four of them
+        points = [
+            (int(row["at"]), int(row["left"]), int(row["awarded"]), int(row["charged"])) for row in value[0]["points"]
+        ]
+        # What was before the first award is left out, but for the day before it.
+        first = next((place for place, point in enumerate(points) if point[2]), 0)
+        return points[max(0, first - 1) :]
 
     def _draw_plot(self, value: Any) -> None:
         lang, zone, points, burnt = self.visit.lang, self.visit.zone, self._points(value), value[0]
@@ -430,6 +433,7 @@ class Projects(OfProgramme):
     """The projects with their caps, and the members of one of them."""
 
     template = "programme_projects.html"
+    nothing: ClassVar[dict[str, Any]] = {"projects": [], "shown": frozenset()}
     every = 30.0
     per_page = 12
 
@@ -462,8 +466,7 @@ class Projects(OfProgramme):
 
     def always(self) -> dict[str, Any]:
         """Return what is looked for."""
-        told = {"named": self._named, "opened": self._opened, "fresh": self._fresh}
-        return told if self.known is not None else {**told, "projects": [], "shown": set()}
+        return {"named": self._named, "opened": self._opened, "fresh": self._fresh}
 
     def do_find(self, asked: Mapping[str, Any]) -> None:
         """Look for projects by a part of their name."""

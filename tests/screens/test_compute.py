@@ -1,0 +1,264 @@
+"""*My compute*, driven without a browser."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from nvlhub.text import LANGUAGES
+from nvlhub.wire import Extend, Kind
+from nvlwidgets.panels.screens.compute import SILENT, Compute, can_start
+from tests.api.world import PEOPLE
+from tests.portal_kit import Kit
+from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
+
+OPTICS = (("optics", "Project optics", "member"),)
+LEAD = (("optics", "Project optics", "pi"),)
+MEMBER = PEOPLE["member"]
+
+
+async def test_the_first_row_says_what_can_start_what_is_held_and_what_is_wasted(
+    portal: Kit, http: httpx.AsyncClient
+) -> None:
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    portal.runner.beat(lease.id, 1500)
+    portal.runner.step()
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: screen.answers.known and screen.offers.known)
+    told = words(screen.answers)
+    assert "“Profile gpu1” can start at once, paid by Project optics." in told
+    assert "1 GPU In 1 lease. The first one ends in 3 h 59 min" in told
+    assert "1 idle GPU" in told
+    assert "Nothing ran for 25 min. It is taken back after 1 h without work." in words(screen.leases)
+
+
+async def test_a_new_user_is_told_what_to_do_next(portal: Kit, http: httpx.AsyncClient) -> None:
+    screen = Compute(visit_of(http, "other"))
+    await until(lambda: all(block.known is not None for block in (screen.answers, screen.offers, screen.leases)))
+    assert "You are in no project. Ask whoever leads your project to add you; your name here is other." in words(
+        screen.answers
+    )
+    assert "You hold no GPU now, and nothing is charged. Start JupyterLab" in words(screen.leases)
+    await until(lambda: screen.awards.known is not None)
+    assert "nobody pays for GPUs. Ask for more" in words(screen.awards)
+    assert screen.led not in screen.blocks
+    assert screen.announcements.html.html.strip() == ""
+    assert screen.activity.view.visible is False
+
+
+async def test_extending_and_ending_say_what_came_of_it_at_the_lease(portal: Kit, http: httpx.AsyncClient) -> None:
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    press(screen.leases, "extend", lease=lease.id, name="optics · gpu1")
+    await until(lambda: "got one hour more" in words(screen.leases))
+    assert portal.seen(lease).seconds == 5 * 3600
+    portal.desk.extend(MEMBER, lease.id, Extend(seconds=3 * 3600))
+    press(screen.leases, "extend", lease=lease.id, name="optics · gpu1")
+    await until(lambda: screen.leases.said is not None and not screen.leases.said.ok)
+    said = screen.leases.said
+    assert said is not None
+    assert said.place == lease.id
+    assert 'role="alert"><p class="notice error">' in screen.leases.html.html
+    press(screen.leases, "end", lease=lease.id, name="optics · gpu1")
+    await until(lambda: "is ending" in words(screen.leases))
+    await until(lambda: portal.seen(lease).state in {"ending", "settled"})
+
+
+async def test_a_path_is_made_of_what_was_sent_never_from_it(portal: Kit, http: httpx.AsyncClient) -> None:
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: screen.leases.known is not None)
+    press(screen.leases, "end", lease="../projects/optics/members/pi", name="x")
+    await until(lambda: screen.leases.said is not None)
+    assert screen.leases.said is not None
+    assert not screen.leases.said.ok
+    with portal.store.reading() as unit:
+        assert unit.member("optics", "pi")
+
+
+async def test_workers_stand_below_their_kernel_and_are_paged(portal: Kit, http: httpx.AsyncClient) -> None:
+    kernel = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    for _ in range(25):
+        portal.ask("gpu1", MEMBER, "optics", kind=Kind.WORKER, parent=kernel.id, seconds=600)
+    portal.step(1)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: "25 workers with 25 GPUs" in words(screen.leases))
+    assert screen.leases.html.html.count("<li") == 1
+    press(screen.leases, "workers", lease=kernel.id)
+    await until(lambda: "↳ Worker" in words(screen.leases))
+    assert "Page 1 of 2, 25 in all" in words(screen.leases)
+    press(screen.leases, "workers_page", page="2")
+    await until(lambda: "Page 2 of 2" in words(screen.leases))
+    press(screen.leases, "workers", lease="")
+    await until(lambda: "↳ Worker" not in words(screen.leases))
+
+
+async def test_a_kernel_whose_server_is_gone_is_marked(portal: Kit, http: httpx.AsyncClient) -> None:
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    portal.clock.forward(SILENT + 2)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    assert "No sign of life for 14 s: its Jupyter server is gone" in words(screen.leases)
+
+
+async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, http: httpx.AsyncClient) -> None:
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    screen = Compute(visit_of(http, "pi", projects=LEAD))
+    await until(lambda: lease.id in screen.led.html.html)
+    assert "You hold no GPU now" in words(screen.leases)
+    press(screen.led, "end", lease=lease.id, name="gpu1", holder="member")
+    await until(lambda: "They are told that it was you." in words(screen.led))
+    portal.step(1)
+    assert portal.desk.lease(MEMBER, lease.id).detail == "pi, who answers for the project, ended it"
+
+
+# --- what comes from outside ----------------------------------------------------------------------------------------
+
+EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'=HYPERLINK("http://evil")'
+NOW = 1_800_000_000
+BODY = {
+    "id": "l-1", "state": "running", "user": EVIL, "project": EVIL, "profile": EVIL, "kind": "kernel", "gpus": 8,
+    "server": f"{EVIL}/{EVIL}", "pool": EVIL, "placement": [{"domain": EVIL, "tray": 1, "gpus": [0]}], "factor_milli": 1000,
+    "seconds": 3600, "held": 10, "asked_at": NOW, "started_at": NOW, "deadline": NOW + 3600, "beat_at": NOW,
+    "idle_seconds": 900, "now": NOW, "workers": 2, "worker_gpus": 2,
+}  # fmt: skip
+OFFER = {
+    "project": "p", "project_name": EVIL, "profile": "x", "version": 1, "display_name": EVIL, "gpus": 1, "span": "domain",
+    "pool": EVIL, "gpu_model": EVIL, "simulated": True, "factor_milli": 1000, "price_milli": 1000, "longest": 60,
+    "hold": 1, "left": 1, "free_now": 0, "expected_wait": 90,
+    "why_not": {"type": "x", "title": "x", "status": 409, "detail": EVIL + "\n" + EVIL},
+}  # fmt: skip
+AWARD = {
+    "id": "1", "project": EVIL, "pool": EVIL, "state": "active", "awarded": 100, "charged": 20, "held": 30, "left": 50,
+    "starts": NOW, "ends": NOW + 9, "dry_at": None,
+}  # fmt: skip
+HOLDING = {"leases": 1, "gpus": 8, "waiting": 0, "ends_at": NOW + 60, "idle_gpus": 8, "now": NOW}
+
+
+def everything(**but: object) -> Said:
+    return Said({
+        "/me": {"user": "x", "projects": [{"slug": "p", "name": EVIL, "role": "pi"}], "holding": HOLDING},
+        "/leases": listed([BODY]), "/offers": listed([OFFER]), "/awards": listed([AWARD]),
+        "/activity": {"since": NOW - 900, "step": 900,
+                      "items": [{"at": NOW - 900, "held": 43_200, "busy": 11_160, "measured": 43_200}]},
+        **but,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+async def test_markup_and_formulas_in_names_are_text(lang: str) -> None:
+    said = everything()
+    async with said.http as http:
+        screen = Compute(visit_of(http, "x", lang, projects=(("p", EVIL, "pi"),)))
+        blocks = [screen.answers, screen.leases, screen.awards, screen.offers, screen.led]
+        await until(lambda: all(block.known is not None for block in blocks))
+        for block in blocks:
+            assert "&lt;script&gt;" in block.html.html or block is screen.answers
+            assert not {"script", "img"} & {tag for tag, _ in tags(block.html.html)}
+            assert not any("onerror" in attributes for _, attributes in tags(block.html.html))
+            assert block._error == ""
+        assert EVIL in words(screen.offers)
+
+
+async def test_what_was_held_without_computing_is_said_in_one_sentence() -> None:
+    async with everything().http as http:
+        screen = Compute(visit_of(http, "x"))
+        await until(lambda: screen.activity.known is not None)
+        assert screen.activity.view.visible
+        assert "You held 12.0 GPU-hours and computed on 3.1 of them." in screen.activity._plot._head.html
+        assert list(screen.activity._bars.data_source.data["held"]) == [48.0]
+        assert "In 24 h, 8.9 GPU-hours were held without computing." in words(screen.answers)
+
+
+RUBBISH = [
+    problem(500, "The portal could not."),
+    httpx.Response(502, text="<html>Bad gateway"),
+    httpx.Response(200, text='{"items": [{"id": '),
+    httpx.Response(200, text="<html>login</html>"),
+    httpx.Response(200, json=None),
+    httpx.Response(200, json=[]),
+    httpx.Response(200, json=listed([{}])),
+    httpx.Response(200, json=listed(["x", 3])),
+    httpx.Response(200, json={"items": {}, "total": "many", "page": None, "per_page": 0}),
+]
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=range(len(RUBBISH)))
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "after a good answer"])
+async def test_rubbish_keeps_the_last_good_value_and_says_so(rubbish: httpx.Response, *, first: bool) -> None:
+    said = everything()
+    good = dict(said.answers)
+    bad = {path: (lambda _request: httpx.Response(rubbish.status_code, content=rubbish.content)) for path in good}
+    async with said.http as http:
+        said.answers = dict(bad) if first else good
+        screen = Compute(visit_of(http, "x", projects=(("p", "P", "pi"),)))
+        blocks = [screen.answers, screen.leases, screen.awards, screen.offers, screen.led]
+        if not first:
+            await until(lambda: all(block.known is not None for block in blocks))
+            before = [block.known for block in blocks]
+            said.answers = dict(bad)
+            for block in blocks:
+                block.refresh()
+        await until(lambda: all('class="notice stale"' in block.html.html for block in blocks))
+        for block in blocks:
+            assert "portal" in words(block)
+        if not first:
+            assert [block.known for block in blocks] == before
+            assert "This is from" in words(screen.leases)
+            assert "Time left" in words(screen.leases)
+        said.answers = good
+        for block in blocks:
+            block.refresh()
+        await until(lambda: all(block.known is not None and "stale" not in block.html.html for block in blocks))
+
+
+async def test_times_that_count_down_by_themselves_send_nothing() -> None:
+    said = everything()
+    beat = {"now": NOW}
+
+    def leases(_request: httpx.Request) -> httpx.Response:
+        beat["now"] += 3
+        return httpx.Response(
+            200,
+            json=listed([{**BODY, "idle_seconds": 0, "now": beat["now"], "beat_at": beat["now"], "started_at": NOW}]),
+        )
+
+    said.answers["/leases"] = leases
+    async with said.http as http:
+        screen = Compute(visit_of(http, "x"))
+        await until(lambda: screen.leases.known is not None)
+        shown = screen.leases.html.html
+        for passed in (6, 9, 12):
+            screen.leases.refresh()
+            await until(lambda passed=passed: screen.leases.known[0].items[0]["now"] == NOW + passed)
+        assert hash(screen.leases.html.html) == hash(shown)
+
+
+async def test_hundreds_of_leases_are_pages() -> None:
+    rows = [{**BODY, "id": f"lease-{number}"} for number in range(220)]
+
+    def page(request: httpx.Request) -> httpx.Response:
+        at, size = (int(request.url.params[name]) for name in ("page", "per_page"))
+        return httpx.Response(200, json=listed(rows[(at - 1) * size : at * size], at, size, len(rows)))
+
+    async with everything(**{"/leases": page}).http as http:
+        screen = Compute(visit_of(http, "x"))
+        await until(lambda: screen.leases.known is not None)
+        assert "Page 1 of 19, 220 in all" in words(screen.leases)
+        assert len(screen.leases.html.html) < 60_000
+        press(screen.leases, "page", page="19")
+        await until(lambda: "Page 19 of 19" in words(screen.leases))
+        assert screen.leases.html.html.count('class="card lease') == 4
+        press(screen.leases, "page", page="no number")
+        await until(lambda: "Page 1 of 19" in words(screen.leases))
+
+
+def test_nothing_can_start_is_an_answer_too() -> None:
+    told = can_start([], "x", "en")
+    assert told["kind"] == "no"
+    assert "your name here is x" in told["words"]
