@@ -199,6 +199,14 @@ class Block:
         self.visit.soon(self.draw)
 
 
+def legend_above(figure: Any) -> None:
+    """Put the legend of a figure where it covers nothing."""
+    legend = figure.legend[0]
+    legend.orientation = "horizontal"
+    legend.border_line_color = None
+    figure.add_layout(legend, "above")
+
+
 def whole(given: object) -> int | None:
     """Return the whole number that somebody typed, or None."""
     text = str(given if given is not None else "").strip()

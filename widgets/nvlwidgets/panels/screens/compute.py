@@ -14,7 +14,7 @@ from nvlhub.wire import LeaseView, Offer
 from nvlkernels.specs import IDLE, affordable, spec_name
 from nvlwidgets.markup import clock, span, zone_of
 from nvlwidgets.panels.api import Page
-from nvlwidgets.panels.blocks import CARD, Block, Query, part, whole
+from nvlwidgets.panels.blocks import CARD, Block, Query, legend_above, part, whole
 from nvlwidgets.panels.parts import Plot, empty_figure
 from nvlwidgets.panels.visit import Visit
 
@@ -254,8 +254,7 @@ class Activity(Block):
             x="x", top="busy", width=900 * MILLI, source=self._bars.data_source, fill_color="#0072b2", line_color="#004f7c",
             legend_label=say("compute-activity-busy", lang),
         )  # fmt: skip
-        self._figure.legend.location = "top_left"
-        self._figure.legend.orientation = "horizontal"
+        legend_above(self._figure)
         self._plot = Plot(lang, say("compute-activity", lang), self._figure)
         self.view = pn.Column(self._plot, styles=CARD, sizing_mode="stretch_width", visible=False, margin=(0, 0, 22, 0))
         self.heard.append(self._draw_plot)

@@ -14,7 +14,7 @@ from nvlhub.wire import MILLI_PER_GPU_HOUR, gpu_hours
 from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.markup import clock
 from nvlwidgets.panels.api import Api, Page
-from nvlwidgets.panels.blocks import CARD, Block, Query, part, typed, whole
+from nvlwidgets.panels.blocks import CARD, Block, Query, legend_above, part, typed, whole
 from nvlwidgets.panels.parts import Plot, empty_figure
 from nvlwidgets.panels.visit import Visit
 
@@ -242,7 +242,7 @@ class Shares(OfProgramme):
             line_color="#b87a00", hatch_pattern="right_diagonal_line", hatch_color="#e69f00", hatch_weight=1,
             legend_label=say("programme-shares-used", visit.lang),
         )  # fmt: skip
-        self._figure.legend.location = "bottom_right"
+        legend_above(self._figure)
         self._plot = Plot(visit.lang, say("programme-shares", visit.lang), self._figure)
         self.view = pn.Column(self._plot, styles=CARD, sizing_mode="stretch_width", visible=False, margin=(0, 0, 22, 0))
         self.heard.append(self._draw_plot)
@@ -269,7 +269,7 @@ class Shares(OfProgramme):
         others, lang = say("programme-shares-others", self.visit.lang), self.visit.lang
         return [
             (
-                f"{row['name'][:28]} ({row['programme']})" if row["programme"] else others,
+                f"{row['name'][:20]} ({row['programme']})" if row["programme"] else others,
                 str(row["share"]) if row["share"] is not None else say("report-unknown", lang),
                 int(row["gpus"]), int(row["preemptible_gpus"]), int(row["gpu_seconds"]),
             )
@@ -344,16 +344,16 @@ class Burn(OfProgramme):
         self._figure.y_range.start = 0
         self._figure.yaxis.formatter.use_scientific = False
         empty: dict[str, list[float]] = {"x": [], "left": [], "awarded": []}
-        self._line = self._figure.varea(
-            x="x", y1=0, y2="left", source=empty, fill_color="#0072b2", fill_alpha=0.18,
+        self._line = self._figure.varea_step(
+            x="x", y1=0, y2="left", source=empty, fill_color="#0072b2", fill_alpha=0.18, step_mode="before",
         )  # fmt: skip
         source = self._line.data_source
         for name, dash, colour in (("left", "solid", "#0072b2"), ("awarded", "dashed", "#b87a00")):
-            self._figure.line(
-                x="x", y=name, source=source, line_color=colour, line_dash=dash, line_width=2,
+            self._figure.step(
+                x="x", y=name, source=source, line_color=colour, line_dash=dash, line_width=2, mode="before",
                 legend_label=say(f"programme-burn-line-{name}", lang),
             )  # fmt: skip
-        self._figure.legend.location = "bottom_left"
+        legend_above(self._figure)
         self._plot = Plot(lang, say("programme-burn", lang), self._figure)
         self.view = pn.Column(
             self.html, self._plot, styles=CARD, sizing_mode="stretch_width", visible=False, margin=(0, 0, 22, 0)
