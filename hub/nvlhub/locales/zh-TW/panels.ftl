@@ -18,6 +18,6 @@ screen-usage = 用量
 screen-lease = 租約
 screen-programme = 計畫
 screen-fleet = 機群
-screen-profiles = 規格
+screen-profiles = 方案
 screen-reservations = 預約
 screen-health = 健康與稽核
