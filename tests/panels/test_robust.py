@@ -168,3 +168,14 @@ async def test_an_address_that_somebody_else_has_chosen_is_only_text() -> None:
             page = await root.get(f"/{screen.slug}", params={**query, "long": "y" * 3000, "nul": "\x00"})
             assert page.status_code == 200, screen.slug
             assert evil not in page.text
+
+
+@pytest.mark.parametrize("lang", ["en", "zh-TW"])
+async def test_a_page_without_scripts_or_sockets_leads_to_the_plain_one(lang: str) -> None:
+    async with serving() as kit, kit.guest("alice") as alice:
+        page = (await alice.get("/compute", headers={"Accept-Language": lang})).text
+        without_scripts = page.partition("<noscript>")[2].partition("</noscript>")[0]
+        without_socket = page.partition('id="silent"')[2].partition("</p>")[0]
+        for part, message in ((without_scripts, "frame-noscript"), (without_socket, "frame-silent")):
+            assert say(message, lang) in part
+            assert 'href="/services/portal/"' in part
