@@ -75,6 +75,17 @@ async def test_another_site_cannot_open_the_socket_or_read_an_answer() -> None:
         assert "access-control-allow-origin" not in refused.headers
 
 
+async def test_a_socket_comes_from_the_address_that_the_browser_used_or_from_the_public_one() -> None:
+    async with serving(NVLHUB_PUBLIC_URL="https://hub.example:8443/") as kit, kit.guest("alice") as alice:
+        for origin, status in (
+            (kit.url, 101),
+            ("https://hub.example:8443", 101),
+            ("https://hub.example", 403),
+            ("", 403),
+        ):
+            assert await alice.tried("compute", await alice.token(), origin) == status
+
+
 async def test_a_page_carries_no_cookie_of_its_reader() -> None:
     async with serving() as kit, kit.guest("alice") as alice:
         alice.http.cookies.set("nvlhub-language", "zh-TW", domain="127.0.0.1", path="/")

@@ -54,6 +54,17 @@ def test_no_secret_of_the_hub_reaches_the_portals_environment(tmp_path: Path, mo
     assert "kept-to-itself" not in str(c.JupyterHub.services)
 
 
+def test_what_opens_the_database_is_nothing_to_the_dashboards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVLHUB_DATABASE", "postgresql+psycopg://portal:secret@db/nvlhub")
+    monkeypatch.setenv("NVLHUB_PANELS_RECHECK", "5")
+    c = Config()
+    configure(c, data=tmp_path)
+    told = {service["name"]: service.get("environment", {}) for service in c.JupyterHub.services}
+    assert "NVLHUB_DATABASE" in told["portal"]
+    assert "NVLHUB_DATABASE" not in told["panels"]
+    assert told["panels"]["NVLHUB_PANELS_RECHECK"] == "5"
+
+
 def test_what_is_remembered_stays_and_is_private(tmp_path: Path) -> None:
     first = remembered(Options(data=tmp_path))
     assert remembered(Options(data=tmp_path, port=8001)) == {**first, "port": 8001}

@@ -98,7 +98,10 @@ def _portal_service(data: Path, url: str, token: str, *, managed: bool, dashboar
     if token:
         service["api_token"] = token
     if managed:
-        service |= _managed("nvlhub.portal.service", data, **({} if dashboards else {"NVLHUB_DASHBOARDS": "false"}))
+        told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
+        service |= _managed(
+            "nvlhub.portal.service", data, **told, **({} if dashboards else {"NVLHUB_DASHBOARDS": "false"})
+        )
     return service
 
 
@@ -115,16 +118,19 @@ def _panels_service(data: Path, url: str, token: str, portal_url: str, *, manage
     if token:
         service["api_token"] = token
     if managed:
-        service |= _managed("nvlwidgets.panels.service", data, NVLHUB_PORTAL_URL=portal_url)
+        # What opens the portal's database is nothing to the dashboards.
+        told = {
+            name: value for name, value in os.environ.items() if name.startswith(("NVLHUB_PANELS_", "NVLHUB_PUBLIC_"))
+        }
+        service |= _managed("nvlwidgets.panels.service", data, **told, NVLHUB_PORTAL_URL=portal_url)
     return service
 
 
 def _managed(module: str, data: Path, **more: str) -> dict[str, Any]:
     """Return how the hub starts a service of ours."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
     kept = {name: value for name in ("PATH", "LANG", "LC_ALL", "HOME") if (value := os.environ.get(name))}
-    environment = {**kept, **told, "NVLHUB_DATA": str(data.resolve()), **more}
+    environment = {**kept, **more, "NVLHUB_DATA": str(data.resolve())}
     return {"command": [sys.executable, "-m", module], "environment": environment}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.server.auth_provider import AuthProvider
 from bokeh.util.token import check_token_signature, get_token_payload
@@ -162,13 +163,21 @@ def own_session(handler: RequestHandler, guest: Guest, secret: bytes) -> bool:
         return False
 
 
-def provider(door: Door, login: type[RequestHandler], secret: bytes) -> AuthProvider:
-    """Return what Bokeh asks who somebody is."""
+def from_here(handler: RequestHandler, public: str) -> bool:
+    """Tell whether a websocket was asked for by a page of this site: under the address that the browser used, or `public`."""
+    origin = urlsplit(handler.request.headers.get("Origin", "")).netloc
+    return bool(origin) and origin in {handler.request.host, public}
+
+
+def provider(door: Door, login: type[RequestHandler], secret: bytes, public: str = "") -> AuthProvider:
+    """Return what Bokeh asks who somebody is. `public`: host and port of the site where a proxy tells others than these."""
 
     async def who(handler: RequestHandler) -> str | None:
         harden(handler)
         if handler.request.method not in {"GET", "HEAD"}:
             raise HTTPError(405)
+        if isinstance(handler, WebSocketHandler) and not from_here(handler, public):
+            raise HTTPError(403)
         guest = await door.guest(handler)
         if guest is None:
             return None

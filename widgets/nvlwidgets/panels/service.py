@@ -2,9 +2,9 @@
 
 Told by the hub's environment (``JUPYTERHUB_…``; by hand ``JUPYTERHUB_API_URL`` and ``JUPYTERHUB_API_TOKEN`` are enough, and
 ``JUPYTERHUB_SERVICE_URL`` for another address than 127.0.0.1:8091) where the hub is, by ``NVLHUB_PORTAL_URL`` where the
-portal is, and by
-``NVLHUB_PANELS_SECRET`` (or a file in ``NVLHUB_DATA``) what sessions are signed with. ``NVLHUB_PUBLIC_URL`` is the address
-that browsers know the hub by; ``NVLHUB_PANELS_RECHECK`` the seconds between two looks at whether an open tab's login still holds.
+portal is, and by ``NVLHUB_PANELS_SECRET`` (or a file in ``NVLHUB_DATA``) what sessions are signed with. ``NVLHUB_PUBLIC_URL``
+is the address that browsers know the hub by, needed only where a proxy does not pass it on (header ``Host``);
+``NVLHUB_PANELS_RECHECK`` the seconds between two looks at whether an open tab's login still holds.
 """
 
 from __future__ import annotations
@@ -117,16 +117,11 @@ class Panels:
     def provider(self, secret: bytes) -> AuthProvider:
         """Return what Bokeh asks who somebody is; `secret` is what session tokens are signed with."""
         pages = [*(screen.slug for screen in SCREENS), *(address.strip("/") for address in FILES)]
-        return doors.provider(self.door, doors.login_at(self.prefix, pages), secret)
+        return doors.provider(self.door, doors.login_at(self.prefix, pages), secret, urlsplit(self._public).netloc)
 
     def server(self, address: str, port: int, secret: bytes) -> Server:
         """Return the server, not started yet."""
         answers.install()
-        origin = urlsplit(self._public).netloc
-        if not origin:
-            logger.warning(
-                "NVLHUB_PUBLIC_URL is not set: browsers that come through a proxy get pages, but no live figures"
-            )
         pn.config.reconnect = True
         signed_with = _derived(secret, "sessions").encode()
         screens = build_applications({f"/{screen.slug}": self.app(screen) for screen in SCREENS})
@@ -134,7 +129,8 @@ class Panels:
             screen.add(Owner())
         server: Server = pn.serve(
             screens, prefix=self.prefix, address=address, port=port, show=False, start=False,
-            auth_provider=self.provider(signed_with), websocket_origin=[origin] if origin else None,
+            # Bokeh knows a list of sites; whether a websocket comes from this one, the door decides.
+            auth_provider=self.provider(signed_with), websocket_origin=["*"],
             cookie_secret=_derived(secret, "cookies"), cookie_path=f"{self.prefix}/", sign_sessions=True, secret_key=signed_with,
             # A session token stands in the page, where scripts can read it: no cookie of a login goes into it.
             include_headers=["Accept-Language"], include_cookies=[CHOSEN],
