@@ -72,7 +72,6 @@ class ByHand:
         told = {
             "JUPYTERHUB_API_URL": self.addresses["hub"] + "/hub/api", "JUPYTERHUB_API_TOKEN": TOKENS[name],
             "JUPYTERHUB_SERVICE_URL": self.addresses[name], "NVLHUB_DATA": str(self.data),
-            "NVLHUB_PUBLIC_URL": self.addresses["url"],
         }  # fmt: skip
         self.start(name, [sys.executable, "-m", module], **told, **more)
 
@@ -109,6 +108,6 @@ async def test_dashboards_run_by_hand_before_and_with_their_portal(by_hand: ByHa
             await socket.shows(say("panels-no-portal"))
             by_hand.service("portal", "nvlhub.portal.service", NVLHUB_ENGINE="scripted", NVLHUB_SIMULATE="1")
             await eventually(lambda: by_hand.answers(f"{API_PATH}/health"), 60)
-            await socket.shows(say("leases-none"), 30)
+            await socket.shows(say("compute-leases-none"), 30)
         assert (await ann.get("/fleet")).status_code == 403
         assert by_hand.processes["panels"].poll() is None
