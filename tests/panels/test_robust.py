@@ -24,9 +24,7 @@ LEASE = {
 
 async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
     visitor.http.headers.update(headers)
-    socket = await visitor.socket(screen, await visitor.token(screen))
-    assert await socket.message()
-    return socket
+    return await visitor.socket(screen, await visitor.token(screen))
 
 
 async def bare(kit: Kit, screen: Screen) -> bool:

@@ -179,3 +179,19 @@ async def test_a_visit_that_is_over_stops_what_it_does() -> None:
     visit.leave()
     await eventually(task.done, 5)
     assert task.cancelled()
+
+
+async def test_what_is_known_before_the_browser_shows_the_page_waits_for_it() -> None:
+    """Panel loses changes between the fetching of a document and the browser's word that it is there."""
+    visit = visit_of("alice", Sources())
+    visit.ready = False
+    done: list[int] = []
+    visit.soon(lambda: done.append(1))
+    visit.soon(lambda: done.append(2))
+    assert visit.doc.session_callbacks == []
+    visit.shown()
+    for callback in visit.doc.session_callbacks:
+        callback.callback()
+    assert sorted(done) == [1, 2]
+    visit.soon(lambda: done.append(3))
+    assert len(visit.doc.session_callbacks) == 1

@@ -75,7 +75,10 @@ class Visitor:
         sent = {"Cookie": self.cookies(), "Origin": self.url if origin is None else origin, **headers}
         address = f"{self.url.replace('http', 'ws', 1)}{PANELS}/{screen}/ws"
         request = HTTPRequest(address, headers=sent, request_timeout=20)
-        return Socket(await websocket_connect(request, subprotocols=["bokeh", token]))
+        opened = Socket(await websocket_connect(request, subprotocols=["bokeh", token]))
+        # The server's first word: it hears nothing before.
+        await opened.message()
+        return opened
 
     async def tried(self, screen: str, token: str, origin: str | None = None, **headers: str) -> int:
         """Return what a websocket is answered: 101 only where it also gives the document."""
@@ -94,6 +97,8 @@ class Socket:
         self._connection = connection
         self._receiver = Receiver(Protocol())
         self.closed = False
+        self.told = False
+        """Whether the server knows that the page is shown."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,24 +131,25 @@ class Socket:
         await patch_doc(patch_doc.create_header(), {}, content).send(_Sender(self._connection))
 
     async def document(self) -> dict[str, Any] | None:
-        """Return the session's whole document, as a browser pulls it; None where the socket gives nothing."""
-        if await self.message() is None:
-            return None
+        """Return the session's whole document, as a browser fetches it and says that it shows it; None where nothing comes."""
         await self.send("PULL-DOC-REQ")
         while (message := await self.message()) is not None:
             if message.msgtype == "PULL-DOC-REPLY":
+                if not self.told:
+                    self.told = True
+                    ready = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
+                    event = {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": ready}
+                    await self.send_patch({"events": [event]})
                 found: dict[str, Any] = message.content["doc"]
                 return found
         return None
 
     async def words(self) -> str:
         """Return all HTML that the tab shows now, as it is read. Raises `ConnectionError` when the server has closed the socket."""
-        await self.send("PULL-DOC-REQ")
-        while (message := await self.message()) is not None:
-            if message.msgtype == "PULL-DOC-REPLY":
-                parts = [node["html"] for node in nodes(message.content["doc"]) if isinstance(node.get("html"), str)]
-                return unescape("\n".join(parts))
-        raise ConnectionError
+        document = await self.document()
+        if document is None:
+            raise ConnectionError
+        return unescape("\n".join(node["html"] for node in nodes(document) if isinstance(node.get("html"), str)))
 
     async def shows(self, sentence: str, seconds: float = 15) -> None:
         """Wait until the tab shows a sentence."""
@@ -153,10 +159,7 @@ class Socket:
 
     async def ask(self, **asked: str) -> None:
         """Say what a browser says when something with ``data-ask`` is pressed."""
-        await self.send("PULL-DOC-REQ")
-        while (message := await self.message()).msgtype != "PULL-DOC-REPLY":
-            pass
-        views = [node for node in nodes(message.content["doc"]) if "html" in node.get("attributes", {})]
+        views = [node for node in nodes(await self.document()) if "html" in node.get("attributes", {})]
         new = {"type": "map", "entries": list(asked.items())}
         await self.send_patch(
             {"events": [{"kind": "ModelChanged", "model": {"id": views[0]["id"]}, "attr": "asked", "new": new}]}

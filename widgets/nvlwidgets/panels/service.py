@@ -87,7 +87,19 @@ class Panels:
             nobody = self._api(self._token)
             site = self.sources.get(("", "health"), lambda: nobody.get("/health"), 60)
             zone = site.reading.value.get("zone", "UTC") if site.reading else "UTC"
-            visit = Visit(guest, lang, zone, self.prefix, args, self._api(guest.token, lang), nobody, self.sources, doc)
+            visit = Visit(
+                guest,
+                lang,
+                zone,
+                self.prefix,
+                args,
+                self._api(guest.token, lang),
+                nobody,
+                self.sources,
+                doc,
+                ready=False,
+            )
+            doc.on_event("document_ready", lambda _event: visit.shown())
             visit.follow(site, lambda _reading, _error: None)
             doc.on_session_destroyed(lambda _context: visit.leave())
             visit.run(self._recheck(visit, screen))
@@ -106,7 +118,7 @@ class Panels:
             await asyncio.sleep(self._recheck_every)
             now = await self.door.again(visit.guest)
             if now is None or not screen.need(now):
-                visit.soon(visit.over)
+                visit.doc.add_next_tick_callback(visit.over)
                 return
 
     def _files(self) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:

@@ -40,6 +40,9 @@ class Visit:
     """The portal with the token of this service: for what is the same to everybody."""
     sources: Sources
     doc: Document
+    ready: bool = True
+    """False: the browser has not said yet that it shows the page, see :meth:`shown`."""
+    _early: list[Callable[[], None]] = field(default_factory=list)
     _leave: list[Callable[[], None]] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -82,7 +85,17 @@ class Visit:
 
     def soon(self, do: Callable[[], None]) -> None:
         """Change the screen when its document may be changed."""
-        self.doc.add_next_tick_callback(do)
+        if self.ready:
+            self.doc.add_next_tick_callback(do)
+        else:
+            self._early.append(do)
+
+    def shown(self) -> None:
+        """Do what was put off: the browser shows the page. Panel loses what changes after it was fetched and before that."""
+        self.ready = True
+        for do in self._early:
+            self.soon(do)
+        self._early.clear()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that takes time, e.g. call the portal, without holding up the screen."""
@@ -125,7 +138,7 @@ class Visit:
         if pn.state.location is not None:
             pn.state.location.reload = True
         # After this callback, so that the browser hears of it; one that does not listen loses the socket all the same.
-        self.soon(self._end)
+        self.doc.add_next_tick_callback(self._end)
 
     def _end(self) -> None:
         context: Any = self.doc.session_context
