@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from nvlhub.text import LANGUAGES
-from nvlhub.wire import Extend, Kind
+from nvlhub.wire import Extend, Kind, Offer, Problem
 from nvlwidgets.panels.screens.compute import SILENT, Compute, can_start
 from tests.api.world import PEOPLE
 from tests.portal_kit import Kit
@@ -262,3 +262,21 @@ def test_nothing_can_start_is_an_answer_too() -> None:
     told = can_start([], "x", "en")
     assert told["kind"] == "no"
     assert "your name here is x" in told["words"]
+
+
+def test_a_shorter_start_is_a_yes() -> None:
+    refused = {
+        "type": "urn:nvlhub:problem:balance",
+        "title": "Conflict",
+        "status": 409,
+        "longest_gpus": 2,
+        "longest_seconds": 4000,
+    }
+    offer = Offer(
+        project="demo", project_name="Demo", profile="gpu2", version=1, display_name="2 GPUs", gpus=2, span="domain",
+        pool="main", gpu_model="GB300", simulated=True, factor_milli=1000, price_milli=2000, longest=14400, hold=1, left=1,
+        free_now=3, expected_wait=0, why_not=Problem(**refused),
+    )  # fmt: skip
+    told = can_start([offer], "x", "en")
+    assert told["kind"] == "yes"
+    assert "“2 GPUs” can start at once for 1 h" in told["words"]

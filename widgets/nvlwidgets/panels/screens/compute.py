@@ -93,7 +93,7 @@ class Answers(Block):
 
 def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     """Return the answer to whether something can start now: the largest that does, else that waits the least."""
-    known = {"yes": "yes", "wait": "wait", "no": "no", "none": "no"}
+    known = {"yes": "yes", "shorter": "yes", "wait": "wait", "no": "no", "none": "no"}
 
     def told(kind: str, words: str, **members: object) -> dict[str, Any]:
         big = say(f"compute-start-{kind}", lang)
@@ -105,6 +105,14 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     free = max((offer for offer in allowed if offer.free_now), key=lambda offer: offer.gpus, default=None)
     if free is not None:
         return told("yes", "yes-words", shape=free.display_name, project=free.project_name)
+    shorter = max(
+        ((affordable(offer), offer) for offer in offers if offer.free_now), key=lambda pair: pair[0], default=(0, offers[0])
+    )  # fmt: skip
+    if not allowed and shorter[0]:
+        time = span(shorter[0] * 60, lang)
+        return told(
+            "shorter", "shorter-words", shape=shorter[1].display_name, project=shorter[1].project_name, time=time
+        )
     if not allowed:
         return told("no", "no-words")
     waits = [(offer.expected_wait, offer) for offer in allowed if offer.expected_wait is not None]
