@@ -95,7 +95,9 @@ class Profiles(Work):
         leases = t.leases.c
         of = [] if name is None else [leases.profile == name]
         tried = leases.placed_at.is_not(None) | leases.started_at.is_not(None)
-        failed = (leases.end_reason == "engine") | ((leases.end_reason == "lost") & leases.started_at.is_(None))
+        # Heard of once it was seen to run, or not: the first sign of life is set when the engine sees it.
+        unheard = leases.started_at.is_(None) | (leases.beat_at <= leases.started_at)
+        failed = (leases.end_reason == "engine") | ((leases.end_reason == "lost") & unheard)
 
         def count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
             return sa.func.coalesce(sa.func.sum(sa.case((which, 1), else_=0)), 0)

@@ -38,9 +38,8 @@
     window.history.replaceState(window.history.state, "", window.location.pathname + (rest ? "?" + rest : "") + window.location.hash);
   }
 
-  function takeWish() {
+  function wished() {
     const wish = sessionStorage.getItem(WISH);
-    sessionStorage.removeItem(WISH);
     return wish ? JSON.parse(wish) : null;
   }
 
@@ -253,7 +252,7 @@
     }
 
     async function openWanted() {
-      const wish = takeWish();
+      const wish = wished();
       if (!wish) return;
       const wanted = wish.kernel;
       const specs = app.serviceManager.kernelspecs;
@@ -266,10 +265,11 @@
       looked = -Infinity;
       await look();
       const name = known() ? known().display_name : wanted.slice(0, 100);
-      if (!known()) await notify(fill(words.noKernel, { kernel: name }), "error", { autoClose: false });
-      else if (wish.ours || (await sure(fill(words.startSure, { kernel: name }), words.start))) {
-        await app.commands.execute("notebook:create-new", { kernelName: wanted });
-      }
+      const granted = known() && (wish.ours || (await sure(fill(words.startSure, { kernel: name }), words.start)));
+      // Only now: whatever loads the page anew before finds the wish again.
+      sessionStorage.removeItem(WISH);
+      if (granted) await app.commands.execute("notebook:create-new", { kernelName: wanted });
+      else if (!known()) await notify(fill(words.noKernel, { kernel: name }), "error", { autoClose: false });
     }
 
     function again() {

@@ -20,12 +20,13 @@ class Html(AnyWidgetComponent):
     _stylesheets: ClassVar = [asset("style.css")]
 
     html = param.String("")
-    asked = param.Dict({})
+    # Whatever a browser sends: what is no request is not an error of ours either.
+    asked = param.Parameter({})
 
     def __init__(self, asked: Callable[[Mapping[str, Any]], None] | None = None, **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **params)
         if asked is not None:
-            self.param.watch(lambda event: asked(event.new), "asked")
+            self.param.watch(lambda event: asked(event.new) if isinstance(event.new, dict) else None, "asked")
 
     def put(self, html: str) -> None:
         """Show something else, if it is something else."""
@@ -44,6 +45,9 @@ def empty_figure(lang: str, *, height: int = 220, **more: Any) -> Any:
     plot.xgrid.grid_line_color = None
     plot.outline_line_color = None
     for axis in plot.axis:
+        if hasattr(axis.ticker, "desired_num_ticks"):
+            # As many as have room on a phone.
+            axis.ticker.desired_num_ticks = 4
         axis.minor_tick_line_color = None
         axis.axis_line_color = "#55605a"
     return plot

@@ -73,7 +73,7 @@ offers-price = { $price ->
         [1] 1 GPU-hour per hour
        *[other] { $price } GPU-hours per hour
     }
-offers-longest = at most { $span }
+offers-longest = { $span } at first, can be extended
 offers-idle = given back after { $span } without use
 offers-simulated = simulated
 offers-gpus = { $gpus ->

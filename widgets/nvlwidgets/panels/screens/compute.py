@@ -298,6 +298,8 @@ class Activity(Block):
         held, busy, measured = (sum(item[place] for item in items) for place in (1, 2, 3))
         if not held:
             words = say("compute-activity-none", lang)
+        elif not measured:
+            words = say("compute-activity-unknown", lang, held=_hours(held))
         else:
             words = say("compute-activity-words", lang, held=_hours(held), busy=_hours(busy))
             if held - measured >= HOUR / 10:
@@ -322,7 +324,7 @@ def _steps(value: Any) -> tuple[int, list[tuple[int, int, int, int]]]:
 
 
 def _hours(gpu_seconds: int) -> str:
-    return f"{gpu_seconds / HOUR:.1f}"
+    return f"{gpu_seconds / HOUR:.1f}" if gpu_seconds >= 10 * HOUR else f"{gpu_seconds / HOUR:.2f}"
 
 
 class Offers(Block):
