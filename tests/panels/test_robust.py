@@ -55,12 +55,14 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "SCREENS", with_it)
 
 
+QUERY = {"lease": "?id=57e09b2f-3461-4ff1-a0f0-8a5b7535dbb0"}
+"""What a screen needs to have something to ask for."""
 LEASE = {"id": "lease-1"}
 
 
 async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
     visitor.http.headers.update(headers)
-    return await visitor.socket(screen, await visitor.token(screen))
+    return await visitor.socket(screen, await visitor.token(screen, QUERY.get(screen, "")))
 
 
 async def bare(kit: Kit, screen: Screen) -> bool:
