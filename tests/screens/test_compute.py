@@ -25,7 +25,7 @@ async def test_the_first_row_says_what_can_start_what_is_held_and_what_is_wasted
     portal.runner.beat(lease.id, 1500)
     portal.runner.step()
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: screen.answers.known and screen.offers.known)
+    await until(lambda: screen.answers.known and screen.offers.known and screen.leases.known)
     told = words(screen.answers)
     assert "“Profile gpu1” can start at once, paid by Project optics." in told
     assert "1 GPU In 1 lease. The first one ends in 3 h 59 min" in told
@@ -43,8 +43,7 @@ async def test_a_new_user_is_told_what_to_do_next(portal: Kit, http: httpx.Async
     await until(lambda: screen.awards.known is not None)
     assert "nobody pays for GPUs. Ask for more" in words(screen.awards)
     assert screen.led not in screen.blocks
-    assert screen.announcements.html.html.strip() == ""
-    assert screen.activity.view.visible is False
+    assert "Maintenance" in words(screen.announcements)
 
 
 async def test_extending_and_ending_say_what_came_of_it_at_the_lease(portal: Kit, http: httpx.AsyncClient) -> None:
@@ -110,7 +109,7 @@ async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, h
     portal.step(1)
     screen = Compute(visit_of(http, "pi", projects=LEAD))
     await until(lambda: lease.id in screen.led.html.html)
-    assert "You hold no GPU now" in words(screen.leases)
+    await until(lambda: "You hold no GPU now" in words(screen.leases))
     press(screen.led, "end", lease=lease.id, name="gpu1", holder="member")
     await until(lambda: "They are told that it was you." in words(screen.led))
     portal.step(1)
@@ -170,7 +169,7 @@ async def test_what_was_held_without_computing_is_said_in_one_sentence() -> None
         screen = Compute(visit_of(http, "x"))
         await until(lambda: screen.activity.known is not None)
         assert screen.activity.view.visible
-        assert "You held 12.0 GPU-hours and computed on 3.1 of them." in screen.activity._plot._head.html
+        assert "You held 12.0 GPU-hours and computed on 3.10 of them." in screen.activity._plot._head.html
         assert list(screen.activity._bars.data_source.data["held"]) == [48.0]
         assert "In 24 h, 8.9 GPU-hours were held without computing." in words(screen.answers)
 

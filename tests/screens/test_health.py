@@ -144,12 +144,3 @@ async def test_announcing_withdrawing_and_closing_say_what_came_of_it() -> None:
         assert sent == [{"text": "Maintenance", "level": "info", "ends": NOW + 4 * 3600}]
         press(shown.differences, "close", number="7", how="correct", reason="late records")
         await until(lambda: "It was closed before." in words(shown.differences))
-
-
-async def test_a_portal_that_announces_nothing_shows_no_announcements() -> None:
-    said = everything()
-    del said.answers["/announcements"]
-    async with said.http as http:
-        shown = Health(visit_of(http, "x", admin=True))
-        await until(lambda: shown.announcements._good is not None)
-        assert shown.announcements.html.html.strip() == ""

@@ -44,15 +44,17 @@ class Day:
         rows = levels(told.get("items", ()), told.get("now", 0))
         if not rows:
             return
-        if self._plot is None:
-            self._plot = Plot(self._visit.lang, say("fleet-activity-title", self._visit.lang), self._figure())
-            self.view.append(self._plot)
+        plot = self._plot or Plot(self._visit.lang, say("fleet-activity-title", self._visit.lang), self._figure())
         self._data.data = {
             "at": [_shown(at, self._visit.zone) for at, _, _ in rows],
             "held": [held for _, held, _ in rows],
             "busy": [busy for _, _, busy in rows],
         }
-        self._tell(self._plot, rows)
+        self._tell(plot, rows)
+        if self._plot is None:
+            # With what it shows in it: a browser that gets it later knows nothing that could be changed.
+            self._plot = plot
+            self.view.append(plot)
 
     def _figure(self) -> Any:
         plot = empty_figure(self._visit.lang, x_axis_type="datetime")

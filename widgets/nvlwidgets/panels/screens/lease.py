@@ -56,16 +56,19 @@ class Lease:
             self._draw(use)
 
     def _draw(self, use: Mapping[str, Any]) -> None:
-        if not self._plots:
+        new = not self._plots
+        if new:
             kind = "gpu" if use["real"] else "process"
             self._plots = (
                 _Line(self._visit, f"busy-{kind}", (0, 100), SERIES[0]), _Line(self._visit, f"memory-{kind}", None, SERIES[5])
             )  # fmt: skip
-            self._below[:] = [line.plot for line in self._plots]
         points = use["points"]
         total = use["memory_total"] / GB
         self._plots[0].put(points, [point["busy"] for point in points], share=use["efficiency"])
         self._plots[1].put(points, [point["memory"] / GB for point in points], total=total)
+        if new:
+            # With what they show in them: a browser that gets them later knows nothing that could be changed.
+            self._below[:] = [line.plot for line in self._plots]
 
     # --- what is asked for ----------------------------------------------------------------------------------------
 

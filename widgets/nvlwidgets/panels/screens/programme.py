@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import panel as pn
-from bokeh.models import FactorRange
+from bokeh.models import ColumnDataSource, FactorRange
 
 from nvlhub.text import say
 from nvlhub.wire import MILLI_PER_GPU_HOUR, gpu_hours
@@ -344,13 +344,11 @@ class Burn(OfProgramme):
         self._figure.y_range.start = 0
         self._figure.yaxis.formatter.use_scientific = False
         empty: dict[str, list[float]] = {"x": [], "left": [], "awarded": []}
-        self._line = self._figure.varea_step(
-            x="x", y1=0, y2="left", source=empty, fill_color="#0072b2", fill_alpha=0.18, step_mode="before",
-        )  # fmt: skip
-        source = self._line.data_source
+        # No area under the line: BokehJS never ends drawing one without points.
+        self._data = ColumnDataSource(empty)
         for name, dash, colour in (("left", "solid", "#0072b2"), ("awarded", "dashed", "#b87a00")):
             self._figure.step(
-                x="x", y=name, source=source, line_color=colour, line_dash=dash, line_width=2, mode="before",
+                x="x", y=name, source=self._data, line_color=colour, line_dash=dash, line_width=2, mode="before",
                 legend_label=say(f"programme-burn-line-{name}", lang),
             )  # fmt: skip
         legend_above(self._figure)
@@ -400,7 +398,7 @@ class Burn(OfProgramme):
         self.view.visible = bool(points)
         if not points:
             return
-        self._line.data_source.data = {
+        self._data.data = {
             "x": [at * 1000 for at, *_ in points], "left": [left / MILLI_PER_GPU_HOUR for _, left, _, _ in points],
             "awarded": [awarded / MILLI_PER_GPU_HOUR for _, _, awarded, _ in points],
         }  # fmt: skip
