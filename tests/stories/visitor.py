@@ -72,9 +72,12 @@ class Visitor:
 
     async def socket(self, screen: str, token: str, origin: str | None = None, **headers: str) -> Socket:
         """Open the websocket of a screen with this visitor's cookies. Raises `HTTPClientError` where it is refused."""
+        return await self.socket_at(f"{PANELS}/{screen}", token, origin, **headers)
+
+    async def socket_at(self, path: str, token: str, origin: str | None = None, **headers: str) -> Socket:
+        """Open the websocket of any page of a Bokeh server."""
         sent = {"Cookie": self.cookies(), "Origin": self.url if origin is None else origin, **headers}
-        address = f"{self.url.replace('http', 'ws', 1)}{PANELS}/{screen}/ws"
-        request = HTTPRequest(address, headers=sent, request_timeout=20)
+        request = HTTPRequest(f"{self.url.replace('http', 'ws', 1)}{path}/ws", headers=sent, request_timeout=20)
         opened = Socket(await websocket_connect(request, subprotocols=["bokeh", token]))
         # The server's first word: it hears nothing before.
         await opened.message()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -86,16 +86,33 @@ class Visit:
     def soon(self, do: Callable[[], None]) -> None:
         """Change the screen when its document may be changed."""
         if self.ready:
-            self.doc.add_next_tick_callback(do)
+            self.doc.add_next_tick_callback(lambda: self._change([do]))
         else:
             self._early.append(do)
 
     def shown(self) -> None:
         """Do what was put off: the browser shows the page. Panel loses what changes after it was fetched and before that."""
         self.ready = True
-        for do in self._early:
-            self.soon(do)
+        early = self._early.copy()
         self._early.clear()
+        self.doc.add_next_tick_callback(lambda: self._change(early))
+
+    def _change(self, changes: Sequence[Callable[[], None]]) -> None:
+        """Change the screen, with one message for each part, in the order of the changes.
+
+        Panel sends some changes at once and puts off others while the socket is busy: what uses a new part could come
+        before the part. Held back, they leave by Bokeh's own way, one after the other.
+        """
+        if self.doc.callbacks.hold_value:
+            for change in changes:
+                change()
+            return
+        self.doc.hold("combine")
+        try:
+            for change in changes:
+                change()
+        finally:
+            self.doc.unhold()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that takes time, e.g. call the portal, without holding up the screen."""
