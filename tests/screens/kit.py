@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import httpx
+from bokeh.document import Document
 from fastapi import FastAPI
 
 from nvlhub.wire import API_PATH
@@ -24,11 +25,11 @@ OPEN: list[Visit] = []
 """Visits of the test that runs."""
 
 
-class Document:
+class Now(Document):
     """A document that may always be changed."""
 
-    def add_next_tick_callback(self, do: Callable[[], None]) -> None:
-        do()
+    def add_next_tick_callback(self, callback: Any) -> Any:
+        callback()
 
 
 def visit_of(
@@ -36,9 +37,8 @@ def visit_of(
     projects: tuple[tuple[str, str, str], ...] = (), **args: str,
 ) -> Visit:  # fmt: skip
     guest = Guest(name, name, admin, officer_of, projects)
-    document: Any = Document()
     api, nobody = Api(http, URL, name, lang), Api(http, URL, "nobody")
-    OPEN.append(Visit(guest, lang, "UTC", "/services/panels", args, api, nobody, Sources(), document))
+    OPEN.append(Visit(guest, lang, "UTC", "/services/panels", args, api, nobody, Sources(), Now()))
     return OPEN[-1]
 
 
