@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import panel as pn
 import pytest
+from bokeh.plotting import figure
 
 from nvlhub.text import say
 from nvlwidgets.panels import api, door, service
@@ -219,3 +221,33 @@ async def test_a_page_without_scripts_or_sockets_leads_to_the_plain_one(lang: st
         for part, message in ((without_scripts, "frame-noscript"), (without_socket, "frame-silent")):
             assert say(message, lang) in part
             assert 'href="/services/portal/"' in part
+
+
+async def test_what_changes_together_comes_in_one_message_and_is_shown_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late:
+        """Something hidden that is filled and shown as soon as the page is there."""
+
+        def __init__(self, visit: Visit) -> None:
+            self.hidden = pn.Column(visible=False)
+            self.plot = figure()
+            self.line = self.plot.line(x="x", y="y", source={"x": [], "y": []})
+            visit.soon(self._fill)
+
+        def _fill(self) -> None:
+            self.hidden.visible = True
+            self.hidden[:] = [pn.pane.Bokeh(self.plot)]
+            self.line.data_source.data = {"x": [1, 2], "y": [3, 4]}
+
+    with_it = tuple(
+        replace(screen, make=lambda visit: Late(visit).hidden) if screen.slug == "compute" else screen
+        for screen in SCREENS
+    )
+    monkeypatch.setattr(service, "SCREENS", with_it)
+    async with serving() as kit, kit.guest("alice") as alice, await tab(alice, "compute") as socket:
+        assert await socket.document()
+        while (message := await socket.message()).msgtype != "PATCH-DOC":
+            pass
+        told = [event["attr"] for event in message.content["events"]]
+        assert told[-1] == "visible"
+        assert {"children", "visible"} <= set(told)
+        assert told.count("visible") == 1

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import httpx
-import pytest
 from bokeh.document import Document
 
 from nvlhub.text import say
@@ -196,19 +195,3 @@ async def test_what_is_known_before_the_browser_shows_the_page_waits_for_it() ->
         callback.callback()
     assert sorted(done) == [1, 2, 3]
     assert done.index(1) < done.index(2)
-
-
-async def test_changes_leave_in_their_order_and_one_that_breaks_holds_up_no_other() -> None:
-    visit = visit_of("alice", Sources())
-    events: list[str] = []
-    visit.doc.on_change(lambda event: events.append(getattr(event, "title", type(event).__name__)))
-
-    def change() -> None:
-        visit.doc.title = "first"
-        visit.doc.title = "second"
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        visit._change([change])
-    assert events == ["second"]
-    assert visit.doc.callbacks.hold_value is None

@@ -98,21 +98,17 @@ class Visit:
         self.doc.add_next_tick_callback(lambda: self._change(early))
 
     def _change(self, changes: Sequence[Callable[[], None]]) -> None:
-        """Change the screen, with one message for each part, in the order of the changes.
+        """Change the screen by one message.
 
-        Panel sends some changes at once and puts off others while the socket is busy: what uses a new part could come
-        before the part. Held back, they leave by Bokeh's own way, one after the other.
+        One by one, Panel sends some changes at once and puts off others while the socket is busy: what uses a new part
+        could come before the part.
         """
-        if self.doc.callbacks.hold_value:
+        with pn.io.hold(self.doc):
             for change in changes:
                 change()
-            return
-        self.doc.hold("combine")
-        try:
-            for change in changes:
-                change()
-        finally:
-            self.doc.unhold()
+            # A browser paints what becomes visible at once. A plot whose data and ranges do not fit yet can keep it busy for
+            # minutes, so becoming visible comes last.
+            self.doc.callbacks._held_events.sort(key=lambda event: getattr(event, "attr", "") == "visible")  # noqa: SLF001  # the only way to their order
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that takes time, e.g. call the portal, without holding up the screen."""
