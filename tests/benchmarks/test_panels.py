@@ -26,7 +26,7 @@ from tests.stories.visitor import Socket, Visitor, token_in
 
 VIEWERS = 10
 MINUTES = float(os.environ.get("NVLHUB_MINUTES", "1"))
-SESSIONS = 40
+SESSIONS = 20
 """Pages that are opened for the CPU of a session."""
 SOME = 200
 """KiB a minute that count as flat: sampling and allocator noise of a short run."""
