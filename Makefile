@@ -30,8 +30,7 @@ format: .venv/made-from ## format the code
 	@$(BIN)/ruff check --fix .
 
 test: system .venv/made-from lint ## lint, then all tests: on two cores, and those with a hub and a browser one after the other
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/stories
-	@$(BIN)/python -m pytest tests/stories
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/stories; apart=$$?; $(BIN)/python -m pytest tests/stories && exit $$apart
 
 bench: .venv/made-from ## measure, as ratios against a peer in the same run
 	@$(BIN)/python -m pytest tests/benchmarks --override-ini addopts= --import-mode=importlib -s -q

@@ -490,7 +490,7 @@ def test_a_cluster_that_nobody_closes_ends_by_silence(served: Served) -> None:
     cluster = make(2)
     until_workers(cluster, 2, served)
     # What the end of a process without a word looks like from outside: nobody beats, nobody answers the agents.
-    for task in cluster._background:
+    for task in list(cluster._background):  # the loop's thread goes on to change it
         cluster.loop.add_callback(task.cancel)  # type: ignore[union-attr]
     cluster.loop.add_callback(cluster.mailbox.close)  # type: ignore[union-attr]
     served.until(lambda: not served.leases(), 3 * GRACE)

@@ -210,4 +210,5 @@ def check_views(rows: dict[str, Any], data: Path) -> None:
             elif "told" in line:
                 refused.add(line["told"])
     assert told > CLIENTS
-    assert {"balance-too-low"} <= refused <= {"balance-too-low", "cap-member"}
+    # "balance-changed": on PostgreSQL two admissions may read the same balance; the guard lets the first one have it.
+    assert {"balance-too-low"} <= refused <= {"balance-too-low", "balance-changed", "cap-member"}
