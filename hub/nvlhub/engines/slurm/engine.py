@@ -322,7 +322,8 @@ class SlurmEngine(Engine):
         return [record for record in found.values() if record.ended_at is None or record.ended_at >= since]
 
     def _past(self, since: int) -> str:
-        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(since, 0)))
+        # sacct refuses a time to come.
+        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(min(max(since, 0), int(time.time()))))
         return self._commands.ask(
             "sacct", "-a", "-D", "-X", "-n", "-P", "-S", begin, "-E", "now", "-o", reading.RECORD_FORMAT
         )
