@@ -106,10 +106,8 @@ def test_the_account_and_the_reservation_are_those_of_the_lease() -> None:
 
     def said(**more: Any) -> list[str]:
         task = Task(LEASE, Kind.KERNEL, "alice", ONE, MAILBOX, 3600, project="Wafers", **more)
-        return [
         words = arguments(task, site, cluster(), can("22.05"))
         return [word for word in words if word.startswith(("--account", "--reservation"))]
-        ]
 
     assert said() == ["--account=wafers"]
     assert said(preemptible=True, reservation=7) == ["--account=nvlhub__low", "--reservation=nvlhub-7"]
