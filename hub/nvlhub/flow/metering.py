@@ -14,6 +14,10 @@ IDLE_WARNING = 5 * 60
 """Seconds before an idle end at which the holder is told."""
 
 
+UNHEARD = 15
+"""Seconds after the last sign of life that a lost lease pays for at most. It may be kept for longer, for its server to come back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the holder should know: `slug` names the sentence, `seconds` are left."""
@@ -26,13 +30,14 @@ def seconds_run(lease: Lease, grace: int) -> int:
     """Return the whole seconds that `lease` ran and pays for.
 
     From when the engine saw it running to its end, never beyond the deadline, never negative whatever the clock
-    did. A lease that went silent pays for `grace` seconds after its last sign of life at most.
+    did. A lease that was lost pays for `grace` seconds after its last sign of life at most, and never for more than
+    :data:`UNHEARD`.
     """
     if lease.started_at is None or lease.ended_at is None:
         return 0
     end = lease.ended_at
     if lease.end_reason is EndReason.LOST:
-        end = min(end, (lease.beat_at or lease.started_at) + grace)
+        end = min(end, (lease.beat_at or lease.started_at) + min(grace, UNHEARD))
     return min(max(0, end - lease.started_at), lease.seconds)
 
 
