@@ -201,6 +201,8 @@ class LeaseView(View):
     deadline: int | None = None
     beat_at: int | None = None
     """When its holder last gave a sign of life; None: not yet."""
+    kept_until: int | None = None
+    """When it ends as lost if its holder stays silent, while it runs."""
     idle_seconds: int = 0
     """How long it did nothing, as of then."""
     idle: int | None = None

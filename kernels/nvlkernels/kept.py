@@ -85,8 +85,9 @@ class Shelf:
         if self._lock is not None:
             return True
         with contextlib.suppress(OSError):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for place in (self._directory.parent, self._directory):
+                place.mkdir(mode=0o700, exist_ok=True)
                 _check(place.lstat())
             lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
@@ -164,7 +165,7 @@ def _read(file: Path) -> Kept:
     return kept
 
 
-def place(environment: Mapping[str, str] = os.environ) -> Path:
+def where(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where a server keeps its files: one directory for each of a user's servers."""
     server = environment.get("JUPYTERHUB_SERVICE_PREFIX", "/").strip("/") or "local"
     return Path(jupyter_data_dir()) / "nvlhub" / quote(server, safe="")
@@ -173,4 +174,4 @@ def place(environment: Mapping[str, str] = os.environ) -> Path:
 @cache
 def shelf() -> Shelf:
     """Return this server's."""
-    return Shelf(place())
+    return Shelf(where())

@@ -61,6 +61,11 @@ def idle_for(lease: Lease, now: int, said: int, *, gpu_busy: bool) -> int:
     return said if known is None else min(said, lease.idle_seconds + max(0, now - known))
 
 
+def kept_until(lease: Lease, grace: int, listening_since: int) -> int:
+    """Return until when a lease is kept whose holder stays silent from now on; `listening_since` as for :func:`due`."""
+    return max(lease.beat_at or lease.asked_at, listening_since) + grace
+
+
 def due(
     lease: Lease, now: int, grace: int, listening_since: int, parent: Lease | None = None
 ) -> EndReason | None:  # fmt: skip
@@ -77,7 +82,7 @@ def due(
         return EndReason.DEADLINE
     if lease.preempt_at is not None and now >= lease.preempt_at:
         return EndReason.PREEMPTED
-    if now - max(lease.beat_at or lease.asked_at, listening_since) > grace:
+    if now > kept_until(lease, grace, listening_since):
         return EndReason.LOST
     if lease.state is State.RUNNING and lease.idle is not None and lease.idle_seconds >= lease.idle:
         return EndReason.IDLE

@@ -1,7 +1,7 @@
 # 比筆記本伺服器活得久的核心。
 kernel-not-back = 筆記本伺服器意外結束，而這個 GPU 核心無法接回：執行它的地方沒有回應，或它連回此伺服器的通道已被占用。它的租約已歸還，變數已遺失。請啟動新的核心。
 kernel-not-its-lease = 關於這個 GPU 核心的紀錄與它所指的租約不符，因此沒有接回核心；該租約未被更動。請啟動新的核心，或到「我的運算」查看執行中的項目。
-readopt-alone = 它的筆記本伺服器已 { $age } 沒有回應。核心與變數仍保留，每小時費用為 { $price } GPU 小時。
+readopt-alone = 它的筆記本伺服器已 { $age } 沒有回應。核心仍在執行，變數與 GPU 都保留，可以接回。
 readopt-until = 自動結束倒數
 readopt-back = 返回核心
 readopt-back-of = 返回核心：{ $name }
