@@ -1,5 +1,4 @@
-"""Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, the kernels of a server that crashed,
-and a clean end.
+"""Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, kernels taken back, a clean end.
 
 ``GET /nvlhub/leases`` lists them, with the words that JupyterLab shows; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that
 waits; ``POST /nvlhub/leases/KERNEL/extend`` pays for more time. ``/nvlhub/dask/PORT/...`` is the dashboard of a cluster of this

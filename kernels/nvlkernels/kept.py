@@ -55,9 +55,9 @@ class Kept(_Strict):
     host: str
     """Address that the mailbox listens on."""
     port: int = Field(ge=1, le=65_535)
-    public: str
-    secret: SecretStr
-    token: SecretStr
+    public: str = Field(min_length=40, max_length=40)
+    secret: SecretStr = Field(min_length=40, max_length=40)
+    token: SecretStr = Field(min_length=32, max_length=200)
     connection: dict[str, int | str]
     run: int = Field(ge=1)
     """How often the kernel was started in its lease."""
@@ -102,7 +102,9 @@ class Shelf:
     def save(self, kept: Kept) -> None:
         """Write a kernel down. What cannot be written costs the way back after a crash, and nothing else."""
         if not self._ours():
-            LOG.warning("kernel %s cannot be written down: %s belongs to another server or user", kept.kernel, self._directory)
+            LOG.warning(
+                "kernel %s cannot be written down: %s belongs to another server or user", kept.kernel, self._directory
+            )
             return
         file = self._directory / f"{kept.kernel}.json"
         fresh = file.with_suffix(".new")

@@ -184,9 +184,7 @@ class Mailbox:
         self._socket.linger = 200
         port = self._bind(f"tcp://{host}", keys.port)
         self.keys = replace(keys, port=port)
-        self.address = Address(
-            address=f"tcp://{advertise or host}:{port}", public_key=keys.public, token=self._token
-        )
+        self.address = Address(address=f"tcp://{advertise or host}:{port}", public_key=keys.public, token=self._token)
         self._lines: dict[str, Line] = {}
         self._reading = asyncio.create_task(self._read())
 

@@ -43,6 +43,9 @@ LAUNCH = 60.0
 HEARD = 30.0
 """Seconds in which the agent of a kernel that a crashed server left must be heard."""
 PORT_AGAIN = 0.5
+"""Seconds between two tries to have a mailbox's port again."""
+WORKERS_WITHIN = 2.0
+"""Seconds that a restart waits to know what the kernel's clusters hold."""
 LOST_RC = 137
 
 WAITING: dict[str, LeaseProvisioner] = {}
@@ -80,6 +83,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._cancelled = False
         self._alive = False
         self._generation = 0
@@ -168,7 +172,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         HELD[self.kernel_id] = self
         try:
             await self._find_agent(kept)
-        except (RuntimeError, TimeoutError, zmq.ZMQError) as error:
+        except (RuntimeError, TimeoutError, ValueError, zmq.ZMQError) as error:
             # Not heard, or not to be heard: its port is somebody else's.
             why = str(error) if isinstance(error, RuntimeError) else say("kernel-not-back", self._portal.lang)
             self._tell_end(why)
@@ -285,9 +289,14 @@ class LeaseProvisioner(KernelProvisionerBase):
     async def _end_workers(self) -> None:
         """Give back what clusters of the kernel held that is about to start anew: nobody speaks for it any more."""
         if self.lease is not None:
-            with contextlib.suppress(PortalDownError, PortalError):
-                workers = await self._portal.workers(self.lease.id)
-                await asyncio.gather(*(self._portal.end(worker.id) for worker in workers))
+            with contextlib.suppress(PortalDownError, PortalError, TimeoutError):
+                # Known before the kernel is back and takes others. A portal that is slow hears their silence instead.
+                workers = await asyncio.wait_for(self._portal.workers(self.lease.id), WORKERS_WITHIN)
+                self._ending = asyncio.create_task(self._end(workers))
+
+    async def _end(self, leases: list[LeaseView]) -> None:
+        with contextlib.suppress(PortalDownError, PortalError):
+            await asyncio.gather(*(self._portal.end(lease.id) for lease in leases))
 
     def _connection(self) -> dict[str, Any]:
         if self.connection_info:

@@ -32,7 +32,9 @@ class LeaseSessionManager(SessionManager):
             of_kernel = [row for row in rows if row["kernel_id"] == str(kernel_id)]
             provisioner.opened_by(
                 tuple(
-                    Session(id=row["session_id"], path=row["path"] or "", name=row["name"] or "", type=row["type"] or "")
+                    Session(
+                        id=row["session_id"], path=row["path"] or "", name=row["name"] or "", type=row["type"] or ""
+                    )
                     for row in of_kernel
                 )
             )

@@ -50,7 +50,9 @@ def naive(charged: Sequence[Charged], seen: Sequence[Record], tolerance: int) ->
             continue
         elif not runs and lease.gpu_seconds > 0:
             kind = DifferenceKind.MISSING_RECORD
-        elif runs and not -tolerance * lease.gpus <= used - lease.gpu_seconds <= (tolerance + lease.unpaid) * lease.gpus:
+        elif (
+            runs and not -tolerance * lease.gpus <= used - lease.gpu_seconds <= (tolerance + lease.unpaid) * lease.gpus
+        ):
             kind = DifferenceKind.AMOUNT
         found.add(Difference(kind, lease.lease_id, lease.gpu_seconds, used if runs else None))
     for lease_id in {record.lease_id for record in seen} - {lease.lease_id for lease in charged}:

@@ -39,9 +39,8 @@ async def killed(live: Live) -> float:
 
 def _is_server(process: psutil.Process, live: Live) -> bool:
     try:
-        return (
-            "jupyterhub.singleuser" in process.cmdline()
-            and str(live.data) in process.environ().get("HOME", "") + process.cwd()
+        return "jupyterhub.singleuser" in process.cmdline() and process.environ().get("HOME") == str(
+            live.data / "home" / "researcher"
         )
     except psutil.Error:
         return False
@@ -96,7 +95,9 @@ async def test_a_killed_server_takes_its_kernel_back_with_its_variables_and_its_
 
         assert (await session.jupyter("POST", f"/api/kernels/{kernel.id}/restart")).status_code == 200
         await kernel.connect()
-        again = (await kernel.run("import os; print('x' in dir(), os.environ['NVLHUB_LEASE'], os.getpid())")).text.split()
+        again = (
+            await kernel.run("import os; print('x' in dir(), os.environ['NVLHUB_LEASE'], os.getpid())")
+        ).text.split()
         assert again[:2] == ["False", lease["id"]]
         assert int(again[2]) != pid
 
@@ -196,11 +197,18 @@ async def test_an_edited_file_does_no_harm(live: Live) -> None:
         kept = json.loads(file.read_text())
         other_kernel = f"{kernel.id[:-1]}{'0' if kernel.id[-1] != '0' else '1'}"
         file.with_name(f"{other_kernel}.json").write_text(
-            json.dumps(kept | {"kernel": other_kernel, "lease": {**kept["lease"], "id": lease["id"], "label": other_kernel}})
+            json.dumps(
+                kept
+                | {
+                    "kernel": other_kernel,
+                    "sessions": [],
+                    "lease": {**kept["lease"], "id": lease["id"], "label": other_kernel},
+                }
+            )
         )
         file.with_name(f"{other_kernel}.json").chmod(0o600)
         file.with_name("rubbish.json").write_text("{")
-        await taken_back_or_not(session)
+        await taken_back(session, kernel)
         await eventually(lambda: [found.stem for found in files(live)] == [kernel.id], 20)
         await kernel.connect()
         assert (await kernel.run("print(x)")).text == "41\n"
@@ -208,10 +216,6 @@ async def test_an_edited_file_does_no_harm(live: Live) -> None:
         await theirs.shut_down()
         await kernel.shut_down()
         await live.settled()
-
-
-async def taken_back_or_not(session: Session) -> None:
-    await session.start_server()
 
 
 async def test_a_kernel_whose_way_back_is_taken_is_given_back_in_words(live: Live) -> None:
