@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from nvlhub.text import LANGUAGES
-from nvlhub.wire import Extend, Kind, Offer, Problem
-from nvlwidgets.panels.screens.compute import SILENT, Compute, can_start
+from nvlhub.wire import SILENT, Extend, Kind, Offer, Problem
+from nvlwidgets.panels.screens.compute import Compute, can_start
 from tests.api.world import PEOPLE
 from tests.portal_kit import GRACE, Kit
 from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
@@ -45,7 +45,7 @@ async def test_a_new_user_is_told_what_to_do_next(portal: Kit, http: httpx.Async
     await until(lambda: screen.awards.known is not None)
     assert "nobody pays for GPUs. Ask for more" in words(screen.awards)
     assert screen.led not in screen.blocks
-    assert "Maintenance" in words(screen.announcements)
+    await until(lambda: "Maintenance" in words(screen.announcements))
 
 
 async def test_extending_and_ending_say_what_came_of_it_at_the_lease(portal: Kit, http: httpx.AsyncClient) -> None:

@@ -6,3 +6,4 @@ readopt-until = It ends by itself in
 readopt-back = Go back in
 readopt-back-of = Go back in: { $name }
 readopt-hint = Going back in starts your server again; open the same notebook, and it finds its kernel.
+readopt-short = its notebook server does not answer; kept for { $left }: start your server to go back in

@@ -6,3 +6,4 @@ readopt-until = 自動結束倒數
 readopt-back = 返回核心
 readopt-back-of = 返回核心：{ $name }
 readopt-hint = 返回時會重新啟動您的伺服器；開啟同一份筆記本，即可找到它的核心。
+readopt-short = 筆記本伺服器沒有回應；將保留 { $left }：請啟動您的伺服器以返回

@@ -19,8 +19,6 @@ from nvlwidgets.panels.blocks import CARD, Block, Query, legend_above, part, who
 from nvlwidgets.panels.parts import Plot, empty_figure
 from nvlwidgets.panels.visit import Visit
 
-SILENT = 15
-"""Seconds without a sign of life after which a lease is marked; they come every few seconds."""
 QUIET = 600
 """Seconds without work after which a lease is called idle."""
 QUARTER = 900
@@ -125,13 +123,10 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
 
 def shown_lease(lease: LeaseView) -> dict[str, Any]:
     """Return what cards and tables need of a lease."""
-    silent = lease.now - lease.beat_at if lease.beat_at and lease.state == "running" else 0
     ran = max(0, lease.now - lease.started_at) if lease.started_at else 0
     idle = lease.idle_seconds if lease.state == "running" and lease.idle_seconds >= QUIET else 0
-    alone = silent > SILENT and lease.kind == "kernel"
     return {
-        **lease.model_dump(mode="json"), "silent": silent if silent > SILENT else 0,
-        "back": back_to(lease.server) if alone and lease.server else "",
+        **lease.model_dump(mode="json"), "silent": lease.silent, "back": back_to(lease.server) if lease.alone else "",
         "so_far": lease.price_milli * (ran - ran % 60),
         "idle_for": idle - idle % 60,
     }  # fmt: skip
