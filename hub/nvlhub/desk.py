@@ -440,7 +440,7 @@ class Desk:
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
-            deadline=lease.deadline, beat_at=lease.beat_at, idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
+            deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
             expected_start=outlook.start if outlook else wait.start if wait else None, now=self.clock.now(),

@@ -7,6 +7,8 @@ import hmac
 import os
 from collections.abc import Mapping
 
+from nvlkernels.client import token_of
+
 HEADER = "X-Nvlhub-Dashboard"
 
 
@@ -25,5 +27,6 @@ def dashboard_key(port: int, environment: Mapping[str, str] = os.environ) -> str
     Derived from the server's token, which both processes have, and from the port: who listens on another port and is
     called by mistake learns nothing of use.
     """
-    token = environment.get("JUPYTERHUB_API_TOKEN", "")
-    return hmac.new(token.encode(), f"nvlhub: Dask dashboard {port}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        token_of(environment).encode(), f"nvlhub: Dask dashboard {port}".encode(), hashlib.sha256
+    ).hexdigest()

@@ -13,6 +13,7 @@ import hmac
 import json
 import secrets
 import time
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import zmq
@@ -24,6 +25,16 @@ from nvlhub.wire import Mailbox as Address
 
 SILENT = 15.0
 """Seconds without a frame of an agent after which it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What agents know a mailbox by: one that is made again with the same keys is the same one to them."""
+
+    public: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    port: int
 
 
 class Run:
@@ -47,6 +58,17 @@ class Run:
         self._answer = asyncio.get_running_loop().create_future()
         self._line.say("start", task=self._name, run=self._number, **facts)
         return self._answer
+
+    @property
+    def number(self) -> int:
+        """How often the task was started."""
+        return self._number
+
+    def resume(self, number: int, *, runs: bool) -> None:
+        """Go on with a task that an earlier process started for the `number`-th time; `runs`: it has not ended since."""
+        self._number = number
+        if not runs:
+            self.over({"rc": 1, "phase": "run"})
 
     def signal(self, number: int) -> None:
         """Send a signal to the task and to what it started."""
@@ -82,8 +104,13 @@ class Line:
         self.heard_at: float | None = None
         """Monotonic time of the agent's last frame."""
         self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        """Done when the agent has dialled in: ``pid``, ``host`` and ``devices``."""
+        """Done when the agent has dialled in: ``pid``, ``host``, ``devices``, and the ``runs`` of its tasks."""
         self._measured: tuple[float, dict[str, Any]] | None = None
+        self._asks_who = False
+
+    def resume(self) -> None:
+        """Have the agent say hello again: it did so to an earlier process."""
+        self._asks_who = True
 
     @property
     def speaks(self) -> bool:
@@ -119,7 +146,7 @@ class Line:
             case "hb":
                 if isinstance(message.get("sample"), dict):
                     self._measured = (time.monotonic(), message["sample"])
-                self.say("ack")
+                self.say("who" if self._asks_who and not self.hello.done() else "ack")
             case "started" | "exit":
                 self.run(str(message.get("task", ""))).hear(message)
             case "bye":
@@ -145,19 +172,31 @@ def _sample(told: dict[str, Any]) -> tuple[Sample | None, bool | None]:
 class Mailbox:
     """A ROUTER socket with CurveZMQ. Frames without the right token are dropped."""
 
-    def __init__(self, host: str, *, advertise: str = "") -> None:
-        public, secret = zmq.curve_keypair()
-        self._token = secrets.token_urlsafe(32)
+    def __init__(self, host: str, *, advertise: str = "", keys: Keys | None = None) -> None:
+        """Listen on any port, or be the mailbox of `keys` again. Raises `zmq.ZMQError` where their port is taken."""
+        if keys is None:
+            public, secret = zmq.curve_keypair()
+            keys = Keys(public.decode(), secret.decode(), secrets.token_urlsafe(32), 0)
+        self._token = keys.token
         self._socket: zmq.asyncio.Socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.curve_server = True
-        self._socket.curve_secretkey, self._socket.curve_publickey = secret, public
+        self._socket.curve_secretkey, self._socket.curve_publickey = keys.secret.encode(), keys.public.encode()
         self._socket.linger = 200
-        port = self._socket.bind_to_random_port(f"tcp://{host}")
-        self.address = Address(
-            address=f"tcp://{advertise or host}:{port}", public_key=public.decode(), token=self._token
-        )
+        port = self._bind(f"tcp://{host}", keys.port)
+        self.keys = replace(keys, port=port)
+        self.address = Address(address=f"tcp://{advertise or host}:{port}", public_key=keys.public, token=self._token)
         self._lines: dict[str, Line] = {}
         self._reading = asyncio.create_task(self._read())
+
+    def _bind(self, where: str, port: int) -> int:
+        if not port:
+            return self._socket.bind_to_random_port(where)
+        try:
+            self._socket.bind(f"{where}:{port}")
+        except zmq.ZMQError:
+            self._socket.close()
+            raise
+        return port
 
     def line(self, lease: str) -> Line:
         """Return the line of a lease; its agent may have dialled before anybody asked."""

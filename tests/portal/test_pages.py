@@ -27,7 +27,7 @@ from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
 from tests.portal.hub_kit import MARKUP
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, GRACE, RESEARCHER, Kit, kit
 
 PREFIX = "/services/portal/"
 TAIPEI = ZoneInfo("Asia/Taipei")
@@ -160,6 +160,15 @@ def test_the_home_page_is_told_what_runs_and_what_is_left(portal: Kit, http: Tes
     assert "Time left: <b>4 h" in text or "Time left: <b>3 h" in text
     assert "GPU-hours left in 2 projects" in text
     assert "/jupyter/services/panels/compute" in text
+
+
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_a_kernel_without_its_server_is_told_with_the_way_back(portal: Kit, http: TestClient, path: str) -> None:
+    portal.ask("gpu4")
+    portal.step()
+    assert "notebook server does not answer" not in shown(http, path)
+    portal.clock.forward(GRACE + 1)
+    assert "its notebook server does not answer; kept for 0 s: start your server to go back in" in shown(http, path)
 
 
 @pytest.mark.parametrize("path", ["fragments/home", "fragments/offers"])
