@@ -40,13 +40,8 @@ from nvlhub.flow.lease import (
     Warned,
     advance,
 )
-<<<<<<< HEAD
-from nvlhub.flow.metering import charge, due, engine_times, seconds_run
+from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
 from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
-=======
-from nvlhub.flow.metering import charge, due, kept_until, seconds_run
-from nvlhub.flow.placement import Domain, Placement, given_back, without
->>>>>>> readopt
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
 from nvlhub.flow.reservation import Kept, keep
