@@ -1,0 +1,31 @@
+# Servers that run as Slurm jobs: what their users are told while they start, and when they do not.
+servers-submitted = Your server is job { $job } of the cluster.
+servers-running = Your server has a place on node { $node }; it is starting there.
+servers-listening = Your server answers.
+servers-away = The cluster's scheduler does not answer now. The start goes on by itself when it does.
+servers-expected = Expected to start in { $wait }.
+servers-waits-room = Waiting for room: all CPU nodes are in use.
+servers-waits-turn = Waiting for its turn in the cluster's queue.
+servers-waits-limit = Waiting for a limit of your account ({ $reason }): it starts when another of its jobs ends. Stop a server or job that you no longer need, or ask whoever runs this portal.
+servers-waits-held = Held back by the cluster's operators ({ $reason }). Ask whoever runs this portal when it may start.
+servers-waits-nodes = Waiting for CPU nodes that are down or reserved now ({ $reason }).
+servers-waits-never = It cannot start as the cluster is set up now ({ $reason }): servers ask for more than the partition gives. Tell whoever runs this portal.
+servers-waits-other = Waiting in the cluster's queue ({ $reason }).
+
+servers-no-scheduler = The cluster's scheduler does not answer, so your server was not started. What runs goes on. Try again in a minute.
+servers-no-account-here = Your server was not started: there is no account { $user } on this machine to run it under. Ask whoever runs this portal to make one.
+servers-not-root = Your server was not started: { $user } is the machine's administrator, and servers never run as that. Log in with another account.
+servers-not-permitted = Your server was not started: the hub may not run jobs as { $user }. Tell whoever runs this portal.
+servers-no-tls = Your server was not started: the hub's internal encryption (internal_ssl) does not reach servers on cluster nodes yet. Tell whoever runs this portal.
+servers-refused-account = The cluster took no job for your server: { $user } is in no account that may run one ({ $said }). Ask whoever runs this portal to add you.
+servers-refused-limit = The cluster took no job for your server: a limit of your account is reached ({ $said }). Stop a server or job that you no longer need, or ask whoever runs this portal.
+servers-refused-shape = The cluster took no job for your server: it has no such place ({ $said }). Tell whoever runs this portal.
+servers-refused-other = The cluster took no job for your server ({ $said }). Try again in a minute; if it fails again, tell whoever runs this portal.
+servers-waited = Your server found no place within { $span }, so it was given up. { $why } Try again later.
+servers-ended-failed = Your server's job { $job } ended before the server answered ({ $state }).
+servers-ended-time = Your server's job { $job } reached its time limit before the server answered. Tell whoever runs this portal.
+servers-ended-memory = Your server's job { $job } ran out of memory before the server answered. Tell whoever runs this portal.
+servers-ended-cancelled = Your server's job { $job } was cancelled before the server answered. Start it again.
+servers-ended-node = The node of your server's job { $job } failed before the server answered. Start it again: it gets another node.
+servers-ended-silent = Your server's job { $job } runs, but within { $span } no server answered there. Try again; if it fails again, tell whoever runs this portal.
+servers-ended-log = The end of its log:

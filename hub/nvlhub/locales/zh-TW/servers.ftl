@@ -1,0 +1,31 @@
+# 以 Slurm 工作執行的伺服器：啟動期間以及無法啟動時告訴使用者的內容。
+servers-submitted = 您的伺服器是叢集的工作 { $job }。
+servers-running = 您的伺服器已取得節點 { $node }，正在該處啟動。
+servers-listening = 您的伺服器已有回應。
+servers-away = 叢集的排程器目前沒有回應。恢復後會自動繼續啟動。
+servers-expected = 預計 { $wait } 後啟動。
+servers-waits-room = 等待空位：所有 CPU 節點都在使用中。
+servers-waits-turn = 在叢集的佇列中等候輪到。
+servers-waits-limit = 受您帳戶的限制而等待（{ $reason }）：該帳戶有其他工作結束後即會啟動。請停止不再需要的伺服器或工作，或詢問入口網站的管理者。
+servers-waits-held = 被叢集的管理人員保留（{ $reason }）。請詢問入口網站的管理者何時可以啟動。
+servers-waits-nodes = 等待目前停機或已被預約的 CPU 節點（{ $reason }）。
+servers-waits-never = 依叢集目前的設定無法啟動（{ $reason }）：伺服器要求的資源超過分割區所提供。請告知入口網站的管理者。
+servers-waits-other = 在叢集的佇列中等待（{ $reason }）。
+
+servers-no-scheduler = 叢集的排程器沒有回應，因此沒有啟動您的伺服器。執行中的項目照常進行。請一分鐘後再試。
+servers-no-account-here = 沒有啟動您的伺服器：這台機器上沒有帳號 { $user } 可用來執行。請入口網站的管理者建立帳號。
+servers-not-root = 沒有啟動您的伺服器：{ $user } 是這台機器的系統管理員，伺服器不會以該身分執行。請以其他帳號登入。
+servers-not-permitted = 沒有啟動您的伺服器：hub 無權以 { $user } 的身分執行工作。請告知入口網站的管理者。
+servers-no-tls = 沒有啟動您的伺服器：hub 的內部加密（internal_ssl）尚不支援叢集節點上的伺服器。請告知入口網站的管理者。
+servers-refused-account = 叢集沒有接受您的伺服器工作：{ $user } 不屬於任何可執行工作的帳戶（{ $said }）。請入口網站的管理者將您加入。
+servers-refused-limit = 叢集沒有接受您的伺服器工作：您的帳戶已達上限（{ $said }）。請停止不再需要的伺服器或工作，或詢問入口網站的管理者。
+servers-refused-shape = 叢集沒有接受您的伺服器工作：沒有符合的位置（{ $said }）。請告知入口網站的管理者。
+servers-refused-other = 叢集沒有接受您的伺服器工作（{ $said }）。請一分鐘後再試；若再次失敗，請告知入口網站的管理者。
+servers-waited = 您的伺服器在 { $span } 內沒有取得位置，因此放棄啟動。{ $why } 請稍後再試。
+servers-ended-failed = 您的伺服器工作 { $job } 在伺服器回應之前就結束了（{ $state }）。
+servers-ended-time = 您的伺服器工作 { $job } 在伺服器回應之前就達到時間上限。請告知入口網站的管理者。
+servers-ended-memory = 您的伺服器工作 { $job } 在伺服器回應之前就用完了記憶體。請告知入口網站的管理者。
+servers-ended-cancelled = 您的伺服器工作 { $job } 在伺服器回應之前就被取消。請再次啟動。
+servers-ended-node = 您的伺服器工作 { $job } 所在的節點在伺服器回應之前故障。請再次啟動：會改用其他節點。
+servers-ended-silent = 您的伺服器工作 { $job } 正在執行，但 { $span } 內沒有伺服器回應。請再試一次；若再次失敗，請告知入口網站的管理者。
+servers-ended-log = 其紀錄的結尾：
