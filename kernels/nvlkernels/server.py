@@ -84,8 +84,10 @@ def told(letter: dict[str, Any], address: str, port: int) -> dict[str, str]:
     bind = letter.get("bind") or address
     service = urlsplit(letter["env"]["JUPYTERHUB_SERVICE_URL"])
     host = f"[{bind}]" if ":" in bind else bind
+    # A kernel elsewhere, or a job that its user submits, is no part of this job.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM") or name == "SLURM_CONF"}
     return {
-        **os.environ,
+        **own,
         # Agents of kernels on other nodes dial this.
         "NVLHUB_MAILBOX_BIND": address,
         **letter["env"],

@@ -12,6 +12,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 
 from nvlhub.demo_data import USERS
 from nvlhub.portal.configure import configure
+from nvlhub.portal.slurm_spawner import SlurmSpawner
 from nvlhub.ports import free_port
 
 
@@ -46,6 +47,12 @@ def embed(c: Any) -> None:
     hub.spawner_class = LocalSpawner
     home = data / "home"
     c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
+    if partition := os.environ.get("NVLHUB_SERVER_PARTITION"):
+        hub.spawner_class = SlurmSpawner
+        c.SlurmSpawner.partition = partition
+        c.SlurmSpawner.slurm_conf = os.environ.get("NVLHUB_SLURM__CONF", "")
+        c.SlurmSpawner.run_as = "hub"
+        c.SlurmSpawner.directory = str(home / "{username}")
     c.Spawner.notebook_dir = ""
     c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
     c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}
