@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import select
 import signal
 import socket
@@ -86,7 +87,10 @@ def told(letter: dict[str, Any], address: str, port: int) -> dict[str, str]:
     host = f"[{bind}]" if ":" in bind else bind
     # A kernel elsewhere, or a job that its user submits, is no part of this job.
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM") or name == "SLURM_CONF"}
+    account = pwd.getpwuid(os.getuid())
+    who = {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name, "SHELL": account.pw_shell}
     return {
+        **who,
         **own,
         # Agents of kernels on other nodes dial this.
         "NVLHUB_MAILBOX_BIND": address,

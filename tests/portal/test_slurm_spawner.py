@@ -21,14 +21,28 @@ from tornado import web
 from tornado.httputil import HTTPHeaders
 from traitlets.config import Config
 
-from nvlhub.portal import configure, slurm_queue, slurm_spawner, slurm_words
-from nvlhub.portal.slurm_queue import AwayError, Slurm, SlurmError, address_of, read, tail
+from nvlhub.engines.base import EngineError
+from nvlhub.engines.slurm.commands import SlurmAwayError, SlurmRefusedError
+from nvlhub.portal import configure, slurm_queue, slurm_spawner
+from nvlhub.portal.slurm_queue import tail
 from nvlhub.portal.slurm_spawner import PortHandler, SlurmSpawner, log_name, script
 from nvlhub.text import LANGUAGES
-from tests.portal.slurm_kit import FakeSlurm, spawner, started
+from tests.portal.slurm_kit import FakeCommands, line, spawner, started
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-NASTY = ["$(touch X)", "`touch X`", "a;touch X", "--wrap=touch X", "-u", "a\nNVLHUB\ntouch X\n", "'", '"', "a|b", "../..", "é漢"]
+NASTY = [
+    "$(touch X)",
+    "`touch X`",
+    "a;touch X",
+    "--wrap=touch X",
+    "-u",
+    "a\nNVLHUB\ntouch X\n",
+    "'",
+    '"',
+    "a|b",
+    "../..",
+    "é漢",
+]
 
 
 @pytest.fixture
@@ -40,14 +54,13 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def test_a_server_is_one_job_that_is_not_started_twice(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm()
+    slurm = FakeCommands()
     one = spawner(
         slurm, patch, server="second", partition="cpu", account="science", time_limit=90, mem_limit="4G", cpu_limit=1.5,
         sbatch_options=["--qos=lab", "--requeue"], directory="/home/{username}",
     )  # fmt: skip
     assert await started(one) == "http://10.0.0.9:5000"
-    [sbatch] = slurm.of("sbatch")
-    argv = sbatch["argv"]
+    [(_, argv, text)] = slurm.of("sbatch")
     for option in (
         "--partition=cpu", "--account=science", "--time=2", "--mem=4096M", "--cpus-per-task=2", "--qos=lab", "--parsable",
         "--job-name=nvlhub-server", "--comment=nvlhub-server:ann/second", "--chdir=/home/ann", "--nodes=1",
@@ -56,16 +69,16 @@ async def test_a_server_is_one_job_that_is_not_started_twice(patch: pytest.Monke
         assert option in argv
     # The last word counts, and it is ours.
     assert argv.index("--no-requeue") > argv.index("--requeue")
-    letter = json.loads(sbatch["text"].splitlines()[2])
+    letter = json.loads(text.splitlines()[2])
     assert letter["env"]["HOME"] == "/home/ann"
     assert letter["env"]["JUPYTERHUB_API_TOKEN"] == "t" * 32
     assert "t" * 32 not in " ".join(argv)
 
 
 async def test_options_of_a_user_change_nothing(patch: pytest.MonkeyPatch) -> None:
-    plain, dressed = FakeSlurm(), FakeSlurm()
+    plain, dressed = FakeCommands(), FakeCommands()
     await started(spawner(plain, patch))
-    options = {name: "touch X" for name in (*SlurmSpawner.class_trait_names(), "gres", "options", "script", "environment")}
+    options = dict.fromkeys((*SlurmSpawner.class_trait_names(), "gres", "options", "script", "environment"), "touch X")
     await started(spawner(dressed, patch, user_options=options))
     assert plain.of("sbatch") == dressed.of("sbatch")
 
@@ -75,8 +88,8 @@ async def test_options_of_a_user_change_nothing(patch: pytest.MonkeyPatch) -> No
 def test_a_name_is_a_part_of_one_word_and_never_a_word_of_its_own(
     patch: pytest.MonkeyPatch, user: str, server: str
 ) -> None:
-    usual = spawner(FakeSlurm(), patch, directory="/home/{username}").arguments(None)
-    words = spawner(FakeSlurm(), patch, user=user, server=server, directory="/home/{username}").arguments(None)
+    usual = spawner(FakeCommands(), patch, directory="/home/{username}").arguments(None)
+    words = spawner(FakeCommands(), patch, user=user, server=server, directory="/home/{username}").arguments(None)
     assert [word.partition("=")[0] for word in words] == [word.partition("=")[0] for word in usual]
     by_name = dict(word.partition("=")[::2] for word in words)
     assert set(by_name["--comment"]) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%_.~:/-")
@@ -98,31 +111,44 @@ def test_what_is_in_the_letter_is_nothing_to_the_shell(value: str) -> None:
 
 
 def test_the_interpreter_of_an_administrator_may_have_spaces_in_its_path() -> None:
-    assert script("/opt/my python", {}).splitlines()[1].startswith("exec '/opt/my python' -P -m nvlkernels.server <<'NVLHUB'")
+    assert (
+        script("/opt/my python", {})
+        .splitlines()[1]
+        .startswith("exec '/opt/my python' -P -m nvlkernels.server <<'NVLHUB'")
+    )
 
 
 # --- whose job it is ----------------------------------------------------------------------------------------------
 
 
 async def test_a_job_is_submitted_and_cancelled_as_its_user(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm()
-    one = spawner(slurm, patch, user="nobody", run_as="user", as_user=["sudo", "-n", "-u", "{username}", "--"])
+    slurm = FakeCommands()
+    one = spawner(slurm, patch, user="nobody", run_as="user")
     await started(one)
-    slurm.says["squeue"] = "7|CANCELLED|None|cpu001|N/A"
+    slurm.says["squeue"] = line("CANCELLED")
     await one.stop()
-    for command in ("sbatch", "scancel"):
-        [ran] = slurm.of(command)
-        assert ran["prefix"] == ["sudo", "-n", "-u", "nobody", "--"]
-        assert ran["account"].pw_name == "nobody"
+    assert [account for account, _, _ in slurm.of("sbatch") + slurm.of("scancel")] == ["nobody", "nobody"]
     # What only reads is the hub's own.
-    assert all(ran["account"] is None for ran in slurm.of("squeue") + slurm.of("scontrol"))
+    assert {account for account, _, _ in slurm.of("squeue") + slurm.of("scontrol")} == {""}
+
+
+def test_all_servers_of_a_hub_share_one_look(patch: pytest.MonkeyPatch) -> None:
+    real = slurm_spawner.scheduler
+    first, second, other = (
+        spawner(FakeCommands(), patch, user=user, slurm_conf=conf, as_user=["sudo", "-n", "-u", "{username}", "--"])
+        for user, conf in (("ann", "/a"), ("bob", "/a"), ("ann", "/b"))
+    )
+    patch.setattr(slurm_spawner, "scheduler", real)
+    assert first._scheduler is second._scheduler
+    assert first._scheduler is not other._scheduler
+    assert first._scheduler._commands.run == ("sudo", "-n", "-u", "{user}", "--")
 
 
 @pytest.mark.parametrize(
     ("user", "slug"), [("no-such-account", "servers-no-account-here"), ("a\0b", "servers-no-account-here"), ("root", "servers-not-root")]
 )  # fmt: skip
 async def test_who_has_no_account_or_is_root_gets_no_server(patch: pytest.MonkeyPatch, user: str, slug: str) -> None:
-    slurm = FakeSlurm()
+    slurm = FakeCommands()
     with pytest.raises(SpawnException) as refused:
         await started(spawner(slurm, patch, user=user, run_as="user"))
     assert refused.value.reason == slug
@@ -132,47 +158,37 @@ async def test_who_has_no_account_or_is_root_gets_no_server(patch: pytest.Monkey
 async def test_a_hub_that_may_not_change_accounts_says_so(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slurm_spawner.os, "geteuid", lambda: 12345)
     with pytest.raises(SpawnException) as refused:
-        await started(spawner(FakeSlurm(), patch, user="nobody", run_as="user"))
+        await started(spawner(FakeCommands(), patch, user="nobody", run_as="user"))
     assert refused.value.reason == "servers-not-permitted"
-
-
-async def test_nothing_of_the_hubs_environment_reaches_a_command(patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("CONFIGPROXY_AUTH_TOKEN", "kept-to-itself")
-    said = await Slurm("/etc/x.conf").run("env")
-    assert "kept-to-itself" not in said
-    assert "SLURM_CONF=/etc/x.conf" in said
-    assert {line.partition("=")[0] for line in said.splitlines()} <= {
-        "PATH", "LANG", "HOME", "USER", "LOGNAME", "SHELL", "SLURM_CONF", "PWD", "LC_CTYPE"
-    }  # fmt: skip
 
 
 # --- a start ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_host_is_what_slurm_says_of_the_node(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm(scontrol="NodeName=cpu001 CoresPerSocket=64 NodeAddr=fd00::9 NodeHostName=evil State=IDLE")
+    slurm = FakeCommands(scontrol="NodeName=cpu001 CoresPerSocket=64 NodeAddr=fd00::9 NodeHostName=evil State=IDLE\n")
     assert await started(spawner(slurm, patch), 6000) == "http://[fd00::9]:6000"
-    assert slurm.of("scontrol")[0]["argv"][-1] == "cpu001"
+    assert slurm.of("scontrol")[0][1][-1] == "cpu001"
 
 
 @pytest.mark.parametrize(
-    ("line", "slug", "words"),
+    ("seen", "words"),
     [
-        ("7|FAILED|NonZeroExitCode|cpu001|N/A", "servers-ended-failed", "failed, NonZeroExitCode"),
-        ("7|OUT_OF_MEMORY|OutOfMemory|cpu001|N/A", "servers-ended-memory", "out of memory"),
-        ("7|NODE_FAIL|NodeDown|cpu001|N/A", "servers-ended-node", "another node"),
-        ("7|CANCELLED|None||N/A", "servers-ended-cancelled", "cancelled"),
-        ("", "servers-ended-failed", "completed"),
+        (line("FAILED", "NonZeroExitCode"), "failed, NonZeroExitCode"),
+        (line("OUT_OF_MEMORY", "OutOfMemory"), "memory"),
+        (line("NODE_FAIL", "NodeDown"), "a node failed"),
+        (line("CANCELLED"), "cancelled"),
+        ("", "completed"),
     ],
 )
 async def test_a_job_that_dies_ends_the_start_at_once_with_words(
-    patch: pytest.MonkeyPatch, tmp_path: Path, line: str, slug: str, words: str
+    patch: pytest.MonkeyPatch, tmp_path: Path, seen: str, words: str
 ) -> None:
     (tmp_path / log_name("")).write_text("one\nModuleNotFoundError: no module named 'jupyterhub'\n")
-    one = spawner(FakeSlurm(squeue=line), patch, directory=str(tmp_path))
+    one = spawner(FakeCommands(squeue=seen), patch, directory=str(tmp_path))
     with pytest.raises(SpawnException) as failed:
         await asyncio.wait_for(one.start(), 5)
-    assert failed.value.reason == slug
+    assert failed.value.reason == "servers-ended"
     assert words in failed.value.message
     assert "no module named 'jupyterhub'" in failed.value.message
     # The hub asks before it clears up: there is nothing to stop.
@@ -180,7 +196,7 @@ async def test_a_job_that_dies_ends_the_start_at_once_with_words(
 
 
 async def test_what_accounting_knows_is_told_when_the_queue_has_forgotten(patch: pytest.MonkeyPatch) -> None:
-    one = spawner(FakeSlurm(squeue="", sacct="CANCELLED by 1000|None\n"), patch)
+    one = spawner(FakeCommands(squeue="", sacct="CANCELLED by 1000|None\n"), patch)
     with pytest.raises(SpawnException, match="cancelled"):
         await asyncio.wait_for(one.start(), 5)
 
@@ -190,27 +206,26 @@ async def test_what_accounting_knows_is_told_when_the_queue_has_forgotten(patch:
     [
         ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", "servers-refused-account"),
         ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy", "servers-refused-limit"),
-        ("sbatch: error: invalid partition specified: cpu", "servers-refused-shape"),
-        ("sbatch: error: Requested node configuration is not available", "servers-refused-shape"),
-        ("sbatch: error: something new", "servers-refused-other"),
+        ("sbatch: error: invalid partition specified: cpu", "servers-refused"),
+        ("sbatch: error: Requested node configuration is not available", "servers-refused"),
+        ("sbatch: error: something new", "servers-refused"),
     ],
 )  # fmt: skip
 async def test_a_job_that_slurm_does_not_take_is_told_with_its_reason(
     patch: pytest.MonkeyPatch, said: str, slug: str
 ) -> None:
-    one = spawner(FakeSlurm(sbatch=SlurmError(said)), patch)
+    one = spawner(FakeCommands(sbatch=SlurmRefusedError(said)), patch)
     with pytest.raises(SpawnException) as refused:
         await one.start()
     assert refused.value.reason == slug
-    assert "sbatch: error" not in refused.value.message
     assert await one.poll() == 0
 
 
 async def test_without_a_scheduler_nothing_is_started_and_nothing_ends(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm()
+    slurm = FakeCommands()
     one = spawner(slurm, patch)
     await started(one)
-    slurm.says |= {"squeue": AwayError("timeout"), "sbatch": AwayError("timeout")}
+    slurm.says |= {"squeue": SlurmAwayError("slurm-away"), "sbatch": SlurmAwayError("slurm-away")}
     patch.setattr(slurm_queue, "FRESH", 0)
     assert await one.poll() is None
     with pytest.raises(SpawnException) as refused:
@@ -229,31 +244,31 @@ async def told(one: SlurmSpawner, text: str) -> dict[str, Any]:
 
 async def test_a_scheduler_that_is_away_for_a_while_delays_a_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slurm_queue, "FRESH", 0)
-    slurm = FakeSlurm(squeue=AwayError("timeout"))
+    slurm = FakeCommands(squeue=SlurmAwayError("slurm-away"))
     one = spawner(slurm, patch)
     start = asyncio.ensure_future(one.start())
     assert await told(one, "does not answer")
     one.take_port(5000)
-    slurm.says["squeue"] = "7|RUNNING|None|cpu001|N/A"
+    slurm.says["squeue"] = line()
     assert await asyncio.wait_for(start, 10) == "http://10.0.0.9:5000"
 
 
 async def test_a_server_that_does_not_answer_is_given_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slurm_spawner, "MARGIN", 600)
-    one = spawner(FakeSlurm(squeue="7|PENDING|Resources||N/A"), patch)
+    one = spawner(FakeCommands(squeue=line("PENDING", "Resources", "")), patch)
     with pytest.raises(SpawnException) as late:
         await asyncio.wait_for(one.start(), 5)
     assert late.value.reason == "servers-waited"
-    assert "all CPU nodes are in use" in late.value.message
+    assert "no room" in late.value.message
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 async def test_what_a_start_waits_for_is_told_in_the_readers_language(patch: pytest.MonkeyPatch, lang: str) -> None:
     patch.setattr(slurm_spawner.time, "time", lambda: 1000)
-    one = spawner(FakeSlurm(squeue="7|PENDING|Priority||1290"), patch)
+    one = spawner(FakeCommands(squeue=line("PENDING", "Priority", "", "1970-01-01T00:21:30")), patch)
     one.handler = SimpleNamespace(request=SimpleNamespace(cookies={}, headers={"Accept-Language": lang}))
     start = asyncio.ensure_future(one.start())
-    event = await told(one, {"en": "turn in the cluster's queue. Expected to start in 5 min.", "zh-TW": "輪到。 預計 5 分後啟動。"}[lang])
+    event = await told(one, {"en": "queue. Expected to start in 5 min.", "zh-TW": "工作。預計 5 分後啟動。"}[lang])
     assert event["html_message"].startswith(f'<span lang="{lang}">')
     assert event["progress"] == 20
     start.cancel()
@@ -261,30 +276,17 @@ async def test_what_a_start_waits_for_is_told_in_the_readers_language(patch: pyt
         await start
 
 
-@pytest.mark.parametrize(
-    ("reason", "slug"),
-    [
-        ("Resources", "room"), ("Priority", "turn"), ("None", "turn"), ("", "turn"), ("AssocGrpCpuLimit", "limit"),
-        ("QOSMaxJobsPerUserLimit", "limit"), ("JobHeldAdmin", "held"), ("JobHeldUser", "held"),
-        ("ReqNodeNotAvail, UnavailableNodes:cpu001", "nodes"), ("PartitionDown", "nodes"), ("PartitionTimeLimit", "never"),
-        ("BeginTime", "other"), ("what is <new>", "other"),
-    ],
-)  # fmt: skip
-def test_reasons_have_words(reason: str, slug: str) -> None:
-    assert slurm_words.waits(reason) == f"servers-waits-{slug}"
-
-
 # --- afterwards ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_restarted_hub_knows_its_jobs(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm()
+    slurm = FakeCommands()
     before, after = spawner(slurm, patch), spawner(slurm, patch)
     assert await after.poll() == 0
     await started(before)
     after.load_state(json.loads(json.dumps(before.get_state())))
     assert await after.poll() is None
-    slurm.says["squeue"] = "7|CANCELLED|None|cpu001|N/A"
+    slurm.says["squeue"] = line("CANCELLED")
     assert await spawner(slurm, patch).poll() == 0
     patch.setattr(slurm_queue, "FRESH", 0)
     assert await after.poll() == 1
@@ -296,18 +298,18 @@ async def test_a_restarted_hub_knows_its_jobs(patch: pytest.MonkeyPatch) -> None
 
 async def test_a_stop_waits_until_the_job_is_gone(patch: pytest.MonkeyPatch) -> None:
     states = iter(["RUNNING", "COMPLETING", "CANCELLED"])
-    slurm = FakeSlurm()
+    slurm = FakeCommands()
     one = spawner(slurm, patch)
     await started(one)
     patch.setattr(slurm_queue, "FRESH", 0)
-    slurm.says["squeue"] = lambda: f"7|{next(states)}|None|cpu001|N/A"
+    slurm.says["squeue"] = lambda: line(next(states))
     await asyncio.wait_for(one.stop(), 5)
     assert next(states, None) is None
-    assert slurm.of("scancel")[0]["argv"] == ("scancel", "7")
+    assert slurm.of("scancel")[0][1] == ("scancel", "7")
 
 
 async def test_one_look_serves_all_servers(patch: pytest.MonkeyPatch) -> None:
-    slurm = FakeSlurm(squeue="\n".join(f"{number}|RUNNING|None|cpu001|N/A" for number in range(100)))
+    slurm = FakeCommands(squeue="".join(line(job=number) for number in range(100)))
     many = []
     for number in range(100):
         one = spawner(slurm, patch, user=f"u{number}")
@@ -317,16 +319,11 @@ async def test_one_look_serves_all_servers(patch: pytest.MonkeyPatch) -> None:
     assert len(slurm.ran) == 1
 
 
-def test_lines_that_are_no_jobs_are_no_jobs() -> None:
-    text = "7|RUNNING|None|cpu001|1290\n\nslurm_load_jobs error\n8_1|PENDING|None||N/A\n9|PENDING|(null)||N/A\na|b|c|d|e"
-    assert set(read(text)) == {"7", "9"}
-    assert read(text)["7"].starts == 1290
-    assert address_of("NodeName=x FakeNodeAddr=1.2.3.4") == ""
-
-
 async def test_only_a_nodes_name_is_asked_about() -> None:
-    with pytest.raises(SlurmError, match="no node's name"):
-        await FakeSlurm().address("--help")
+    slurm = FakeCommands()
+    with pytest.raises(EngineError, match="no node's name"):
+        await slurm.scheduler.address("--help")
+    assert slurm.ran == []
 
 
 # --- the log ------------------------------------------------------------------------------------------------------
@@ -354,7 +351,9 @@ class Post(PortHandler):
 
     def __init__(self, person: Any, token: str, body: bytes) -> None:
         self._jupyterhub_user = person
-        self.request = SimpleNamespace(headers=HTTPHeaders({"Authorization": f"token {token}"} if token else {}), body=body)
+        self.request = SimpleNamespace(
+            headers=HTTPHeaders({"Authorization": f"token {token}"} if token else {}), body=body
+        )
         self.status = 0
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:
@@ -373,10 +372,10 @@ async def post(one: Any, token: str, body: bytes) -> int:
 @pytest.fixture
 async def waiting(patch: pytest.MonkeyPatch) -> Any:
     """A server whose start waits for its port."""
-    one = spawner(FakeSlurm(), patch)
+    one = spawner(FakeCommands(), patch)
     start = asyncio.ensure_future(one.start())
     while not one.job:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
     yield one, start
     start.cancel()
     await asyncio.gather(start, return_exceptions=True)
@@ -399,10 +398,12 @@ async def test_a_body_that_is_not_exactly_a_port_is_refused(waiting: Any, body: 
     assert not start.done()
 
 
-async def test_a_port_is_taken_once_and_with_the_servers_own_token_alone(waiting: Any, patch: pytest.MonkeyPatch) -> None:
+async def test_a_port_is_taken_once_and_with_the_servers_own_token_alone(
+    waiting: Any, patch: pytest.MonkeyPatch
+) -> None:
     one, start = waiting
     body = b'{"port": 5000}'
-    other = spawner(FakeSlurm(), patch, user="bob", api_token="b" * 32)
+    other = spawner(FakeCommands(), patch, user="bob", api_token="b" * 32)
     assert await post(None, "", body) == 403
     assert await post(one, "", body) == 403
     assert await post(one, "another token of ann's", body) == 403
@@ -412,13 +413,13 @@ async def test_a_port_is_taken_once_and_with_the_servers_own_token_alone(waiting
     assert await post(other, one.api_token, body) == 403
     assert await post(one, one.api_token, body) == 204
     assert await post(one, one.api_token, b'{"port": 5001}') == 409
-    patch.setattr(slurm_spawner, "slurm", lambda conf="": FakeSlurm())
+    patch.setattr(slurm_spawner, "scheduler", lambda _commands: FakeCommands().scheduler)
     assert await start == "http://10.0.0.9:5000"
     assert await post(one, one.api_token, body) == 409
 
 
 async def test_a_server_without_a_token_yet_is_nobodys(patch: pytest.MonkeyPatch) -> None:
-    one = spawner(FakeSlurm(), patch, api_token="")
+    one = spawner(FakeCommands(), patch, api_token="")
     assert await post(one, "", b'{"port": 5000}') == 403
 
 

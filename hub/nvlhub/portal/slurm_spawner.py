@@ -31,10 +31,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
 from traitlets import Enum, Integer, List, Unicode
 
+from nvlhub.engines.base import EngineError
+from nvlhub.engines.slurm.commands import Commands, SlurmAwayError, SlurmRefusedError
+from nvlhub.engines.slurm.reasons import why_ended, why_refused, why_waiting
 from nvlhub.explain import duration
 from nvlhub.portal.hub_pages import language_of
-from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, OVER, AwayError, Job, SlurmError, slurm, tail
-from nvlhub.portal.slurm_words import end, first_line, refusal, waits
+from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, OVER, Job, Scheduler, scheduler, tail
 from nvlhub.text import say
 
 EAGER = 0.5
@@ -44,8 +46,16 @@ LINGERS = 60.0
 MARGIN = 5.0
 """Seconds before the hub gives a start up, in which it is given up with words."""
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
-EXPORTED = "PATH,LANG,HOME,USER,LOGNAME,SHELL"
-"""What a job has of the environment of sbatch, which has nothing of the hub's."""
+EXPORTED = "PATH,LANG,HOME"
+"""What a job has of the environment of sbatch, which has no secrets of the hub's."""
+COMMAND_TAKES = 15.0
+"""Seconds that a command of Slurm's may take."""
+OWN_WORDS = {
+    "slurm-refused-account": "servers-refused-account",
+    "slurm-refused-budget": "servers-refused-limit",
+    "slurm-refused-limit": "servers-refused-limit",
+}
+"""Refusals for which a server has words of its own."""
 
 
 def script(python: str, letter: Mapping[str, Any]) -> str:
@@ -173,9 +183,16 @@ class SlurmSpawner(Spawner):
             f"--output={str(self._log_file(account)).replace('%', '%%')}", "--open-mode=truncate",
         ]  # fmt: skip
 
-    async def _command(self, *argv: str, account: pwd.struct_passwd | None, text: str = "") -> str:
-        prefix = [word.replace("{username}", account.pw_name) for word in self.as_user] if account else []
-        return await slurm(self.slurm_conf).run(*argv, account=account, prefix=prefix, text=text)
+    @property
+    def _scheduler(self) -> Scheduler:
+        conf = Path(self.slurm_conf) if self.slurm_conf else None
+        run = tuple(word.replace("{username}", "{user}") for word in self.as_user)
+        return scheduler(Commands(conf, timeout=COMMAND_TAKES, run=run, as_user=self.run_as == "user"))
+
+    async def _command(self, account: pwd.struct_passwd | None, *command: str, text: str = "") -> str:
+        """Run a command with the rights of the job's owner."""
+        name = (account or pwd.getpwuid(os.geteuid())).pw_name
+        return await self._scheduler.tell(name, *command, text=text)
 
     async def _submit(self) -> str:
         """Return the id of a new job. Raises `SpawnException`."""
@@ -185,19 +202,25 @@ class SlurmSpawner(Spawner):
         letter = {"argv": [*self.cmd, *self.get_args()], "env": self.get_env(), "bind": self.bind}
         try:
             said = await self._command(
-                "sbatch", *self.arguments(account), account=account, text=script(self.python, letter)
-            )
-        except AwayError as error:
+                account, "sbatch", *self.arguments(account), text=script(self.python, letter)
+            )  # fmt: skip
+        except SlurmAwayError as error:
             self.log.warning("no job was submitted for %s: %s", self._log_name, error)
             raise self._failure("servers-no-scheduler", status=503) from None
-        except SlurmError as error:
-            self.log.warning("no job was submitted for %s: %s", self._log_name, error)
-            said = first_line(str(error))
-            raise self._failure(refusal(str(error)), user=self.user.name, said=said) from None
+        except EngineError as error:
+            text = error.text if isinstance(error, SlurmRefusedError) else str(error)
+            self.log.warning("no job was submitted for %s: %s", self._log_name, text)
+            raise self._refusal(text) from None
         job = said.strip().partition(";")[0]
         if not job.isdecimal():
-            raise self._failure("servers-refused-other", user=self.user.name, said=first_line(said))
+            raise self._refusal(said)
         return job
+
+    def _refusal(self, said: str) -> SpawnException:
+        slug = why_refused(said)
+        if slug in OWN_WORDS:
+            return self._failure(OWN_WORDS[slug])
+        return self._failure("servers-refused", why=say(slug, self._lang) if slug else said.strip()[:200])
 
     # --- a start ----------------------------------------------------------------------------------------------
 
@@ -229,7 +252,7 @@ class SlurmSpawner(Spawner):
                 runs_since = runs_since or time.monotonic()
                 if time.monotonic() - runs_since > self.patience:
                     raise self._failure(
-                        "servers-ended-silent", job=self.job, span=duration(self.patience, self._lang),
+                        "servers-silent", job=self.job, span=duration(self.patience, self._lang),
                         more=await self._log_end(),
                     )  # fmt: skip
             self._tell(*self._stands(job))
@@ -247,12 +270,12 @@ class SlurmSpawner(Spawner):
             return self._said[0], say("servers-away", self._lang)
         if job.state == "RUNNING":
             return 50, say("servers-running", self._lang, node=job.node)
-        text = say(waits(job.reason), self._lang, reason=job.reason)
+        why = say(why_waiting(job.reason), self._lang)
         wait = (job.starts or 0) - int(time.time())
         if wait <= 0:
-            return 20, text
+            return 20, why
         # Whole minutes: the sentence changes, and is told again, once a minute.
-        return 20, f"{text} {say('servers-expected', self._lang, wait=duration(-(-wait // 60) * 60, self._lang))}"
+        return 20, say("servers-expected", self._lang, why=why, wait=duration(-(-wait // 60) * 60, self._lang))
 
     async def _host(self) -> str:
         """Return the address of the node that Slurm gave; nothing that the job says counts. Raises `SpawnException`."""
@@ -263,18 +286,17 @@ class SlurmSpawner(Spawner):
                 raise await self._ended(job)
             if job is not None and job.node:
                 try:
-                    return await slurm(self.slurm_conf).address(job.node)
-                except AwayError:
-                    pass
-                except SlurmError as error:
+                    return await self._scheduler.address(job.node)
+                except EngineError as error:
                     self.log.warning("no address of node %s: %s", job.node, error)
-                    raise self._failure("servers-refused-other", said=first_line(str(error))) from None
-            # The job runs, so this is Slurm being away: the hub's own patience ends it.
+            # The job runs, so Slurm is away for a while: the hub's own patience ends it.
             await asyncio.sleep(1)
 
     async def _ended(self, job: Job) -> SpawnException:
-        state = job.state.lower().replace("_", " ") + (f", {job.reason}" if job.reason not in {"", "None"} else "")
-        return self._failure(end(job.state), job=self.job, state=state, more=await self._log_end())
+        slug = why_ended(job.state)
+        plain = job.state.lower().replace("_", " ") + (f", {job.reason}" if job.reason not in {"", "None"} else "")
+        why = say(slug, self._lang) if slug else plain
+        return self._failure("servers-ended", job=self.job, why=why, more=await self._log_end())
 
     async def _log_end(self) -> str:
         account = self._whose()
@@ -313,13 +335,12 @@ class SlurmSpawner(Spawner):
 
     async def _look(self, since: float = float("-inf")) -> Job | None:
         """Return the job as Slurm sees it, in a look that began after `since`; None: Slurm cannot tell now."""
-        scheduler = slurm(self.slurm_conf)
         try:
-            look = await scheduler.look(max(since, self._asked))
-        except SlurmError as error:
+            look = await self._scheduler.look(max(since, self._asked))
+        except EngineError as error:
             self.log.warning("squeue tells nothing about servers: %s", error)
             return None
-        return look.jobs.get(self.job) or await scheduler.end_of(self.job) or Job("COMPLETED")
+        return look.jobs.get(self.job) or await self._scheduler.end_of(self.job) or Job("COMPLETED")
 
     async def poll(self) -> int | None:
         """Return None while the job may run; the unknown counts as running."""
@@ -350,11 +371,11 @@ class SlurmSpawner(Spawner):
         account = self._whose()
         while True:
             try:
-                await self._command("scancel", self.job, account=account)
-            except AwayError as error:
+                await self._command(account, "scancel", self.job)
+            except SlurmAwayError as error:
                 self.log.warning("job %s of %s is not cancelled yet: %s", self.job, self._log_name, error)
                 await asyncio.sleep(2)
-            except SlurmError as error:
+            except EngineError as error:
                 # It has ended by itself; if not, the looks that follow say so, and nothing is forgotten.
                 self.log.warning("job %s of %s: %s", self.job, self._log_name, error)
                 return time.monotonic()
