@@ -36,6 +36,7 @@ from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
 from nvlhub.store import Store, Unit
 from nvlhub.telemetry import Telemetry
+from nvlhub.text import has
 from nvlhub.visitor import Visitor
 from nvlhub.wire import (
     Beat,
@@ -432,6 +433,7 @@ class Desk:
     def view(self, lease: Lease, lang: str = "en") -> LeaseView:
         """Return a lease as its holder sees it."""
         outlook = self.board.outlook.get(lease.id) if lease.state is State.HELD else None
+        wait = self.board.waits.get(lease.id)
         return LeaseView(
             id=lease.id, state=lease.state, user=lease.user, project=lease.project, profile=lease.profile,
             version=lease.version, kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
@@ -441,15 +443,22 @@ class Desk:
             deadline=lease.deadline, beat_at=lease.beat_at, idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
-            expected_start=outlook.start if outlook else None, now=self.clock.now(),
+            expected_start=outlook.start if outlook else wait.start if wait else None, now=self.clock.now(),
         )  # fmt: skip
 
     def _detail(self, lease: Lease, lang: str) -> str:
         if lease.end_reason is not None:
             if lease.end_reason is EndReason.ADMIN and lease.note:
                 return sentence("end-lead", lang, lead=lease.note)
-            return sentence(f"end-{lease.end_reason}", lang, note=f"({lease.note})" if lease.note else "").strip()
-        return sentence("waiting-for-room", lang) if lease.state is State.HELD else ""
+            # An engine tells in its own words, or by the id of a sentence.
+            note = sentence(lease.note, lang) if lease.note and has(lease.note) else lease.note
+            if lease.end_reason is EndReason.LOST and note:
+                return sentence("end-gone", lang, note=note)
+            return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
+        if lease.state is State.HELD:
+            return sentence("engine-away-waiting" if self.board.away else "waiting-for-room", lang)
+        wait = self.board.waits.get(lease.id)
+        return sentence(wait.reason, lang) if wait else ""
 
     # --- changing ---------------------------------------------------------------------------------------------
 

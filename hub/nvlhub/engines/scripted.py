@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import Floor, devices
 from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.reconciliation import Record
@@ -55,7 +55,7 @@ class _Played:
 
 
 @dataclass
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Follows scripts. What it plays lives outside the portal's memory, as real tasks do: keep the object."""
 
     floor: Floor
@@ -67,15 +67,9 @@ class ScriptedEngine:
     running: dict[str, tuple[Script, Record]] = field(default_factory=dict)
     ended: list[Record] = field(default_factory=list)
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the GPUs are simulated."""
-        return self.floor.simulated
-
-    @property
-    def gpu_model(self) -> str:
-        """The model of the floor's GPUs."""
-        return self.floor.gpu_model
+    def __post_init__(self) -> None:
+        self.simulated = self.floor.simulated
+        self.gpu_model = self.floor.gpu_model
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains of the floor."""
@@ -128,6 +122,9 @@ class ScriptedEngine:
                 del self.played[lease_id]
             return played.script.then
         return Sight.RUNNING
+
+    def extend(self, lease_id: str, handle: Handle, seconds: int) -> None:
+        """Nothing here ends by a time limit."""
 
     def stop(self, lease_id: str, handle: Handle) -> None:
         """End a script."""

@@ -14,6 +14,10 @@ IDLE_WARNING = 5 * 60
 """Seconds before an idle end at which the holder is told."""
 
 
+ENDING = 60
+"""Seconds that an engine may take to end a task and that are still charged; beyond them it is not the holder's doing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the holder should know: `slug` names the sentence, `seconds` are left."""
@@ -42,6 +46,17 @@ def charge(lease: Lease, grace: int) -> int:
     A pre-emptible lease has nothing held and is charged nothing.
     """
     return 0 if lease.preemptible else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
+
+
+def engine_times(lease: Lease, began: int | None, ran: int | None) -> tuple[int, int] | None:
+    """Return when a lease that is over ran, by the engine's own clock; None: the engine does not say, or it never ran.
+
+    The time of waiting, and that of being suspended, is not in it: it ends `ran` seconds after it began.
+    """
+    started = began if lease.started_at is None else lease.started_at
+    if started is None or ran is None or lease.ended_at is None:
+        return None
+    return started, min(started + ran, max(lease.ended_at, started) + ENDING)
 
 
 def idle_for(lease: Lease, now: int, said: int, *, gpu_busy: bool) -> int:

@@ -1,1 +1,1 @@
-"""Tasks as jobs of Slurm."""
+"""Slurm as an engine: text out and text in are pure, one class runs commands."""
