@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jupyterhub.spawner import SpawnException
+from jupyterhub.spawner import Spawner, SpawnException
 from tornado import web
 from tornado.httputil import HTTPHeaders
+from traitlets import HasTraits
 from traitlets.config import Config
 
 from nvlhub.engines.base import EngineError
@@ -26,6 +27,7 @@ from nvlhub.engines.slurm.commands import SlurmAwayError, SlurmRefusedError
 from nvlhub.portal import configure, slurm_queue, slurm_spawner
 from nvlhub.portal.slurm_queue import tail
 from nvlhub.portal.slurm_spawner import PortHandler, SlurmSpawner, log_name, script
+from nvlhub.portal.spawner import LeaseSpawnerMixin
 from nvlhub.text import LANGUAGES
 from tests.portal.slurm_kit import FakeCommands, line, spawner, started
 
@@ -434,3 +436,10 @@ def test_the_way_of_the_port_is_there_only_with_this_spawner(tmp_path: Path) -> 
     assert [path for path, _ in c.JupyterHub.extra_handlers] == ["/nvlhub-server/port"]
     assert "extra_handlers" not in other.JupyterHub
     assert c.JupyterHub.spawner_class.__name__ == "LeaseSlurmSpawner"
+
+
+def test_the_mixin_of_leases_and_the_spawner_share_no_name_by_accident() -> None:
+    ours = set(vars(SlurmSpawner)) - set(vars(type("Plain", (HasTraits,), {})))
+    assert ours & set(dir(LeaseSpawnerMixin)) == {"get_env"}
+    hooks = {"start", "stop", "poll", "progress", "get_env", "get_state", "load_state", "clear_state", "start_timeout"}
+    assert ours & set(dir(Spawner)) == hooks

@@ -245,7 +245,7 @@ class SlurmSpawner(Spawner):
         give_up = time.monotonic() + self.start_timeout - MARGIN
         runs_since: float | None = None
         while not port.done():
-            job = await self._look()
+            job = await self._job_now()
             if job is not None and job.over:
                 raise await self._ended(job)
             if job is not None and job.state == "RUNNING":
@@ -281,7 +281,7 @@ class SlurmSpawner(Spawner):
         """Return the address of the node that Slurm gave; nothing that the job says counts. Raises `SpawnException`."""
         began = time.monotonic()
         while True:
-            job = await self._look(began)
+            job = await self._job_now(began)
             if job is not None and job.over:
                 raise await self._ended(job)
             if job is not None and job.node:
@@ -333,7 +333,7 @@ class SlurmSpawner(Spawner):
 
     # --- afterwards -------------------------------------------------------------------------------------------
 
-    async def _look(self, since: float = float("-inf")) -> Job | None:
+    async def _job_now(self, since: float = float("-inf")) -> Job | None:
         """Return the job as Slurm sees it, in a look that began after `since`; None: Slurm cannot tell now."""
         try:
             look = await self._scheduler.look(max(since, self._asked))
@@ -346,7 +346,7 @@ class SlurmSpawner(Spawner):
         """Return None while the job may run; the unknown counts as running."""
         if not self.job:
             return None if self._port is not None else 0
-        job = await self._look()
+        job = await self._job_now()
         if job is None or not job.over:
             return None
         return 0 if job.state == "COMPLETED" else 1
@@ -356,7 +356,7 @@ class SlurmSpawner(Spawner):
         asked = await self._cancelled()
         ending_since: float | None = None
         while True:
-            job = await self._look(max(asked, time.monotonic() - EAGER))
+            job = await self._job_now(max(asked, time.monotonic() - EAGER))
             if job is not None and job.state in OVER:
                 return
             if job is not None and job.state == ENDING:
