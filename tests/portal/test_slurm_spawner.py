@@ -25,6 +25,7 @@ from traitlets.config import Config
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import SlurmAwayError, SlurmRefusedError
 from nvlhub.portal import configure, slurm_queue, slurm_spawner
+from nvlhub.portal.embedded import server_partition
 from nvlhub.portal.slurm_queue import tail
 from nvlhub.portal.slurm_spawner import PortHandler, SlurmSpawner, log_name, script
 from nvlhub.portal.spawner import LeaseSpawnerMixin
@@ -443,3 +444,24 @@ def test_the_mixin_of_leases_and_the_spawner_share_no_name_by_accident() -> None
     assert ours & set(dir(LeaseSpawnerMixin)) == {"get_env"}
     hooks = {"start", "stop", "poll", "progress", "get_env", "get_state", "load_state", "clear_state", "start_timeout"}
     assert ours & set(dir(Spawner)) == hooks
+
+
+@pytest.mark.parametrize(
+    ("environment", "partition"),
+    [
+        ({}, ""),
+        ({"NVLHUB_ENGINE": "slurm"}, ""),
+        ({"NVLHUB_ENGINE": "local", "NVLHUB_SLURM__SIMULATED": "true"}, ""),
+        ({"NVLHUB_ENGINE": "slurm", "NVLHUB_SLURM__SIMULATED": "true"}, "cpu"),
+        ({"NVLHUB_ENGINE": "slurm", "NVLHUB_SLURM__SIMULATED": "true", "NVLHUB_SERVER_PARTITION": ""}, ""),
+        ({"NVLHUB_SERVER_PARTITION": "batch"}, "batch"),
+    ],
+)
+def test_under_up_servers_are_jobs_where_there_are_nodes_for_them(
+    patch: pytest.MonkeyPatch, environment: dict[str, str], partition: str
+) -> None:
+    for name in ("NVLHUB_ENGINE", "NVLHUB_SLURM__SIMULATED", "NVLHUB_SERVER_PARTITION"):
+        patch.delenv(name, raising=False)
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    assert server_partition() == partition

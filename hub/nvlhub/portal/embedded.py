@@ -25,6 +25,16 @@ class LocalSpawner(SimpleLocalProcessSpawner):
         return await super().start()
 
 
+def server_partition() -> str:
+    """Return the partition that servers run in as jobs; empty: they are processes of this machine.
+
+    ``NVLHUB_SERVER_PARTITION`` names it. A simulated cluster has one for CPU work.
+    """
+    told = {name: os.environ.get(name) for name in ("NVLHUB_ENGINE", "NVLHUB_SLURM__SIMULATED")}
+    simulated = told == {"NVLHUB_ENGINE": "slurm", "NVLHUB_SLURM__SIMULATED": "true"}
+    return os.environ.get("NVLHUB_SERVER_PARTITION", "cpu" if simulated else "")
+
+
 def embed(c: Any) -> None:
     """Configure `c` from what ``nvlhub up`` wrote into the data directory (``NVLHUB_DATA``)."""
     data = Path(os.environ["NVLHUB_DATA"])
@@ -47,7 +57,7 @@ def embed(c: Any) -> None:
     hub.spawner_class = LocalSpawner
     home = data / "home"
     c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
-    if partition := os.environ.get("NVLHUB_SERVER_PARTITION"):
+    if partition := server_partition():
         hub.spawner_class = SlurmSpawner
         c.SlurmSpawner.partition = partition
         c.SlurmSpawner.slurm_conf = os.environ.get("NVLHUB_SLURM__CONF", "")
