@@ -37,6 +37,8 @@ LISTENING = "0A"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 LOOK = 0.1
 """Seconds between two looks at the server's port."""
+PAUSE = 1.0
+"""Seconds between two tries to reach the hub."""
 PATIENCE = 120.0
 """Seconds that a hub may be away before the server is given up."""
 
@@ -116,6 +118,7 @@ def report(environment: dict[str, str], port: int) -> None:
         try:
             opener.open(request, timeout=10).close()
         except HTTPError as error:
+            error.close()
             if error.code < 500:
                 raise NotWantedError(f"{error.code} {error.reason}") from None
             problem: Exception = error
@@ -125,7 +128,7 @@ def report(environment: dict[str, str], port: int) -> None:
             return
         if time.monotonic() > give_up:
             raise NotWantedError(f"no answer for {PATIENCE:.0f} s: {problem}")
-        time.sleep(1)
+        time.sleep(PAUSE)
 
 
 def help_along(server: int, holder: socket.socket, environment: dict[str, str]) -> None:
