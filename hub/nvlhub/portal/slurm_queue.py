@@ -89,7 +89,7 @@ class Scheduler:
             if now - self._seen.began < FRESH and self._seen.began >= since:
                 return self._seen
             if self._failed is not None and now - self._failed[0] < FRESH:
-                raise self._failed[1]
+                raise self._failed[1].with_traceback(None)
             try:
                 self._seen = Look(_jobs(await _beside(lambda: self._commands.ask(*LOOK))), now)
             except EngineError as error:
