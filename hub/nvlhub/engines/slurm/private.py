@@ -130,9 +130,12 @@ class Slurm:
         self._end(name, signal.SIGKILL)
 
     def until(self, answered: Callable[[], object], what: str, *, patience: float = PATIENCE) -> None:
-        """Wait until it is so. Raises `TimeoutError` with what the daemons wrote last."""
+        """Wait until it is so. Raises `TimeoutError` with what the daemons wrote last, at once where one has ended."""
         give_up = time.monotonic() + patience
         while not answered():
+            ended = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
+            if ended:
+                raise TimeoutError(f"{what} did not come: {', '.join(ended)} ended by itself\n{self._tails()}")
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{what} did not come within {patience:.0f} s\n{self._tails()}")
             time.sleep(LOOK)

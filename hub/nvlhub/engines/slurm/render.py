@@ -148,7 +148,7 @@ def _daemons(site: Site) -> list[str]:
 
 def _scheduling(site: Site) -> list[str]:
     # One look at the queue after each submission, without the pauses that spare a busy controller.
-    quick = "bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0,bf_continue"
+    quick = "bf_interval=1,sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_continue"
     patient = "bf_continue,bf_interval=30,bf_max_job_test=2000,bf_window=4320,batch_sched_delay=1,max_switch_wait=300"
     return [
         "SchedulerType=sched/backfill",
