@@ -55,7 +55,10 @@ class Site:
     version: tuple[int, int] = (25, 5)
     accounting: bool = True
     simulated: bool = False
-    """All nodes are daemons on this machine, with GPUs that are none; it listens on the loopback address alone."""
+    """All nodes are daemons on this machine, with GPUs that are none."""
+    address: str = "127.0.0.1"
+    """Of a simulated cluster: what the machine's name resolves to, and the only address that is listened on; Slurm can be
+    told no other. Empty: every address is."""
     user: str = "slurm"
     """Account of slurmctld and slurmdbd; in a simulated cluster of every daemon."""
     port: int = 6817
@@ -104,7 +107,7 @@ def _daemons(site: Site) -> list[str]:
     paths = site.paths
     lines = [
         f"ClusterName={site.cluster}",
-        f"SlurmctldHost={site.host}{'(127.0.0.1)' if site.simulated else ''}",
+        f"SlurmctldHost={site.host}{f'({_address(site)})' if site.simulated else ''}",
         f"SlurmctldPort={site.port}",
         f"SlurmUser={site.user}",
         f"SlurmdUser={site.user if site.simulated else 'root'}",
@@ -121,8 +124,7 @@ def _daemons(site: Site) -> list[str]:
     if site.simulated:
         return [
             *lines,
-            "# Without these every daemon listens on all addresses.",
-            "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
+            *_listening(site),
             "# Believe the CPUs and the memory that the nodes are said to have.",
             "SlurmdParameters=config_overrides",
             "# The controller speaks to each node itself.",
@@ -144,6 +146,17 @@ def _daemons(site: Site) -> list[str]:
         "MessageTimeout=30",
         "BatchStartTimeout=30",
     ]
+
+
+def _address(site: Site) -> str:
+    """Return where a simulated cluster is spoken to."""
+    return site.address or "127.0.0.1"
+
+
+def _listening(site: Site) -> list[str]:
+    if not site.address:
+        return []
+    return ["# Else every daemon listens on all addresses.", "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"]
 
 
 def _scheduling(site: Site) -> list[str]:
@@ -201,7 +214,7 @@ def _accounting(site: Site) -> list[str]:
         return ["AccountingStorageType=accounting_storage/none", "JobCompType=jobcomp/none"]
     return [
         "AccountingStorageType=accounting_storage/slurmdbd",
-        f"AccountingStorageHost={'127.0.0.1' if site.simulated else site.accounting_host or site.host}",
+        f"AccountingStorageHost={_accounting_host(site)}",
         f"AccountingStoragePort={site.accounting_port}",
         f"AccountingStoragePass={site.paths.munge}",
         "AccountingStorageTRES=gres/gpu",
@@ -211,6 +224,10 @@ def _accounting(site: Site) -> list[str]:
         "AccountingStoreFlags=job_comment",
         "JobCompType=jobcomp/none",
     ]
+
+
+def _accounting_host(site: Site) -> str:
+    return _address(site) if site.simulated else site.accounting_host or site.host
 
 
 def _nodes(site: Site) -> list[str]:
@@ -234,7 +251,7 @@ def _ports(site: Site, first: int, count: int) -> str:
     if not site.simulated:
         return ""
     ports = f"[{first}-{first + count - 1}]" if count > 1 else str(first)
-    return f"NodeHostName={site.host} NodeAddr=127.0.0.1 Port={ports} "
+    return f"NodeHostName={site.host} NodeAddr={_address(site)} Port={ports} "
 
 
 def _partitions(site: Site) -> list[str]:
@@ -300,7 +317,7 @@ def _slurmdbd(site: Site) -> str:
         "AuthType=auth/munge",
         f"AuthInfo=socket={paths.munge}",
         f"DbdHost={'localhost' if site.simulated else site.accounting_host or site.host}",
-        *(["DbdAddr=127.0.0.1"] if site.simulated else []),
+        *([f"DbdAddr={_address(site)}", *_listening(site)] if site.simulated else []),
         f"DbdPort={site.accounting_port}",
         f"SlurmUser={site.user}",
         f"LogFile={paths.log}/slurmdbd.log",
