@@ -436,8 +436,15 @@ class Runner:
                 lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
                 seconds=lease.seconds, environment=profile.environment, hints=profile.hints.get(self._engine.name, {}),
                 project=lease.project, domain=lease.domain if lease.pinned else "",
+                preemptible=lease.preemptible, reservation=self._reservation(lease),
             )
         )  # fmt: skip
+
+    def _reservation(self, lease: Lease) -> int | None:
+        """Return the reservation that keeps the GPUs of a lease for its project."""
+        now = self._clock.now()
+        mine = (kept for kept in self._kept if kept.is_for(lease.project, now) and kept.touches(lease.placement))
+        return next((kept.booking for kept in mine), None)
 
     def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
         """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""

@@ -101,6 +101,18 @@ def test_a_profile_may_choose_what_it_is_let_to_choose() -> None:
         asked(ONE, "22.05", "tray", hints={"partition": "a b; rm -rf /"})
 
 
+def test_the_account_and_the_reservation_are_those_of_the_lease() -> None:
+    site = Site("main", account="{project}", low_account="nvlhub__low", reservations=True)
+
+    def said(**more: Any) -> list[str]:
+        task = Task(LEASE, Kind.KERNEL, "alice", ONE, MAILBOX, 3600, project="Wafers", **more)
+        words = arguments(task, site, cluster(), can("22.05"))
+        return [word for word in words if word.startswith(("--account", "--reservation"))]
+
+    assert said() == ["--account=wafers"]
+    assert said(preemptible=True, reservation=7) == ["--account=nvlhub__low", "--reservation=nvlhub-7"]
+
+
 def test_a_tray_that_slurm_does_not_know_is_an_error_with_words() -> None:
     with pytest.raises(EngineError, match="slurm-tray-unknown"):
         asked((Share(domain="gone", tray=1, gpus=(0,)),), "22.05", "tray")

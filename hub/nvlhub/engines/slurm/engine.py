@@ -309,7 +309,7 @@ class SlurmEngine(Engine):
         found = {
             (job.job, job.start): _record(job.lease, job.gpus, job.start, job.end, job.ran, job.state, now)
             for job in reading.jobs(text, self._site.pool)
-            if job.lease and job.gpus and job.start is not None and job.state not in PENDING and job.ran
+            if job.lease and job.gpus and job.start is not None and (job.state in RUNNING or job.ran)
         }
         if self.abilities.accounting:
             for past in reading.records(self._past(since), self._site.pool):
