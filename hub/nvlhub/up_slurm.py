@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nvlhub.engines.slurm.keeper import READY
-from nvlhub.engines.slurm.private import LONGEST, lacking
+from nvlhub.engines.slurm.private import LONGEST, LOOPBACK, lacking, own_address
 from nvlhub.settings import Settings, SettingsError, load
 
 START = 120.0
@@ -57,8 +57,14 @@ class PrivateSlurm:
     @property
     def hints(self) -> list[str]:
         """How to look at it."""
-        account = "" if self._accounting else " It keeps no accounts: install slurmdbd and mariadb-server for that."
-        return [f"squeue, sinfo and sacct see it with SLURM_CONF={self.environment['SLURM_CONF']}{account}"]
+        said = [f"squeue, sinfo and sacct see it with SLURM_CONF={self.environment['SLURM_CONF']}"]
+        if not self._accounting:
+            said.append("It keeps no accounts: for that, install slurmdbd and mariadb-server.")
+        if own_address() != LOOPBACK:
+            said.append(
+                f"Other machines can reach its ports, behind munge: this one's name does not resolve to {LOOPBACK} (docs/slurm.md)."
+            )
+        return said
 
     def start(self) -> None:
         """Start it and wait until all nodes are idle. Raises `UpError`."""

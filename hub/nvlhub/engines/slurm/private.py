@@ -4,7 +4,7 @@
         slurm.run("sbatch", "--gres=gpu:1", "--wrap", "sleep 60")
 
 Works for any account; jobs run as the one that started it, and as others where that is root. Nothing outside the directory
-is written. Its daemons listen on the loopback address alone where this machine's name resolves to it (:func:`_address`);
+is written. Its daemons listen on the loopback address alone where this machine's name resolves to it (:func:`own_address`);
 elsewhere others can reach their ports, and get no further than munge, whose key lies in the directory. A directory that was
 used before is used on: job numbers and accounting continue.
 """
@@ -65,11 +65,6 @@ class Slurm:
     environment: Mapping[str, str]
     """What its commands need: ``SLURM_CONF``, ``MYSQL_UNIX_PORT`` and the rest of ours."""
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def loopback(self) -> bool:
-        """Whether nobody on another machine can reach its ports."""
-        return self.site.address == LOOPBACK
 
     @property
     def conf(self) -> Path:
@@ -196,7 +191,7 @@ class Slurm:
 
     def _said(self, *command: str) -> str:
         try:
-            return self.run(*command, timeout=5)
+            return self.run(*command, timeout=2)
         except (OSError, subprocess.SubprocessError):
             return ""
 
@@ -269,7 +264,7 @@ def private_slurm(
     directory = directory.absolute()
     if len(str(directory)) > LONGEST:
         raise ValueError(f"{directory}: too long a path for the sockets of Slurm, more than {LONGEST} characters")
-    address = _address()
+    address = own_address()
     port = _free_range(2 + domains * trays + cpu_nodes, address)
     site = Site(
         domains=domains, trays=trays, cpu_nodes=cpu_nodes, accounting=accounting, simulated=True, version=(22, 5),
@@ -291,7 +286,7 @@ def private_slurm(
         slurm._stop_all()  # noqa: SLF001
 
 
-def _address() -> str:
+def own_address() -> str:
     """Return the address that daemons and commands can listen on alone; empty: there is none, they listen on all.
 
     Slurm takes what the machine's name resolves to. Where that is another loopback address (Debian: 127.0.1.1), srun would
