@@ -13,6 +13,7 @@ from nvlhub.cli import (
     reconciling,
     requests,
     reservations,
+    slurm,
     usage,
 )
 from nvlhub.cli.base import app
@@ -31,5 +32,6 @@ __all__ = [
     "reconciling",
     "requests",
     "reservations",
+    "slurm",
     "usage",
 ]

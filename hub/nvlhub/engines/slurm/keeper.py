@@ -7,7 +7,6 @@ one line when all nodes are idle, and what went wrong on standard error.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def main() -> int:
     told = parser.parse_args()
     # Ended by the pipe alone: Ctrl+C in a terminal is for the one that holds it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: os.close(sys.stdin.fileno()))
+    signal.signal(signal.SIGTERM, _end)
     try:
         with private_slurm(
             told.directory, domains=told.domains, trays=told.trays, cpu_nodes=told.cpu_nodes,
@@ -45,6 +44,12 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _end(number: int, _frame: object) -> None:
+    # Once is enough: what ends is not to be disturbed.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
 
 
 if __name__ == "__main__":
