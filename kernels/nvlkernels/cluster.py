@@ -37,6 +37,7 @@ from nvlkernels.arguments import free_name, one_of, pairs, whole
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.cluster_view import Explanation, Standing, as_rows, as_table, explanation, queue, spent
 from nvlkernels.dashboard import GuardedScheduler
+from nvlkernels.dashboard_key import LOOPBACK
 from nvlkernels.ground import ground
 from nvlkernels.mailbox import Mailbox
 from nvlkernels.payer import NoPayerError, Payer, Wish, find_payer
@@ -201,7 +202,7 @@ class Cluster(SpecCluster):
             self.security = Security.temporary()
         self.scheduler_spec["options"] = {
             "protocol": f"{self._tuning.protocol}://", "host": bind, "port": 0, "security": self.security,
-            "dashboard": True, "dashboard_address": "127.0.0.1:0",
+            "dashboard": True, "dashboard_address": f"{self._dashboard_host}:0",
         }  # fmt: skip
         await super()._start()
 
@@ -510,13 +511,19 @@ class Cluster(SpecCluster):
         return explanation(self._tuning, self.standing, self._lang)
 
     @property
+    def _dashboard_host(self) -> str:
+        """Where the dashboard listens: the user's server reaches a kernel on another machine by the address of its lease."""
+        return os.environ.get("NVLHUB_BIND") or LOOPBACK
+
+    @property
     def dashboard_link(self) -> str:
         """The dashboard behind the login of this user's own server; empty where there is no such server."""
         services = self.scheduler_info.get("services", {})
         prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
         if "dashboard" not in services or prefix is None:
             return ""
-        return f"{prefix}nvlhub/dask/{services['dashboard']}/status"
+        where = "" if self._dashboard_host == LOOPBACK else f"{os.environ.get('NVLHUB_LEASE')}/"
+        return f"{prefix}nvlhub/dask/{where}{services['dashboard']}/status"
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tuning") or self.status is not Status.running:
