@@ -435,12 +435,14 @@ class Cluster(SpecCluster):
         scheduler: Any = self.scheduler
         idle = scheduler.check_idle()
         idle_seconds = 0 if idle is None else max(0, int(time.time() - idle))
-        speaking = {worker.lease.id: worker for worker in self.workers.values() if worker.speaks}
-        if not speaking:
-            return
-        beats = {lease: worker.beat(idle_seconds) for lease, worker in speaking.items()}
-        for answer in await self.portal.beat_all(beats):
-            self._hear(speaking[answer.lease.id], answer)
+        workers = {worker.lease.id: worker for worker in self.workers.values()}
+        beats = {lease: worker.beat(idle_seconds) for lease, worker in workers.items() if worker.speaks}
+        answers = await self.portal.beat_all(beats) if beats else []
+        # Who is silent gets no sign of life from here, and is over when the portal says so.
+        silent = [self.portal.lease(lease) for lease in workers if lease not in beats]
+        answers += [Beaten(lease=lease) for lease in await asyncio.gather(*silent)]
+        for answer in answers:
+            self._hear(workers[answer.lease.id], answer)
 
     def _hear(self, worker: LeaseWorker, answer: Beaten) -> None:
         worker.lease = answer.lease
