@@ -149,7 +149,7 @@ class Agent:
     def run(self, wakeup: socket.socket) -> int:
         """Serve until it is over; return the exit status."""
         self._poller.register(wakeup, zmq.POLLIN)
-        self._say_hello()
+        self._hello()
         _adopt()
         next_beat = time.monotonic() + BEAT
         while self._over is None:
@@ -179,7 +179,7 @@ class Agent:
         self._socket.close(linger=200)
         return self._over
 
-    def _say_hello(self) -> None:
+    def _hello(self) -> None:
         place, of = self._place
         self._say(
             "hello", pid=os.getpid(), host=socket.gethostname(), node=self._node, bind=self._bind, place=place, of=of,

@@ -60,8 +60,10 @@ class Run:
         self._say("signal", sig=number)
 
     def _say(self, kind: str, **facts: object) -> None:
-        if self._at is not None:
-            self._line.tell(self._at, kind, task=self._name, **facts)
+        # What an earlier process started without devices runs on the first node.
+        at = self._at or self._line.having([])
+        if at is not None:
+            self._line.tell(at, kind, task=self._name, **facts)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take what the agent says of this task; the end of an earlier start is no news."""
