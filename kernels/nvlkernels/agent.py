@@ -365,9 +365,9 @@ def _private(letter: dict[str, Any]) -> Iterator[str]:
     if letter["directory"]:
         yield letter["directory"]
         return
-    from tempfile import TemporaryDirectory  # noqa: PLC0415  # only in a job
+    from nvlkernels.scratch import scratch  # noqa: PLC0415  # only in a job
 
-    with TemporaryDirectory(prefix="nvlhub-", ignore_cleanup_errors=True) as made:
+    with scratch() as made:
         yield made
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from nvlkernels import mailbox as module
 from nvlkernels.agent import LOST
 from nvlkernels.mailbox import Line, Mailbox
+from nvlkernels.scratch import PREFIX, scratch
 
 LEASE = "lease-1"
 
@@ -143,13 +145,31 @@ async def test_an_agent_removes_its_directory_when_it_is_told_to_end_or_nobody_i
         line = mailbox.line(LEASE)
         await asyncio.wait_for(line.hello, 10)
         await line.run().start(argv=[sys.executable, "-c", SLEEP], env={}, files={"key.pem": "secret"})
-        # The directory, the key and the output of the task.
-        assert modes(tmp_path) == [0o600, 0o600, 0o700]
+        # The lock, the key and the output of the task in the directory.
+        assert modes(tmp_path) == [0o600, 0o600, 0o600, 0o700]
         if end == "term":
             agent.send_signal(signal.SIGTERM)
         mailbox.close()
         assert await asyncio.wait_for(agent.wait(), 10) == status
         assert modes(tmp_path) == []
+
+
+def test_what_killed_agents_left_goes_and_what_others_use_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("killed", "killed-early", "fresh"):
+        (tmp_path / f"{PREFIX}{name}").mkdir()
+    (tmp_path / f"{PREFIX}killed" / "lock").touch()
+    (tmp_path / "somebody-elses").mkdir()
+    with scratch() as lives:
+        for old in tmp_path.iterdir():
+            if not old.name.endswith("fresh"):
+                os.utime(old, (0, 0))
+        with scratch() as second:
+            assert {path.name for path in tmp_path.iterdir()} == {
+                Path(lives).name, Path(second).name, f"{PREFIX}fresh", "somebody-elses"
+            }  # fmt: skip
 
 
 # --- the line alone ---------------------------------------------------------------------------------------------------
