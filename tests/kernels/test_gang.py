@@ -27,7 +27,7 @@ agents = [
     subprocess.Popen(
         [{python!r}, *sys.argv[1:]], stdin=subprocess.PIPE,
         env={{**os.environ, "SLURM_JOB_ID": "7", "SLURM_NODEID": str(node), "SLURM_STEP_NUM_NODES": "2",
-              "SLURMD_NODENAME": f"nvl001-0{{node + 1}}", "SLURM_STEP_GPUS": gpu, "CUDA_VISIBLE_DEVICES": "0"}},
+              "SLURMD_NODENAME": f"nvl001-0{{node + 1}}", "SLURM_STEP_GPUS": gpu, "CUDA_VISIBLE_DEVICES": "0", "TMPDIR": {scratch!r}}},
     )
     for node, gpu in enumerate("03")
 ]
@@ -44,7 +44,7 @@ for agent in agents:
 def on_two_nodes(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
     """The portal, with an engine that starts two agents for each lease, one GPU each."""
     step = tmp_path / "step"
-    step.write_text(STEP.format(python=sys.executable))
+    step.write_text(STEP.format(python=sys.executable, scratch=str(tmp_path)))
     step.chmod(step.stat().st_mode | stat.S_IXUSR)
     engine = served.portal.engine
     assert isinstance(engine, LocalEngine)
