@@ -41,6 +41,17 @@ class Echo(WebSocketHandler):
 
 
 @pytest.fixture
+async def near(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A scheduler on the machine of the server."""
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
+    async with GuardedScheduler(
+        host="127.0.0.1", port=0, protocol="tcp://", dashboard=True, dashboard_address=f"{LOOPBACK}:0"
+    ) as scheduler:
+        scheduler.http_application.add_handlers(".*", [("/echo", Echo)])
+        yield scheduler
+
+
+@pytest.fixture
 async def far(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """A scheduler whose dashboard listens on the address of another machine."""
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
@@ -88,6 +99,16 @@ async def test_a_websocket_of_the_dashboard_goes_through(far: Any, server: str) 
     for message in ("words", b"\x00bytes"):
         await connection.write_message(message, binary=isinstance(message, bytes))
         assert await asyncio.wait_for(connection.read_message(), 10) == message
+    connection.close()
+
+
+async def test_on_its_own_machine_the_server_goes_the_short_way(near: Any, server: str) -> None:
+    port = near.http_server.port
+    assert await fetch(f"{server}/nvlhub/dask/{port}/health") == 200
+    assert await fetch(f"http://{LOOPBACK}:{port}/health") == 403
+    connection = await websocket_connect(server.replace("http", "ws") + f"/nvlhub/dask/{port}/echo")
+    await connection.write_message("words")
+    assert await asyncio.wait_for(connection.read_message(), 10) == "words"
     connection.close()
 
 
