@@ -2,7 +2,7 @@
 
 ``GET /nvlhub/leases`` lists them, with the words that JupyterLab shows; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that
 waits; ``POST /nvlhub/leases/KERNEL/extend`` pays for more time. ``/nvlhub/dask/PORT/...`` is the dashboard of a cluster of this
-server's kernels.
+server's kernels, ``/nvlhub/dask/LEASE/PORT/...`` that of one on another machine.
 """
 
 from __future__ import annotations

@@ -316,6 +316,11 @@ class LeaseProvisioner(KernelProvisionerBase):
         }
 
     @property
+    def address(self) -> str:
+        """The address of the machine where the kernel runs, by the word of its agent; empty while there is none."""
+        return str(self.connection_info.get("ip", ""))
+
+    @property
     def has_process(self) -> bool:
         """Whether a kernel was started and not yet cleaned up."""
         return self._alive
