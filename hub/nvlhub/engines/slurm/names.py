@@ -1,0 +1,46 @@
+"""What things of the portal are called in Slurm.
+
+Slugs hold no ``_``, so no account of a programme is ever called like one of a project by the plain template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from nvlhub.flow.reservation import Booking, Place
+
+MARK = "nvlhub"
+"""The organization that stands with the accounts that are ours."""
+PREFIX = "nvlhub-"
+"""What the names of our reservations begin with."""
+
+
+def account_of(template: str, project: str) -> str:
+    """Return the account of a project; `template` has ``{project}``. Slurm knows lower case only."""
+    return template.replace("{project}", project).lower()
+
+
+def programme_account(root: str, programme: str) -> str:
+    """Return the account above those of a programme's projects."""
+    return f"{root}_{programme}"
+
+
+def low_account(root: str) -> str:
+    """Return the account of pre-emptible leases: they cost nothing and count against no cap."""
+    return f"{root}__low"
+
+
+def reservation_name(number: int | str) -> str:
+    """Return the name of a reservation."""
+    return f"{PREFIX}{number}"
+
+
+def reservation_of(bookings: Iterable[Booking], project: str, trays: Collection[Place], at: int) -> str | None:
+    """Return the reservation that a job of a project on these trays must name when it starts at a time; None: none.
+
+    Without it Slurm keeps the project itself out of trays that are kept for it.
+    """
+    for one in bookings:
+        if one.project == project and one.starts <= at < one.ends and not frozenset(one.trays).isdisjoint(trays):
+            return reservation_name(one.id)
+    return None
