@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from nvlhub.cli.base import SLOW, Json, call, checked, fail, fields, items, send, show
+from nvlhub.cli.base import SLOW, Json, call, checked, fail, fields, items, portal_time, send, show
 from nvlhub.cli.slurm import slurm
 from nvlhub.engines.slurm.budget import Award, Books, Live, Programme, Project, Scheme, Used, wanted
 from nvlhub.engines.slurm.limits import (
@@ -36,7 +36,9 @@ PATIENCE = 60
 """Seconds that a command of Slurm has."""
 ACTIVE = "Job(s) active"
 """What sacctmgr says where something cannot be removed yet."""
-SLOW_READ = 200
+PAST = 10 * 365 * 86_400
+"""Seconds of the past in which use is added up: as many as the portal tells at once."""
+ROWS = 200
 """Rows of a page."""
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -193,11 +195,12 @@ def _books(pool: str) -> Books:
     pools = {row["name"]: row for row in items("/pools")}
     if pool not in pools:
         fail(f"The portal has no pool {pool}. It has: {', '.join(sorted(pools))}. Name it with --pool.")
-    awards = items("/awards", pool=pool, per_page=SLOW_READ)
-    usage = call("GET", "/usage", params={"by": "project", "pool": pool, "since": 0}, patience=SLOW)
-    live = items("/leases", state="active", per_page=SLOW_READ)
+    awards = items("/awards", pool=pool, per_page=ROWS)
+    since = max(0, portal_time() - PAST)
+    usage = call("GET", "/usage", params={"by": "project", "pool": pool, "since": since}, patience=SLOW)
+    live = items("/leases", state="active", per_page=ROWS)
     beyond: Counter[str] = Counter()
-    for row in items("/differences", state="all", per_page=SLOW_READ):
+    for row in items("/differences", state="all", per_page=ROWS):
         if row["pool"] == pool:
             beyond[row["project"]] += max(0, (row["engine"] or 0) - (row["ledger"] or 0))
     members: dict[str, dict[str, int | None]] = {}
