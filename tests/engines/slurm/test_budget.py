@@ -30,13 +30,20 @@ def test_accounts_are_laid_out_by_programme_and_project() -> None:
         user_caps={"ann": 2},
     )  # fmt: skip
     layout, unfit = wanted(books, replace(SCHEME, account="NV-{project}"))
-    assert set(layout.accounts) == {"nvlhub", "nvlhub_science", "nvlhub_industry", "nvlhub__low", "nv-demo", "nv-cast"}
-    assert layout.accounts["nvlhub_science"] == Account("nvlhub", Limits(gpus=32))
-    assert layout.accounts["nvlhub__low"] == Account("nvlhub", Limits(), "nvlhub__low")
+    assert set(layout.accounts) == {
+        "nvlhub",
+        "nvlhub.programme.science",
+        "nvlhub.programme.industry",
+        "nvlhub.low",
+        "nv-demo",
+        "nv-cast",
+    }
+    assert layout.accounts["nvlhub.programme.science"] == Account("nvlhub", Limits(gpus=32))
+    assert layout.accounts["nvlhub.low"] == Account("nvlhub", Limits(), "nvlhub.low")
     assert layout.accounts["nv-demo"].limits.gpus == 16
     # Nothing was ever awarded to it, so nothing starts.
     assert layout.accounts["nv-cast"].limits == Limits(minutes=0)
-    assert layout.users == {("nv-demo", "ann"): Limits(gpus=2), ("nvlhub__low", "ann"): Limits()}
+    assert layout.users == {("nv-demo", "ann"): Limits(gpus=2), ("nvlhub.low", "ann"): Limits()}
     assert unfit == ["Bob"]
 
 
@@ -47,7 +54,7 @@ def test_where_the_portal_runs_all_jobs_under_its_own_account_that_one_is_the_us
 
 @pytest.mark.parametrize(
     ("project", "template", "words"),
-    [("nvlhub", "{project}", "project nvlhub"), ("root", "{project}", "root of Slurm"), ("science", "nvlhub_{project}", "programme science")],
+    [("nvlhub", "{project}", "project nvlhub"), ("root", "{project}", "root of Slurm"), ("science", "nvlhub.programme.{project}", "programme science")],
 )  # fmt: skip
 def test_two_things_with_one_account_are_refused(project: str, template: str, words: str) -> None:
     books = replace(BOOKS, projects=[Project(project, "science", None)])

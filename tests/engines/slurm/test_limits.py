@@ -26,12 +26,12 @@ from nvlhub.engines.slurm.limits import (
 ASSOCS = """root|||||||normal|
 root||root|||||normal|
 nvlhub|root||||||nvlhub|nvlhub
-nvlhub_teach|nvlhub|||gres/gpu=16|||nvlhub|nvlhub
-demo|nvlhub_teach|||gres/gpu=8|gres/gpu=0|gres/gpu=8|nvlhub|nvlhub
+nvlhub.programme.teach|nvlhub|||gres/gpu=16|||nvlhub|nvlhub
+demo|nvlhub.programme.teach|||gres/gpu=8|gres/gpu=0|gres/gpu=8|nvlhub|nvlhub
 demo||carol.x||gres/gpu=4||gres/gpu=8|nvlhub|nvlhub
 demo||root||cpu=8,gres/gpu=4||gres/gpu=8|nvlhub|nvlhub
 """
-ACCOUNTS = "demo|nvlhub\nnvlhub|nvlhub\nnvlhub_teach|nvlhub\nroot|root\n"
+ACCOUNTS = "demo|nvlhub\nnvlhub|nvlhub\nnvlhub.programme.teach|nvlhub\nroot|root\n"
 QOS = "normal|\nnvlhub|DenyOnLimit,NoDecay\n"
 USERS = "carol.x|demo\nroot|root\n"
 
@@ -39,8 +39,8 @@ LIMITED = Wanted(
     "nvl", "nvlhub",
     {
         "nvlhub": Account(None, qos="nvlhub"),
-        "nvlhub_teach": Account("nvlhub", Limits(gpus=16)),
-        "demo": Account("nvlhub_teach", Limits(8, 0, 8)),
+        "nvlhub.programme.teach": Account("nvlhub", Limits(gpus=16)),
+        "demo": Account("nvlhub.programme.teach", Limits(8, 0, 8)),
     },
     {("demo", "carol.x"): Limits(4), ("demo", "root"): Limits(4)},
 )  # fmt: skip
@@ -133,7 +133,7 @@ def _limits(facts: dict[str, str]) -> list[str]:
 
 def test_what_slurm_prints_is_read() -> None:
     present = read(ASSOCS, ACCOUNTS, QOS, USERS)
-    assert present.accounts["demo"] == Account("nvlhub_teach", Limits(8, 0, 8), "nvlhub")
+    assert present.accounts["demo"] == Account("nvlhub.programme.teach", Limits(8, 0, 8), "nvlhub")
     assert {(seat.user, seat.limits.gpus) for seat in present.seats} == {("root", None), ("carol.x", 4), ("root", 4)}
     assert present.defaults == {"carol.x": "demo", "root": "root"}
     assert present.qos["nvlhub"] == FLAGS
@@ -144,7 +144,7 @@ def test_where_all_is_as_it_should_be_nothing_is_done() -> None:
 
 
 def test_changes_are_told_in_sentences_and_only_limits_of_gpus_are_touched() -> None:
-    accounts = {**LIMITED.accounts, "demo": Account("nvlhub_teach", Limits(None, 12_000, 8))}
+    accounts = {**LIMITED.accounts, "demo": Account("nvlhub.programme.teach", Limits(None, 12_000, 8))}
     wanted = Wanted("nvl", "nvlhub", accounts, {("demo", "dave"): Limits(), ("demo", "root"): Limits(2)})
     changes = diff(wanted, read(ASSOCS, ACCOUNTS, QOS.replace(",NoDecay", ""), USERS))
     assert [change.sentence for change in changes] == [
@@ -188,7 +188,7 @@ def test_what_others_put_below_our_root_stays_and_is_told() -> None:
     for change in diff(without, fake.present()):
         fake.run(change.argv)
     # What lies above theirs stays, too, without its users.
-    assert set(fake.accounts) == {"root", "nvlhub", "nvlhub_teach", "demo", "lab"}
+    assert set(fake.accounts) == {"root", "nvlhub", "nvlhub.programme.teach", "demo", "lab"}
     assert set(fake.seats) == {("lab", "eve")}
 
 
@@ -206,10 +206,10 @@ PEOPLE = st.sampled_from(["ann", "bob", "cy"])
 @st.composite
 def layouts(draw: st.DrawFn) -> Wanted:
     accounts = {"nvlhub": Account(None, qos="nvlhub")}
-    programmes = draw(st.sets(st.sampled_from(["nvlhub_a", "nvlhub_b"]), min_size=1))
+    programmes = draw(st.sets(st.sampled_from(["nvlhub.programme.a", "nvlhub.programme.b"]), min_size=1))
     accounts |= {name: Account("nvlhub", Limits(gpus=draw(LIMIT))) for name in sorted(programmes)}
     if draw(st.booleans()):
-        accounts["nvlhub__low"] = Account("nvlhub", qos="nvlhub__low")
+        accounts["nvlhub.low"] = Account("nvlhub", qos="nvlhub.low")
     for name in draw(st.sets(NAMES)):
         parent = draw(st.sampled_from(sorted(programmes)))
         accounts[name] = Account(parent, Limits(draw(LIMIT), draw(LIMIT), draw(LIMIT)))

@@ -38,7 +38,7 @@ def there(slurm: Slurm, nvlhub: Terminal, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setenv(name, slurm.environment[name])
     yield nvlhub
     slurm.cancel_all()
-    for account in ("demo", "nvlhub__low", "nvlhub_demo", "nvlhub", "second-other"):
+    for account in ("demo", "nvlhub.low", "nvlhub.programme.demo", "nvlhub", "second-other"):
         subprocess.run(
             ["sacctmgr", "-i", "delete", "account", "where", f"name={account}"], env=slurm.environment, check=False,
             capture_output=True, timeout=60,
@@ -142,7 +142,7 @@ def test_who_was_awarded_nothing_starts_nothing_and_pre_emptible_leases_are_not_
         there.run("award", "revoke", row["id"], "--reason", "it is over")
     sync(there, "--apply")
     assert minutes_of(slurm, "demo") == 0
-    number = submit(slurm, "--account=nvlhub__low", "--gres=gpu:4", "--time=1000")
+    number = submit(slurm, "--account=nvlhub.low", "--gres=gpu:4", "--time=1000")
     slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start", patience=30)
     assert "AssocGrpGRESMinutes" in refused(slurm, "--account=demo", "--gres=gpu:1", "--time=1")
 
@@ -150,7 +150,7 @@ def test_who_was_awarded_nothing_starts_nothing_and_pre_emptible_leases_are_not_
 def test_what_jobs_still_use_is_left_until_they_end(slurm: Slurm, there: Terminal) -> None:
     there.run("programme", "set", "demo", "--at-zero", "low_priority")
     sync(there, "--apply")
-    number = submit(slurm, "--account=nvlhub__low", "--gres=gpu:1", "--time=10")
+    number = submit(slurm, "--account=nvlhub.low", "--gres=gpu:1", "--time=10")
     slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start", patience=30)
     there.run("programme", "set", "demo", "--at-zero", "stop")
     assert states(sync(there, "--apply")) == {"left until its jobs end"}

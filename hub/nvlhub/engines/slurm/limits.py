@@ -1,9 +1,9 @@
 """Slurm's accounts as the portal wants them x as they are -> what must be changed, in order, as commands and sentences.
 
     root account (ours by its mark)        QOS of ours, limits of nobody
-    |-- root_programme                     GPUs at once: the programme's cap
+    |-- root.programme.NAME                GPUs at once: the programme's cap
     |   `-- project                        GPUs at once, GPUs of a job, GPU-minutes in all; members with their caps
-    `-- root__low                          pre-emptible leases: nothing is counted
+    `-- root.low                           pre-emptible leases: nothing is counted
 
 Only accounts below the root that bear our mark are touched, and of their limits only those of GPUs.
 """

@@ -1,6 +1,6 @@
 """What things of the portal are called in Slurm.
 
-Slugs hold no ``_``, so no account of a programme is ever called like one of a project by the plain template.
+Slugs hold no ``.``, so no account of a programme is ever called like one of a project by the plain template.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def account_of(template: str, project: str) -> str:
 
 def programme_account(root: str, programme: str) -> str:
     """Return the account above those of a programme's projects."""
-    return f"{root}_{programme}"
+    return f"{root}.programme.{programme}"
 
 
 def low_account(root: str) -> str:
     """Return the account of pre-emptible leases: they cost nothing and count against no cap."""
-    return f"{root}__low"
+    return f"{root}.low"
 
 
 def reservation_name(number: int | str) -> str:
