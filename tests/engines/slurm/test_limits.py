@@ -91,9 +91,10 @@ class Fake:
     def add_user(self, rest: list[str], told: dict[str, str]) -> None:
         account = told.pop("account")
         assert account in self.accounts
-        assert (account, rest[0]) not in self.seats
-        self.seats[account, rest[0]] = told
-        self.defaults.setdefault(rest[0], account)
+        for name in rest[0].split(","):
+            assert (account, name) not in self.seats
+            self.seats[account, name] = dict(told)
+            self.defaults.setdefault(name, account)
 
     def modify_user(self, _: list[str], told: dict[str, str]) -> None:
         name = told.pop("name")
@@ -101,7 +102,9 @@ class Fake:
             assert (default, name) in self.seats
             self.defaults[name] = default
         else:
-            self.seats[told.pop("account"), name] |= told
+            account = told.pop("account")
+            for one in name.split(","):
+                self.seats[account, one] |= told
 
     def delete_user(self, _: list[str], told: dict[str, str]) -> None:
         del self.seats[told["account"], told["name"]]
@@ -196,6 +199,14 @@ def test_a_partition_of_its_own_does_not_get_somebody_past_the_limits() -> None:
     rows = ASSOCS + "demo||carol.x|gpu||||nvlhub|nvlhub\n"
     [change] = diff(LIMITED, read(rows, ACCOUNTS, QOS, USERS))
     assert change.argv[-4:] == ("name=carol.x", "account=demo", "cluster=nvl", "partition=gpu")
+
+
+def test_members_who_lack_the_same_are_one_step_of_no_more_than_a_hundred() -> None:
+    users = {("demo", f"u{number:03}"): Limits(gpus=4) for number in range(150)} | {("demo", "eve"): Limits()}
+    changes = diff(Wanted("nvl", "nvlhub", LIMITED.accounts, LIMITED.users | users), read(ASSOCS, ACCOUNTS, QOS, USERS))
+    told = [len(change.argv[4].split(",")) for change in changes]
+    assert told == [1, 100, 50]
+    assert changes[1].sentence.startswith("users u000, u001, ")
 
 
 LIMIT = st.none() | st.integers(0, 10**6)

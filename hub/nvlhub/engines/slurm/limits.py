@@ -25,6 +25,8 @@ FLAGS = frozenset({"DenyOnLimit", "NoDecay"})
 """Of each QOS of ours: what can never start is refused at once; what its own counters hold does not fade."""
 GPU = "gres/gpu"
 NO_LIMIT = -1
+AT_ONCE = 100
+"""Users in one step."""
 
 Limit = int | None
 
@@ -264,17 +266,23 @@ class _Work:
                 yield _change(*words, say=f"account {name}: {'; '.join(told)}")
 
     def seats(self) -> Iterator[Change]:
-        """Yield what members lack."""
+        """Yield what members lack: those of an account who lack the same in one step, as each takes sacctmgr a while."""
         before = {(seat.account, seat.user): seat.limits for seat in self.present.seats if not seat.partition}
+        alike: dict[tuple[str, Limits, Limits | None], list[str]] = {}
         for (account, user), limits in sorted(self.wanted.users.items()):
-            who = f"user {user} in account {account}"
-            if (account, user) not in before:
-                words = ("add", "user", user, f"account={account}", self._cluster, *limits.arguments())
-                yield _change(*words, say=_sentence(f"{who}: add", "", limits))
-            elif settings := list(limits.arguments(before[account, user])):
-                where = ("where", f"name={user}", f"account={account}", self._cluster)
-                told = "; ".join(limits.words(before[account, user]))
-                yield _change("modify", "user", *where, "set", *settings, say=f"{who}: {told}")
+            if (there := before.get((account, user))) != limits:
+                alike.setdefault((account, limits, there), []).append(user)
+        for (account, limits, there), users in alike.items():
+            for some in (users[start : start + AT_ONCE] for start in range(0, len(users), AT_ONCE)):
+                names = ",".join(some)
+                who = f"user{'s' if len(some) > 1 else ''} {', '.join(some)} in account {account}"
+                if there is None:
+                    words = ("add", "user", names, f"account={account}", self._cluster, *limits.arguments())
+                    yield _change(*words, say=_sentence(f"{who}: add", "", limits))
+                else:
+                    where = ("where", f"name={names}", f"account={account}", self._cluster)
+                    told = "; ".join(limits.words(there))
+                    yield _change("modify", "user", *where, "set", *limits.arguments(there), say=f"{who}: {told}")
 
     def leaving(self) -> Iterator[Change]:
         """Yield what is too much, children first."""
