@@ -14,6 +14,8 @@ from nvlhub.cli import (
     requests,
     reservations,
     slurm,
+    slurm_limits,
+    slurm_reservations,
     usage,
 )
 from nvlhub.cli.base import app
@@ -33,5 +35,7 @@ __all__ = [
     "requests",
     "reservations",
     "slurm",
+    "slurm_limits",
+    "slurm_reservations",
     "usage",
 ]
