@@ -111,6 +111,10 @@ class Portal:
         """Return a lease as it is now."""
         return LeaseView(**await self._call("GET", f"/leases/{lease_id}"))
 
+    async def zone(self) -> str:
+        """Return the time zone that people are told times in."""
+        return str((await self._call("GET", "/health")).get("zone", "UTC"))
+
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""
         return BeatAnswer(
