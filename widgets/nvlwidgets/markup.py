@@ -5,6 +5,7 @@ Every value is escaped; what is shown is the same in a notebook and in a dashboa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -59,8 +60,9 @@ def markup(name: str, lang: str, *, zone: str = "UTC", **values: Any) -> str:
     def word(message: str, **members: object) -> str:
         return say(message, lang, **members)
 
-    def why(lease: object) -> str:
-        return waits_for(LeaseView.model_validate(lease), lang, zone)
+    def why(lease: LeaseView | Mapping[str, Any]) -> str:
+        told = lease if isinstance(lease, LeaseView) else LeaseView.model_construct(**lease)
+        return waits_for(told, lang, zone)
 
     return _templates().get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: span(seconds, lang), clock=lambda at: clock(at, zone),

@@ -40,8 +40,8 @@ def frame(visit: Visit, screen: Screen, screens: Sequence[Screen]) -> Any:
     for name, value in known.items():
         page.add_variable(name, Markup(value))  # noqa: S704  # rendered and escaped by the template
     page.add_variable("title", f"{title} · nvlhub")
-    page.add_panel("away", _away(visit))
     page.add_panel("main", screen.make(visit))
+    page.add_panel("away", _away(visit))
     visit.doc.title = f"{title} · nvlhub"
     return page
 
