@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from nvlhub.engines.base import Sight
@@ -88,7 +86,7 @@ def test_what_is_held_or_can_never_start_reads_as_such_and_ends_unpaid(
     lease = portal.ask("gpu2")
     portal.step(100)
     assert waits_for(portal.seen(lease), "en", "UTC") == say(reason)
-    assert re.search("[Ee]nd it", say(reason))
+    assert "end it" in say(reason).lower()
     ending = portal.desk.end(RESEARCHER, lease.id)
     assert (ending.expected_start, waits_for(ending, "en", "UTC")) == (None, "")
     portal.step(1)
