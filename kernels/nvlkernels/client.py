@@ -138,6 +138,10 @@ class Portal:
             if len(told["items"]) < PAGE:
                 return found
 
+    async def zone(self) -> str:
+        """Return the time zone that people are told times in."""
+        return str((await self._call("GET", "/health")).get("zone", "UTC"))
+
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""
         return BeatAnswer(

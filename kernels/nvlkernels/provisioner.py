@@ -87,6 +87,8 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._cancelled = False
         self._alive = False
         self._generation = 0
+        self.zone = ""
+        """Time zone that the user is told times in; empty: not known yet."""
         self.warning = ""
         """What the portal last said the user should know."""
         self._heard = time.monotonic()
@@ -128,8 +130,11 @@ class LeaseProvisioner(KernelProvisionerBase):
                 self._asking.cancel()
                 await self._give_back()
                 raise
+            begun = self.lease is not None and self.lease.started_at is not None
             await self._give_back()
-            raise RuntimeError(say("kernel-cancelled", self._portal.lang)) from None
+            raise RuntimeError(
+                say("kernel-cancelled-late" if begun else "kernel-cancelled", self._portal.lang)
+            ) from None
         except (PortalError, PortalDownError) as error:
             await self._give_back()
             raise RuntimeError(str(error)) from None
@@ -158,7 +163,9 @@ class LeaseProvisioner(KernelProvisionerBase):
             await asyncio.wait([line.hello], timeout=QUEUE_POLL)
             if not line.hello.done():
                 with contextlib.suppress(PortalDownError):
-                    self.lease = await self._portal.lease(self.lease.id)
+                    self._know(await self._portal.lease(self.lease.id))
+                    if self.lease.expected_start is not None and not self.zone:
+                        self.zone = await self._portal.zone()
                 self._check(self.lease)
 
     def _check(self, lease: LeaseView) -> None:

@@ -7,8 +7,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from nvlhub.text import LANGUAGES
+from nvlhub.engines.scripted import Script
+from nvlhub.flow.queue import Wait
+from nvlhub.text import LANGUAGES, say
 from nvlhub.wire import SILENT, Extend, Kind, Offer, Problem
+from nvlwidgets.markup import clock
 from nvlwidgets.panels.screens.compute import Compute, can_start
 from tests.api.world import PEOPLE
 from tests.portal_kit import GRACE, Kit
@@ -150,6 +153,35 @@ async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, h
     await until(lambda: "They are told that it was you." in words(screen.led))
     portal.step(1)
     assert portal.desk.lease(MEMBER, lease.id).detail == "pi, who answers for the project, ended it"
+
+
+async def test_what_its_engine_has_queued_says_why_and_until_when_and_leaves_the_queue_unpaid(
+    portal: Kit, http: httpx.AsyncClient
+) -> None:
+    wait = Wait("slurm-wait-limit", portal.clock.now() + 600)
+    portal.engine.scripts = {"*": Script(pending=1000, wait=wait)}  # type: ignore[attr-defined]
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    member = Compute(visit_of(http, "member", projects=OPTICS))
+    lead = Compute(visit_of(http, "pi", projects=LEAD))
+    words_of_it = f"{say('slurm-wait-limit')} Expected to start at {clock(wait.start)[-9:]}."
+    await until(lambda: words_of_it in words(member.leases))
+    await until(lambda: words_of_it in words(lead.led))
+    assert "Leave the queue" in words(member.leases)
+    press(member.leases, "end", lease=lease.id, name="optics · gpu1", waits="1")
+    await until(lambda: "has left the queue. Nothing was charged." in words(member.leases))
+    portal.step(1)
+    assert (portal.seen(lease).state, portal.seen(lease).charged) == ("settled", 0)
+
+
+async def test_while_the_engine_is_away_nothing_is_promised(portal: Kit, http: httpx.AsyncClient) -> None:
+    portal.engine.away = True
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html and screen.offers.known)
+    assert say("engine-away-waiting") in words(screen.leases)
+    assert "Nothing can start at once" in words(screen.answers)
 
 
 # --- what comes from outside ----------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ class LeaseSpawnerMixin(Configurable):
         base = str(getattr(handler, "base_url", "/"))
         return render(
             "spawn_form.html", lang, projects=by_project(seen.offers if seen else ()), down=seen is None,
-            age=age if age > FRESH else 0, announcements=(), prefix=f"{base}services/portal/",
+            age=age if age > FRESH else 0, announcements=(), away=False, prefix=f"{base}services/portal/",
             user=self.user.name,  # type: ignore[attr-defined]
         )  # fmt: skip
 

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import panel as pn
 
+from nvlhub.dates import zone_of
 from nvlhub.text import say
 from nvlhub.wire import LeaseView, Offer
 from nvlkernels.specs import IDLE, affordable, spec_name
-from nvlwidgets.markup import clock, span, zone_of
+from nvlwidgets.markup import clock, span
 from nvlwidgets.panels.api import Page
 from nvlwidgets.panels.blocks import CARD, Block, Query, legend_above, part, whole
 from nvlwidgets.panels.parts import Plot, empty_figure
