@@ -178,7 +178,7 @@ class Cluster(SpecCluster):
         try:
             self._payer = await self._find_payer()
             bind = os.environ.get("NVLHUB_BIND") or os.environ.get("NVLHUB_MAILBOX_BIND") or "127.0.0.1"
-            facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric, bind=bind)
+            facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric)
             self._tuning = tune(facts, **self._asked)
             self.mailbox = Mailbox(bind)
             leases = await self._payer.take(self._first, self.mailbox.address) if self._first else []
@@ -256,6 +256,11 @@ class Cluster(SpecCluster):
     def gave_up(self, worker: LeaseWorker, tail: str) -> None:
         """Hear that a worker ended too often: its lease is given back."""
         self._tell("cluster-gave-up", deaths=str(DEATHS), seconds=str(int(DEATHS_WITHIN)), tail=tail.strip()[-1000:])
+        self._remove([worker.name])
+
+    def lacks(self, worker: LeaseWorker, devices: int) -> None:
+        """Hear that the nodes of a lease have other GPUs than it holds: it is given back."""
+        self._tell("cluster-wrong-gpus", gpus=str(worker.lease.gpus), given=str(devices))
         self._remove([worker.name])
 
     def _correct_soon(self) -> None:
