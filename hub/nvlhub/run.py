@@ -436,8 +436,15 @@ class Runner:
                 lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
                 seconds=lease.seconds, environment=profile.environment, hints=profile.hints.get(self._engine.name, {}),
                 project=lease.project, domain=lease.domain if lease.pinned else "",
+                preemptible=lease.preemptible, reservation=self._reservation(lease),
             )
         )  # fmt: skip
+
+    def _reservation(self, lease: Lease) -> int | None:
+        """Return the reservation that keeps the GPUs of a lease for its project."""
+        now = self._clock.now()
+        mine = (kept for kept in self._kept if kept.is_for(lease.project, now) and kept.touches(lease.placement))
+        return next((kept.booking for kept in mine), None)
 
     def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
         """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""
@@ -505,14 +512,17 @@ class Runner:
 
     def _read_back(self, moves: Sequence[_Move], sightings: Mapping[str, Sighting]) -> list[_Move]:
         """Add what follows when the engine gave tasks other GPUs than those that were chosen, for others, too."""
+        given = {
+            lease_id: sighting.placement
+            for lease_id, sighting in sightings.items()
+            if sighting.placement and self._leases[lease_id].placement not in {(), sighting.placement}
+        }
+        if not given:
+            return list(moves)
         told = {lease.id: (lease, events) for lease, events in moves}
-        where: dict[str, Placement] = {}
-        for lease_id in told:
-            sighting = sightings.get(lease_id)
-            if sighting is not None and sighting.placement and sighting.sight is Sight.RUNNING:
-                where = where or {lease.id: lease.placement for lease in self._leases.values() if lease.placement}
-                if lease_id in where and where[lease_id] != sighting.placement:
-                    where |= exchange(where, lease_id, sighting.placement)
+        where = {lease.id: lease.placement for lease in self._leases.values() if lease.placement}
+        for lease_id, placement in given.items():
+            where |= exchange(where, lease_id, placement)
         for lease_id, placement in where.items():
             lease = self._leases[lease_id]
             if placement != lease.placement and Given in states.MOVES[lease.state]:

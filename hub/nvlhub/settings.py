@@ -54,8 +54,12 @@ class SlurmSettings(BaseModel):
     """Partition of the GPU nodes; empty: the cluster's default."""
     account: Word = ""
     """Slurm account that a job is counted for; ``{project}`` stands for the project's name. Empty: the user's default."""
+    low_account: Word = ""
+    """The same for pre-emptible leases, which cost nothing; empty: as for all others."""
     qos: Word = ""
     """Quality of service of the jobs; empty: the default."""
+    reservations: bool = False
+    """Whether the portal's reservations are made in Slurm, too (``nvlhub slurm reserve``), and jobs must name theirs."""
     gres: Word = "gpu"
     """What a GPU is called among the generic resources, e.g. ``gpu`` or ``gpu:gb300``."""
     feature: Word = "{domain}"

@@ -41,6 +41,10 @@ class Task:
     """Who pays."""
     domain: str = ""
     """The NVLink domain that it must be in; empty: where the placement is, or in another."""
+    preemptible: bool = False
+    """Whether it makes room as soon as others need its GPUs."""
+    reservation: int | None = None
+    """The reservation that its GPUs are kept by; None: they are kept for nobody."""
 
 
 class Sight(Enum):

@@ -43,7 +43,7 @@ def _slurm(settings: Settings) -> Engine:
     commands = Commands(told.conf, told.bin, told.timeout, told.run, as_user=as_user)
     site = Site(
         settings.pool, told.partition, told.account, told.qos, told.gres, told.feature, told.pin, told.options,
-        python=settings.kernel_python, grace=settings.grace, simulated=told.simulated,
+        low_account=told.low_account, reservations=told.reservations, python=settings.kernel_python, grace=settings.grace, simulated=told.simulated,
     )  # fmt: skip
     try:
         return SlurmEngine(commands, site, model=settings.gpu_model)

@@ -309,7 +309,7 @@ class SlurmEngine(Engine):
         found = {
             (job.job, job.start): _record(job.lease, job.gpus, job.start, job.end, job.ran, job.state, now)
             for job in reading.jobs(text, self._site.pool)
-            if job.lease and job.gpus and job.start is not None and job.state not in PENDING and job.ran
+            if job.lease and job.gpus and job.start is not None and (job.state in RUNNING or job.ran)
         }
         if self.abilities.accounting:
             for past in reading.records(self._past(since), self._site.pool):
@@ -322,7 +322,8 @@ class SlurmEngine(Engine):
         return [record for record in found.values() if record.ended_at is None or record.ended_at >= since]
 
     def _past(self, since: int) -> str:
-        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(since, 0)))
+        # sacct refuses a time to come.
+        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(min(max(since, 0), int(time.time()))))
         return self._commands.ask(
             "sacct", "-a", "-D", "-X", "-n", "-P", "-S", begin, "-E", "now", "-o", reading.RECORD_FORMAT
         )

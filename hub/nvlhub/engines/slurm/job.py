@@ -17,7 +17,7 @@ from nvlhub.engines.base import EngineError, Task
 from nvlhub.engines.slurm.abilities import Abilities
 from nvlhub.engines.slurm.hostlist import joined
 from nvlhub.engines.slurm.inventory import Inventory
-from nvlhub.engines.slurm.reading import comment, job_name
+from nvlhub.engines.slurm.reading import MARK, comment, job_name
 from nvlhub.flow.placement import SEGMENT_TRAYS
 
 AGENT = "nvlkernels.agent"
@@ -51,6 +51,8 @@ class Site:
     feature: str = "{domain}"
     pin: str = "tray"
     options: tuple[str, ...] = ()
+    low_account: str = ""
+    reservations: bool = False
     python: str = "python3"
     grace: int = 15
     simulated: bool = False
@@ -58,9 +60,10 @@ class Site:
 
 def arguments(task: Task, site: Site, inventory: Inventory, can: Abilities) -> list[str]:
     """Return the arguments of ``sbatch``. Raises `EngineError` for a hint that cannot be meant."""
+    account = (task.preemptible and site.low_account) or site.account
     told = {
         "--partition": site.partition,
-        "--account": site.account.replace("{project}", task.project).lower(),
+        "--account": account.replace("{project}", task.project).lower(),
         "--qos": site.qos,
         **_hinted(task.hints),
     }
@@ -69,6 +72,8 @@ def arguments(task: Task, site: Site, inventory: Inventory, can: Abilities) -> l
         # A profile cannot take a placement back: both hold.
         where["--constraint"] = _both(where["--constraint"], told["--constraint"])
     told |= where
+    if site.reservations and task.reservation is not None:
+        told["--reservation"] = f"{MARK}-{task.reservation}"
     return [
         "--parsable", "--no-requeue", "--output=/dev/null", "--export=PATH,LANG,HOME",
         f"--job-name={job_name(site.pool, task.lease_id)}", f"--comment={comment(site.pool, task.lease_id)}",

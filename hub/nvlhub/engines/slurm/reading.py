@@ -158,7 +158,7 @@ def topology(text: str) -> Mapping[str, tuple[str, ...]]:
     for line in text.splitlines():
         pairs = _pairs(line)
         name = pairs.get("SwitchName") or pairs.get("BlockName")
-        if name and pairs.get("Nodes") and pairs.get("Level", "0") == "0" and "BlockSize" not in found:
+        if name and pairs.get("Nodes") and pairs.get("Level", "0") == "0":
             found[name] = expand(pairs["Nodes"])
     return found
 

@@ -8,7 +8,7 @@ _WAITS = (
     (r"None|Priority|Prolog", "slurm-wait-priority"),
     (r"Resources|NodesBusy|GresNotAvail.*", "slurm-wait-resources"),
     (r"ReqNodeNotAvail.*[Rr]eserved.*", "slurm-wait-kept"),
-    (r"ReqNodeNotAvail.*|NodeDown|.*nodes required for job are DOWN.*|PartitionDown|PartitionInactive", "slurm-wait-nodes-down"),
+    (r"ReqNodeNotAvail.*|NodeDown|.*[Nn]odes required for job are DOWN.*|PartitionDown|PartitionInactive", "slurm-wait-nodes-down"),
     (r"Reservation|ReservationDeleted", "slurm-wait-reservation"),
     (r"Assoc.*Minutes.*|QOS.*Minutes.*|Assoc.*RunMinutes.*", "slurm-wait-budget"),
     (r"(?:Assoc|QOS|MaxGRES|MaxTRES|Grp).*", "slurm-wait-limit"),
