@@ -7,7 +7,7 @@ import contextlib
 import os
 import pwd
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 from jupyter_client import AsyncKernelManager
 
 from nvlhub.clock import SteadyClock
-from nvlhub.engines.base import EngineError
 from nvlhub.engines.processes import of_lease
 from nvlhub.engines.registry import make_engine
 from nvlhub.engines.slurm.engine import SlurmEngine
@@ -65,9 +64,7 @@ class Kernel:
     """One kernel as a notebook server has it, through the provisioner."""
 
     def __init__(self, name: str) -> None:
-        self.manager: Any = AsyncKernelManager(
-            kernel_name=name, kernel_spec_manager=OfferKernelSpecManager()
-        )
+        self.manager: Any = AsyncKernelManager(kernel_name=name, kernel_spec_manager=OfferKernelSpecManager())
         self.client: Any = None
 
     async def start(self) -> None:
