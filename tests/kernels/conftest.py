@@ -103,11 +103,14 @@ class Served:
         self.until(lambda: not self.leases())
         with self.portal.store.reading() as unit:
             assert verify(unit) == []
-        board = self.portal.desk.board
-        assert sum(domain.free_gpus for domain in board.domains) == sum(domain.size for domain in board.capacity)
+        self.until(self._all_free)
         ended = self.leases(state="ended")
         self.nothing_left([lease["id"] for lease in ended])
         return ended
+
+    def _all_free(self) -> bool:
+        board = self.portal.desk.board
+        return sum(domain.free_gpus for domain in board.domains) == sum(domain.size for domain in board.capacity)
 
     def nothing_left(self, leases: list[str]) -> None:
         for lease in leases:

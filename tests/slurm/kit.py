@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,10 @@ from nvlhub.engines.processes import of_lease
 from nvlhub.engines.registry import make_engine
 from nvlhub.engines.slurm.engine import SlurmEngine
 from nvlhub.engines.slurm.private import Slurm
+from nvlhub.forms import DifferenceView, NewReconciliation
 from nvlhub.settings import Settings, SlurmSettings
 from nvlhub.store import Store
+from nvlhub.wire import LeaseView
 from nvlkernels.specs import OfferKernelSpecManager
 from tests.kernels.conftest import GRACE, Served
 from tests.portal_kit import ADMIN, Kit
@@ -29,13 +32,16 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def settings(data: Path, slurm: Slurm, *, told: dict[str, Any] | None = None, **more: Any) -> Settings:
-    """Return what a portal on this Slurm is told; jobs run as whoever runs the tests."""
+    """Return what a portal on this Slurm is told; jobs run as whoever runs the tests.
+
+    Its pool has a name of its own: accounting remembers the jobs of all tests.
+    """
     section = {"conf": slurm.conf, "partition": "gpu", "simulated": True, "timeout": 2, **(told or {})}
-    told_more = {"run_as": "portal", "grace": GRACE, "sweep": 5, **more}
+    told_more = {"run_as": "portal", "grace": GRACE, "sweep": 5, "pool": f"t{uuid.uuid4().hex[:8]}", **more}
     return Settings(data=data, engine="slurm", slurm=SlurmSettings(**section), **told_more)
 
 
-def jobs(slurm: Slurm, *states: str, pool: str = "main") -> dict[str, list[int]]:
+def jobs(slurm: Slurm, pool: str, *states: str) -> dict[str, list[int]]:
     """Return the jobs of each lease of a portal, by default those that wait or run."""
     which = f"--states={','.join(states)}" if states else "--states=PENDING,CONFIGURING,RUNNING,SUSPENDED"
     found: dict[str, list[int]] = {}
@@ -51,12 +57,17 @@ class ServedBySlurm(Served):
     """A portal over HTTP, its jobs real agents."""
 
     slurm: Slurm = field(kw_only=True)
+    told: Settings | None = None
 
     def settings(self) -> Settings:
-        return settings(self.data, self.slurm, demo=True, tick=0.2, public_url=self.url)
+        self.told = self.told or settings(self.data, self.slurm, demo=True, tick=0.2, public_url=self.url)
+        return self.told
+
+    def jobs(self, *states: str) -> dict[str, list[int]]:
+        return jobs(self.slurm, self.settings().pool, *states)
 
     def nothing_left(self, leases: list[str]) -> None:
-        assert jobs(self.slurm) == {}
+        assert self.jobs() == {}
         self.until(lambda: not any(of_lease(lease) for lease in leases))
 
 
@@ -160,13 +171,40 @@ class Hand:
         self.until(lambda: {self.kit.seen(lease).state.value for lease in leases} == {state}, seconds)
 
     def jobs(self, *states: str) -> dict[str, list[int]]:
-        return jobs(self.slurm, *states, pool=self.settings.pool)
+        return jobs(self.slurm, self.settings.pool, *states)
 
     def restart(self) -> None:
         """Forget everything that the portal's process remembers."""
         made = make_engine(self.settings)
         self.kit.engine = made
         self.kit.restart()
+
+    def differences(self, **since: int) -> list[DifferenceView]:
+        """Return where the ledger and Slurm's accounting differ by more than nothing at all."""
+        made = self.kit.registry.reconciling.run(ADMIN, NewReconciliation(**since))
+        assert len(made.found) == sum(count for kind, count in made.counts.items() if kind != "matched")
+        return made.found
+
+    def exact(self) -> list[tuple[str, int, int]]:
+        """Return the leases that are over and were charged other seconds than Slurm counted, each GPU's told apart."""
+        counted = {
+            record.lease_id: record.gpus * (record.ended_at - record.started_at)
+            for record in self.engine.records(0)
+            if record.ended_at is not None
+        }
+        with self.kit.store.reading() as unit:
+            over = [lease for lease in unit.leases(per_page=10_000)[0] if not lease.active]
+        return [
+            (lease.id, lease.charged, 1000 * counted.get(lease.id, 0))
+            for lease in over
+            if lease.charged != 1000 * counted.get(lease.id, 0)
+        ]
+
+    def recorded(self, lease: LeaseView) -> int:
+        """Return the seconds of a lease's job by Slurm's accounting; 0 while it does not say that it has ended."""
+        name = f"nvlhub-{self.settings.pool}-{lease.id}"
+        said = self.slurm.run("sacct", "-X", "-n", "-P", f"--name={name}", "-o", "End,ElapsedRaw").splitlines()
+        return sum(int(line.split("|")[1]) for line in said if not line.startswith("Unknown"))
 
     def settled(self) -> None:
         """End everything and prove the books."""
@@ -186,4 +224,5 @@ def hand(slurm: Slurm, directory: Path, **more: Any) -> Hand:
     made = settings(directory, slurm, kernel_python=str(sleeper), **more)
     store = Store(made.database_url)
     store.migrate()
-    return Hand(slurm, Kit(store, WallClock(), make_engine(made)), made)  # type: ignore[arg-type]
+    kit = Kit(store, WallClock(), make_engine(made), pool=made.pool)  # type: ignore[arg-type]
+    return Hand(slurm, kit, made)

@@ -12,7 +12,7 @@ from nvlhub.flow.request import Profile
 from nvlhub.wire import Span
 from nvlkernels import Cluster
 from nvlkernels import provisioner as provisioning
-from tests.slurm.kit import ServedBySlurm, jobs, kernel, until
+from tests.slurm.kit import ServedBySlurm, kernel, until
 
 pytestmark = pytest.mark.slurm
 
@@ -22,7 +22,7 @@ WHERE = "import os; print(os.environ['SLURM_JOB_ID'], os.environ['NVLHUB_DEVICES
 async def test_a_kernel_runs_in_a_job_and_is_charged_for_its_seconds(served: ServedBySlurm) -> None:
     async with kernel("nvlhub-demo.gpu2") as notebook:
         job, devices, node = (await notebook.run(WHERE)).split()
-        assert jobs(served.slurm) == {notebook.lease: [int(job)]}
+        assert served.jobs() == {notebook.lease: [int(job)]}
         assert devices == f"{node}/0,{node}/1"
         shown = served.api("GET", f"/leases/{notebook.lease}")
         assert shown["devices"] == devices.split(",")
@@ -55,7 +55,9 @@ async def test_a_lease_that_ends_by_idleness_or_by_hand_takes_its_job_along(
 ) -> None:
     monkeypatch.setattr(provisioning, "BEAT", 0.5)
     with served.portal.store.writing() as unit:
-        unit.publish("lazy", unit.add_profile(Profile("lazy", 0, "lazy", "main", 1, Span.DOMAIN, 600, idle=2)))
+        unit.publish(
+            "lazy", unit.add_profile(Profile("lazy", 0, "lazy", served.settings().pool, 1, Span.DOMAIN, 600, idle=2))
+        )
     async with kernel("nvlhub-demo.lazy") as lazy, kernel() as other:
         reasons = {lazy.lease: "idle", other.lease: "admin"}
         lazy.manager.execution_state = "idle"
@@ -83,10 +85,10 @@ def test_workers_are_jobs_and_a_gang_is_one_job_over_its_nodes(served: ServedByS
     with Cluster(2, project="demo", quiet=True) as cluster, cluster.get_client() as client:
         client.wait_for_workers(2, timeout=60)
         assert client.gather(client.map(abs, range(-3, 0))) == [3, 2, 1]
-        assert len(jobs(served.slurm)) == 2
+        assert len(served.jobs()) == 2
     with Cluster(8, project="demo", profile="gpu8", gang=True, quiet=True) as gang, gang.get_client() as client:
         client.wait_for_workers(8, timeout=60)
-        [[job]] = jobs(served.slurm).values()
+        [[job]] = served.jobs().values()
         assert served.slurm.run("squeue", "-h", "-j", str(job), "-o", "%D").strip() == "2"
         told = client.run(lambda: __import__("os").environ["NVLHUB_DEVICES"])
         [lease] = served.leases()

@@ -106,6 +106,7 @@ class SlurmEngine(Engine):
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains; those that were known last while Slurm does not answer."""
         try:
+            self._need_answers()
             nodes = reading.nodes(self._commands.ask("scontrol", "show", "node", "-o"))
             self._inventory = inventory(nodes, reading.topology(self._topology()))
             self.away = False
@@ -198,9 +199,8 @@ class SlurmEngine(Engine):
 
     def _listed(self) -> _Queue:
         """Return what squeue says, at most once every moment. Raises `EngineError`."""
+        self._need_answers()
         now = time.monotonic()
-        if now < self._quiet_until:
-            raise SlurmAwayError("slurm-away")
         if self._queue is None or now - self._queue.at > FRESH:
             mark = _separator()
             text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
@@ -209,11 +209,18 @@ class SlurmEngine(Engine):
             self._asked = {job: at for job, at in self._asked.items() if now - at < 2 * AGAIN}
         return self._queue
 
+    def _need_answers(self) -> None:
+        """Raise `SlurmAwayError` for a while after there was no answer."""
+        if time.monotonic() < self._quiet_until:
+            raise SlurmAwayError("slurm-away")
+
     def _missed(self, error: EngineError) -> None:
         if not self.away:
             logger.warning("Slurm does not answer: %s", error)
         self.away, self._queue = True, None
-        self._quiet_until = time.monotonic() + BACK_OFF
+        if time.monotonic() >= self._quiet_until:
+            # Not again for what was not asked.
+            self._quiet_until = time.monotonic() + BACK_OFF
 
     def _of(self, queue: _Queue, lease_id: str, handle: Handle) -> Queued | None:
         """Return the job of a lease: the one that it is known by, else the first that lives, else the newest.
