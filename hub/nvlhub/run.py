@@ -425,7 +425,9 @@ class Runner:
                 events[lease_id] += self._means(lease, sightings.get(lease_id), now)
             moves = [(self._leases[lease_id], told) for lease_id, told in events.items()]
             moved = self._move_all(self._read_back(moves, sightings))
-            starting = {lease_id: starting[lease_id] for lease_id in moved if isinstance(events[lease_id][-1], Saved)}
+            # Others may have moved along: those who change GPUs with these.
+            saved = [lease_id for lease_id in moved.keys() & events.keys() if isinstance(events[lease_id][-1], Saved)]
+            starting = {lease_id: starting[lease_id] for lease_id in saved}
 
     def _steps(self, lease: Lease) -> Iterator[Handle]:
         if lease.mailbox is None:

@@ -11,6 +11,12 @@ from nvlhub.engines.slurm.private import Slurm
 from tests.slurm.kit import Hand, ServedBySlurm, hand
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again a moment after there was no answer."""
+    monkeypatch.setattr("nvlhub.engines.slurm.engine.BACK_OFF", 1.0)
+
+
 @pytest.fixture
 def cluster(slurm: Slurm) -> Iterator[Slurm]:
     """The cluster of the session; no job is left on it."""
