@@ -170,6 +170,14 @@ class Hand:
     def until_state(self, *leases: Any, state: str = "running", seconds: float = 20) -> None:
         self.until(lambda: {self.kit.seen(lease).state.value for lease in leases} == {state}, seconds)
 
+    def until_ran(self, *leases: Any) -> None:
+        """Wait until each has run for a second that can be counted."""
+        self.until_state(*leases)
+        names = ",".join(f"nvlhub-{self.settings.pool}-{lease.id}" for lease in leases)
+        self.until(
+            lambda: "0:00" not in self.slurm.run("squeue", "-h", "-t", "R", f"--name={names}", "-o", "%M").split()
+        )
+
     def jobs(self, *states: str) -> dict[str, list[int]]:
         return jobs(self.slurm, self.settings.pool, *states)
 

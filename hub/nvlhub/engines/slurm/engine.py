@@ -127,20 +127,18 @@ class SlurmEngine(Engine):
 
     def others(self) -> tuple[Running, ...]:
         """Return what strangers' jobs hold; asked anew when other ones run."""
-        queue = self._queue
-        if queue is None:
-            return self._others
-        running = [job for job in queue.jobs if job.state in RUNNING and job.gpus and not self._is_ours(job)]
-        strangers = frozenset(job.job for job in running)
-        if strangers != self._strangers:
-            try:
+        try:
+            running = [
+                job for job in self._listed().jobs if job.state in RUNNING and job.gpus and not self._is_ours(job)
+            ]
+            strangers = frozenset(job.job for job in running)
+            if strangers != self._strangers:
                 given = self._placements(running)
-            except EngineError as error:
-                self._missed(error)
-                return self._others
-            now = int(time.time())
-            held = [Running(given[job.job], job.end or now + FOREVER) for job in running if given.get(job.job)]
-            self._others, self._strangers = tuple(held), strangers
+                now = int(time.time())
+                held = [Running(given[job.job], job.end or now + FOREVER) for job in running if given.get(job.job)]
+                self._others, self._strangers = tuple(held), strangers
+        except EngineError as error:
+            self._missed(error)
         return self._others
 
     def _is_ours(self, job: Queued) -> bool:
