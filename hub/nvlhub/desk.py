@@ -459,8 +459,10 @@ class Desk:
             if lease.end_reason is EndReason.LOST and note:
                 return sentence("end-gone", lang, note=note)
             return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
+        if lease.state in {State.HELD, State.PLACED} and self.board.away:
+            return sentence("engine-away-waiting", lang)
         if lease.state is State.HELD:
-            return sentence("engine-away-waiting" if self.board.away else "waiting-for-room", lang)
+            return sentence("waiting-for-room", lang)
         wait = self._wait(lease)
         return sentence(wait.reason, lang) if wait else ""
 

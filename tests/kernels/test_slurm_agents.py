@@ -17,7 +17,6 @@ import pytest
 from nvlkernels.mailbox import Line, Mailbox
 from nvlkernels.scratch import scratch
 
-pytest.importorskip("nvlhub.engines.slurm.private")
 
 pytestmark = pytest.mark.slurm
 
