@@ -17,7 +17,6 @@ import pytest
 from nvlkernels.mailbox import Line, Mailbox
 from nvlkernels.scratch import scratch
 
-
 pytestmark = pytest.mark.slurm
 
 LEASE = "lease-of-two-nodes"

@@ -12,16 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import Commands
-from nvlhub.engines.slurm.reading import QUEUE_FORMAT, nodes, queue
+from nvlhub.engines.slurm.reading import fresh_separator, nodes, queue, queue_format
 
 JOB_NAME = "nvlhub-server"
 """Name of every server's job."""
 FRESH = 2.0
 """Seconds for which a look at the jobs is good enough for everybody."""
-LOOK = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}", f"--format={QUEUE_FORMAT}")
+LOOK = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}")
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OVER = frozenset(
     {
@@ -33,6 +34,7 @@ OVER = frozenset(
 ENDING = "COMPLETING"
 LINES = 4
 """Lines of a log that are shown."""
+Answer = TypeVar("Answer")
 # Commands that hang keep nobody else in the hub waiting.
 _threads = ThreadPoolExecutor(8, "slurm")
 
@@ -62,8 +64,10 @@ class Look:
     """When squeue was called, on the monotonic clock."""
 
 
-def _jobs(text: str) -> dict[str, Job]:
-    return {str(one.job): Job(one.state, one.reason, one.nodes, one.start) for one in queue(text, "")}
+def _jobs(commands: Commands) -> dict[str, Job]:
+    mark = fresh_separator()
+    text = commands.ask(*LOOK, f"--format={queue_format(mark)}")
+    return {str(one.job): Job(one.state, one.reason, one.nodes, one.start) for one in queue(text, "", mark)}
 
 
 class Scheduler:
@@ -91,7 +95,7 @@ class Scheduler:
             if self._failed is not None and now - self._failed[0] < FRESH:
                 raise self._failed[1].with_traceback(None)
             try:
-                self._seen = Look(_jobs(await _beside(lambda: self._commands.ask(*LOOK))), now)
+                self._seen = Look(await _beside(lambda: _jobs(self._commands)), now)
             except EngineError as error:
                 self._failed = (time.monotonic(), error)
                 raise
@@ -116,7 +120,7 @@ class Scheduler:
         return Job(state.split()[0], reason) if state.split() else None
 
 
-async def _beside(call: Callable[[], str]) -> str:
+async def _beside(call: Callable[[], Answer]) -> Answer:
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
