@@ -117,12 +117,20 @@ class Hammer:
             return [file.name for file in (self.data / "tasks").iterdir()]
         return [number for found in jobs(self.slurm, self.data.name).values() for number in map(str, found)]
 
+    def active(self) -> int:
+        """Return how many leases are not over."""
+        store = Store(self.url)
+        with store.reading() as unit:
+            count = len(unit.active_leases())
+        store.close()
+        return count
+
     def rest(self) -> None:
         """Let the clients give everything back, then stop the portal."""
         (self.data / "rest").touch()
         assert [client.wait(40) for client in self.clients.values()] == [0] * CLIENTS
-        until = time.monotonic() + 3 * GRACE
-        while self.tasks():
+        until = time.monotonic() + 6 * GRACE
+        while self.tasks() or self.active():
             # An ask of a client that died was granted to nobody; its lease is lost after the grace.
             assert time.monotonic() < until
             time.sleep(0.1)
