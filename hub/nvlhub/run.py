@@ -40,7 +40,7 @@ from nvlhub.flow.lease import (
     Warned,
     advance,
 )
-from nvlhub.flow.metering import charge, due, engine_times, seconds_run
+from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
 from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
@@ -200,6 +200,10 @@ class Runner:
             # Of two between two turns the later one does not undo that something was done at the earlier one.
             self._beats[lease_id] = (now, min(idle_seconds, idle + max(0, now - at)))
         return lease
+
+    def kept_until(self, lease: Lease) -> int | None:
+        """Return when a running lease ends as lost if its holder stays silent; None for others."""
+        return kept_until(lease, self._grace, self.listening_since) if lease.state is State.RUNNING else None
 
     def capacity_changed(self) -> None:
         """Have the capacity counted again at the next turn."""

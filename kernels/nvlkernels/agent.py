@@ -9,9 +9,10 @@ removes it), ``environment`` (laid over the tasks'), and ``given: slurm`` where 
 
 The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token, the lease and which agent it is:
 
-    agent -> mailbox   hello {pid, host, node, bind, place, of, devices} · started {task, run, pid, conn} · hb {sample?} ·
+    agent -> mailbox   hello {pid, host, node, bind, place, of, devices, runs} · started {task, run, pid, conn} · hb {sample?} ·
                        exit {task, run, rc, phase, tail} · bye
-    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · signal {task, sig} · exit
+    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · who · files {files} ·
+                       signal {task, sig} · exit
 
 A lease over several nodes has an agent on each: `of` so many, this one in that `place`, with the `devices` of its node.
 
@@ -19,6 +20,9 @@ A kernel is one task with ``conn``: it has started when it listens. A worker has
 ``devices`` (its share of the lease's); several can run beside each other. With ``tell`` the end of what it wrote comes with its
 exit also when all went well. `run` counts the starts of a task, so that the end of
 one is not taken for the end of the next.
+
+A mailbox that was made again after its process died asks ``who``: the agent says hello once more, with the tasks that run. A kernel
+finds a newer token of its server in the file that ``NVLHUB_TOKEN_FILE`` names, once ``files`` has brought one.
 
 What the GPUs do (``sample``) is measured by :mod:`nvlkernels.meter`, in a thread that begins with the first sign of life.
 
@@ -73,9 +77,9 @@ class Task:
         self._connection = directory / "connection.json" if message.get("conn") else None
         directory.mkdir(mode=0o700, exist_ok=True)
         for name, text in message.get("files", {}).items():
-            self._write(directory / Path(name).name, text)
+            _write(directory / Path(name).name, text)
         if self._connection:
-            self._write(self._connection, json.dumps(message["conn"]))
+            _write(self._connection, json.dumps(message["conn"]))
         told = {
             "{connection_file}": str(self._connection),
             "{directory}": str(directory),
@@ -89,12 +93,6 @@ class Task:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.pidfd = os.pidfd_open(self.process.pid)
-
-    def _write(self, file: Path, text: str) -> None:
-        fresh = file.with_suffix(".new")
-        # The umask of the agent keeps it from everybody else: keys are in it.
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
 
     def listening(self) -> dict[str, Any] | None:
         """Return what to report once the task is up: a kernel's ports, nothing for others; None while it is not."""
@@ -149,7 +147,7 @@ class Agent:
     def run(self, wakeup: socket.socket) -> int:
         """Serve until it is over; return the exit status."""
         self._poller.register(wakeup, zmq.POLLIN)
-        self._say_hello()
+        self._hello()
         _adopt()
         next_beat = time.monotonic() + BEAT
         while self._over is None:
@@ -179,11 +177,12 @@ class Agent:
         self._socket.close(linger=200)
         return self._over
 
-    def _say_hello(self) -> None:
+    def _hello(self) -> None:
         place, of = self._place
+        runs = {name: task.run for name, task in self._tasks.items()}
         self._say(
             "hello", pid=os.getpid(), host=socket.gethostname(), node=self._node, bind=self._bind, place=place, of=of,
-            devices=self._devices,
+            devices=self._devices, runs=runs,
         )  # fmt: skip
 
     def _say(self, kind: str, **facts: object) -> None:
@@ -206,6 +205,11 @@ class Agent:
         match message.get("kind"):
             case "start":
                 self._start(message.get("task", ""), message)
+            case "who":
+                self._hello()
+            case "files":
+                for name, text in message["files"].items():
+                    _write(self._directory / Path(name).name, text)
             case "signal" if (task := self._tasks.get(message.get("task", ""))) is not None:
                 task.signal(int(message["sig"]))
             case "exit":
@@ -234,6 +238,8 @@ class Agent:
     def _told(self, message: dict[str, Any]) -> dict[str, str]:
         """Return the environment of a task: its own, and over it what the engine says of the lease."""
         environment = {**self._own(message["env"]), **self._environment, "JPY_PARENT_PID": str(os.getpid())}
+        if message.get("conn"):
+            environment["NVLHUB_TOKEN_FILE"] = str(self._directory / "token")
         if message.get("devices") is not None:
             share = [name for name in message["devices"] if name in self._devices]
             environment["NVLHUB_DEVICES"] = ",".join(share)
@@ -281,6 +287,13 @@ class Agent:
         return task
 
 
+def _write(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    # The umask of the agent keeps it from everybody else: keys are in it.
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+
+
 def _adopt() -> None:
     """Have orphans among our descendants become our children (Linux: PR_SET_CHILD_SUBREAPER), so that none escapes."""
     import ctypes  # noqa: PLC0415  # after the start, which is waited for
@@ -326,8 +339,11 @@ def _dial(address: str, public_key: str) -> zmq.Socket[bytes]:
     dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     dealer.curve_serverkey = public_key.encode()
     dealer.curve_publickey, dealer.curve_secretkey = zmq.curve_keypair()
+    # While nobody listens what is said waits here; of an end that was missed the mailbox asks.
     dealer.sndhwm = 100
     dealer.linger = 0
+    # Where packets are dropped and not refused, a server that is back would else be found a minute late.
+    dealer.connect_timeout = 5000
     dealer.connect(address)
     return dealer
 
@@ -365,9 +381,9 @@ def _private(letter: dict[str, Any]) -> Iterator[str]:
     if letter["directory"]:
         yield letter["directory"]
         return
-    from tempfile import TemporaryDirectory  # noqa: PLC0415  # only in a job
+    from nvlkernels.scratch import scratch  # noqa: PLC0415  # only in a job
 
-    with TemporaryDirectory(prefix="nvlhub-", ignore_cleanup_errors=True) as made:
+    with scratch() as made:
         yield made
 
 

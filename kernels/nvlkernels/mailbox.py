@@ -14,7 +14,7 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import zmq
@@ -26,6 +26,16 @@ from nvlkernels.samples import together
 
 SILENT = 15.0
 """Seconds without a frame of an agent after which it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What agents know a mailbox by: one that is made again with the same keys is the same one to them."""
+
+    public: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    port: int
 
 
 class Run:
@@ -55,13 +65,26 @@ class Run:
         self._say("start", run=self._number, devices=devices, **facts)
         return self._answer
 
+    @property
+    def number(self) -> int:
+        """How often the task was started."""
+        return self._number
+
+    def resume(self, number: int, *, runs: bool) -> None:
+        """Go on with a task that an earlier process started for the `number`-th time; `runs`: it has not ended since."""
+        self._number = number
+        if not runs:
+            self.over({"rc": 1, "phase": "run"})
+
     def signal(self, number: int) -> None:
         """Send a signal to the task and to what it started."""
         self._say("signal", sig=number)
 
     def _say(self, kind: str, **facts: object) -> None:
-        if self._at is not None:
-            self._line.tell(self._at, kind, task=self._name, **facts)
+        # What an earlier process started without devices runs on the first node.
+        at = self._at or self._line.having([])
+        if at is not None:
+            self._line.tell(at, kind, task=self._name, **facts)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take what the agent says of this task; the end of an earlier start is no news."""
@@ -124,6 +147,11 @@ class Line:
         """Done when all agents have dialled in: what the first node's said, with the ``devices`` of all in order."""
         self._measured = False
         """Whether anything was measured since the last beat."""
+        self._asks_who = False
+
+    def resume(self) -> None:
+        """Have the agents say hello again: they did so to an earlier process."""
+        self._asks_who = True
 
     @property
     def _said_hello(self) -> list[Member]:
@@ -189,7 +217,7 @@ class Line:
             case "hb":
                 if isinstance(message.get("sample"), dict):
                     member.measured, self._measured = (member.heard_at, message["sample"]), True
-                self.tell(member, "ack")
+                self.tell(member, "who" if self._asks_who and not member.hello else "ack")
             case "started" | "exit":
                 self.run(str(message.get("task", ""))).hear(message)
             case "bye":
@@ -221,19 +249,31 @@ class Line:
 class Mailbox:
     """A ROUTER socket with CurveZMQ. Frames without the right token are dropped."""
 
-    def __init__(self, host: str, *, advertise: str = "") -> None:
-        public, secret = zmq.curve_keypair()
-        self._token = secrets.token_urlsafe(32)
+    def __init__(self, host: str, *, advertise: str = "", keys: Keys | None = None) -> None:
+        """Listen on any port, or be the mailbox of `keys` again. Raises `zmq.ZMQError` where their port is taken."""
+        if keys is None:
+            public, secret = zmq.curve_keypair()
+            keys = Keys(public.decode(), secret.decode(), secrets.token_urlsafe(32), 0)
+        self._token = keys.token
         self._socket: zmq.asyncio.Socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.curve_server = True
-        self._socket.curve_secretkey, self._socket.curve_publickey = secret, public
+        self._socket.curve_secretkey, self._socket.curve_publickey = keys.secret.encode(), keys.public.encode()
         self._socket.linger = 200
-        port = self._socket.bind_to_random_port(f"tcp://{host}")
-        self.address = Address(
-            address=f"tcp://{advertise or host}:{port}", public_key=public.decode(), token=self._token
-        )
+        port = self._bind(f"tcp://{host}", keys.port)
+        self.keys = replace(keys, port=port)
+        self.address = Address(address=f"tcp://{advertise or host}:{port}", public_key=keys.public, token=self._token)
         self._lines: dict[str, Line] = {}
         self._reading = asyncio.create_task(self._read())
+
+    def _bind(self, where: str, port: int) -> int:
+        if not port:
+            return self._socket.bind_to_random_port(where)
+        try:
+            self._socket.bind(f"{where}:{port}")
+        except zmq.ZMQError:
+            self._socket.close()
+            raise
+        return port
 
     def line(self, lease: str) -> Line:
         """Return the line of a lease; its agent may have dialled before anybody asked."""

@@ -35,7 +35,7 @@ def _sample(told: dict[str, Any]) -> Sample:
 
 
 def _simulated(nodes: list[tuple[int, Sample]]) -> Sample:
-    """Processes stand for all GPUs of their node in one figure; so they do for all nodes, by the mean of the GPUs."""
+    """Return one figure for all nodes, by the mean of their GPUs: processes stand for all GPUs of their node in one."""
     if len(nodes) == 1:
         return nodes[0][1]
     count = max(1, sum(gpus for gpus, _ in nodes))

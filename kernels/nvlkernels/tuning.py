@@ -17,7 +17,7 @@ PROTOCOLS = ("tls", "ucx")
 """``tls``: encrypted, staged through the host. ``ucx``: NVLink and multi-node NVLink, not encrypted."""
 
 DEATH_TIMEOUT = "20"
-"""Seconds that a worker looks for its scheduler before it ends; the lease's grace is of this size."""
+"""Seconds that a worker looks for its scheduler before it ends."""
 
 NO_OPTIONS: Mapping[str, str | None] = MappingProxyType({})
 NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})

@@ -9,7 +9,6 @@ records    sacct, and what the controller still remembers
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,7 +199,7 @@ class SlurmEngine(Engine):
         self._need_answers()
         now = time.monotonic()
         if self._queue is None or now - self._queue.at > FRESH:
-            mark = _separator()
+            mark = reading.fresh_separator()
             text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
             self._queue = _Queue(reading.queue(text, self._site.pool, mark), time.monotonic())
             self.away = False
@@ -365,7 +364,7 @@ class SlurmEngine(Engine):
     def records(self, since: int) -> list[Record]:
         """Return what ran: by sacct, and for what ended lately by the controller itself, which knows it first."""
         now = int(time.time())
-        mark = _separator()
+        mark = reading.fresh_separator()
         # The controller first: what it forgets meanwhile stands in the accounting.
         queue = reading.queue(
             self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark)), self._site.pool, mark
@@ -394,7 +393,7 @@ class SlurmEngine(Engine):
 
     def _recorded(self, *which: str) -> list[Past]:
         """Return what accounting has of our jobs. Raises `EngineError`."""
-        mark = _separator()
+        mark = reading.fresh_separator()
         text = self._commands.ask(
             "sacct", "-a", "-D", "-X", "-n", "-P", f"--delimiter={mark}", "-o", self._record_format, *which
         )
@@ -408,11 +407,6 @@ class SlurmEngine(Engine):
 
 def _lives(job: Queued) -> bool:
     return job.state in PENDING | RUNNING and job.state != "COMPLETING"
-
-
-def _separator() -> str:
-    """Return signs that no job's name or comment has: nobody knows them beforehand."""
-    return f"|{secrets.token_hex(8)}|"
 
 
 def _record(lease: str, gpus: int, start: int, end: int | None, ran: int, state: str, now: int) -> Record:

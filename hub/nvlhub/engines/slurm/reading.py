@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ def comment(pool: str, lease: str) -> str:
 def job_name(pool: str, lease: str) -> str:
     """Return the name of a job: accounting keeps names where it does not keep comments."""
     return f"{MARK}-{pool}-{lease}"
+
+
+def fresh_separator() -> str:
+    """Return signs that no job's name or comment has: nobody knows them beforehand."""
+    return f"|{secrets.token_hex(8)}|"
 
 
 def queue_format(separator: str) -> str:
