@@ -15,7 +15,7 @@ up: .venv/made-from ## install what is needed and start the portal with demo use
 demo: .venv/made-from ## the whole way of a researcher without a browser
 	@$(BIN)/nvlhub demo
 
-system: ## system packages for the tests (Chromium, PostgreSQL, CJK fonts), where they can be had
+system: ## system packages for the tests (Chromium, PostgreSQL, Slurm, CJK fonts), where they can be had
 	@.ci/system
 
 lint: .venv/made-from ## formatter, linter, types, import contracts, spelling

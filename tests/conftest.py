@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.ports import free_port
 from nvlhub.store import Store
 
@@ -126,3 +127,17 @@ def store(database_url: str) -> Iterator[Store]:
     made.migrate()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm of our own: one domain of 18 trays and a CPU node, with accounting; other accounts can reach its directory."""
+    if absent := lacking():
+        missing(f"Slurm ({', '.join(absent)})")
+    base = Path(tempfile.mkdtemp(prefix="nvlhub-slurm-"))
+    base.chmod(0o755)
+    try:
+        with private_slurm(base / "slurm") as running:
+            yield running
+    finally:
+        shutil.rmtree(base, ignore_errors=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import Lease, Warned
 from nvlhub.flow.placement import Domain, Placement
-from nvlhub.flow.queue import Outlook, Rule, Running, Waiting
+from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting
 from nvlhub.flow.reservation import Kept
 from nvlhub.wire import State
 
@@ -31,6 +31,12 @@ class Board:
     """Seconds from a warning to the end of a pre-emptible lease."""
     kept: tuple[Kept, ...] = ()
     """What is kept for projects, now and later."""
+    others: tuple[Running, ...] = ()
+    """GPUs that somebody holds outside the portal."""
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    """Why leases that have GPUs do not run yet, by the engine's word."""
+    away: bool = False
+    """Whether the engine does not answer now."""
 
     @property
     def reserved(self) -> frozenset[tuple[str, int]]:
@@ -39,8 +45,21 @@ class Board:
 
     @property
     def running(self) -> list[Running]:
-        """Who has GPUs, and until when at the latest."""
-        return [running_of(lease, self.at, self.notice) for lease in self.leases.values() if lease.placement]
+        """Who has GPUs, and until when at the latest; those outside the portal, too."""
+        own = [running_of(lease, self.at, self.notice) for lease in self.leases.values() if lease.placement]
+        return [*own, *self.others]
+
+    @property
+    def outside(self) -> Mapping[tuple[str, int], frozenset[int]]:
+        """GPUs that somebody holds outside the portal, by (domain, tray).
+
+        One that a lease was placed on is the lease's: the engine gives it the GPU, or another one.
+        """
+        if not self.others:
+            return {}
+        leased = _cells(lease.placement for lease in self.leases.values())
+        theirs = _cells(other.placement for other in self.others)
+        return {place: left for place, gpus in theirs.items() if (left := gpus - leased.get(place, frozenset()))}
 
     @property
     def waiting(self) -> list[Waiting]:
@@ -60,6 +79,15 @@ class Board:
     def ahead_of(self, *, preemptible: bool) -> list[Waiting]:
         """Return who waits before a new lease may start: nobody pre-emptible, unless that one is, too."""
         return [lease for lease in self.waiting if preemptible or not lease.preemptible]
+
+
+def _cells(placements: Iterable[Placement]) -> dict[tuple[str, int], frozenset[int]]:
+    found: dict[tuple[str, int], frozenset[int]] = {}
+    for placement in placements:
+        for share in placement:
+            place = share.domain, share.tray
+            found[place] = found.get(place, frozenset()).union(share.gpus)
+    return found
 
 
 def keepers_of(kept: Iterable[Kept]) -> frozenset[str]:

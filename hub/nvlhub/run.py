@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from nvlhub.board import Board, held_by, keepers_of, running_of, waiting_of, yields
 from nvlhub.clock import SteadyClock
-from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import AwayError, Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import (
@@ -29,19 +29,21 @@ from nvlhub.flow.lease import (
     End,
     Event,
     Extended,
+    Given,
     Gone,
     Launched,
     Lease,
     Placed,
     Saved,
     Seen,
+    Timed,
     Warned,
     advance,
 )
-from nvlhub.flow.metering import charge, due, seconds_run
-from nvlhub.flow.placement import Domain, Placement, given_back, without
+from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
+from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
-from nvlhub.flow.queue import Outlook, Rule, Waiting, order, plan
+from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
 from nvlhub.flow.reservation import Kept, keep
 from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.housekeeping import note_capacity, return_over_awards
@@ -70,6 +72,11 @@ def _advanced(lease: Lease, events: tuple[Event, ...]) -> tuple[Lease, Effect | 
     for event in events:
         lease, effect = advance(lease, event)
     return lease, effect
+
+
+def _elsewhere(before: Lease, after: Lease) -> bool:
+    """Tell whether a lease that had GPUs has others now."""
+    return bool(before.placement) and after.active and after.placement != before.placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,9 @@ class Runner:
         self._outlook: Mapping[str, Outlook] = {}
         self._rules: Mapping[str, Rule] = {}
         self._kept: tuple[Kept, ...] = ()
+        self._others: tuple[Running, ...] = ()
+        self._waits: Mapping[str, Wait] = {}
+        self._away = engine.away
         # When what is kept begins or ends, or is to be cleared of those who make room; the next last.
         self._moments: list[int] = []
         # GPUs on which others make room, by the lease that waits for them.
@@ -190,6 +200,10 @@ class Runner:
             # Of two between two turns the later one does not undo that something was done at the earlier one.
             self._beats[lease_id] = (now, min(idle_seconds, idle + max(0, now - at)))
         return lease
+
+    def kept_until(self, lease: Lease) -> int | None:
+        """Return when a running lease ends as lost if its holder stays silent; None for others."""
+        return kept_until(lease, self._grace, self.listening_since) if lease.state is State.RUNNING else None
 
     def capacity_changed(self) -> None:
         """Have the capacity counted again at the next turn."""
@@ -277,7 +291,7 @@ class Runner:
         self._changed = False
         return Board(
             now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice,
-            self._kept,
+            self._kept, self._others, self._waits, self._away,
         )  # fmt: skip
 
     def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
@@ -309,6 +323,8 @@ class Runner:
             entry.answer.set_exception(ConflictError("lease-over", lease=entry.lease))
             return None
         try:
+            if isinstance(entry.event, Extended):
+                self._extend_task(known, entry.event)
             return self._move(known, entry.event, entry.actor)
         except states.IllegalMoveError:
             entry.answer.set_exception(ConflictError("lease-cannot", lease=known.id, state=known.state.value))
@@ -319,6 +335,15 @@ class Runner:
             told = type(entry.event).__name__
             logger.exception("lease %s could not take %s", known.id, told, extra={"lease": known.id})
         return None
+
+    def _extend_task(self, lease: Lease, event: Extended) -> None:
+        """Have the engine let a task run longer, before that is paid for: a limit too far away harms nobody."""
+        extended, _ = advance(lease, event)
+        try:
+            self._engine.extend(lease.id, lease.handle, extended.seconds)
+        except EngineError as error:
+            logger.warning("lease %s could not be extended: %s", lease.id, error)
+            raise ConflictError("extend-engine") from error
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""
@@ -347,8 +372,14 @@ class Runner:
             raise FailedError("portal-failed")
         advanced = [_advanced(lease, events) for lease, events in moves]
         last = [(moved, events[-1]) for (moved, _), (_, events) in zip(advanced, moves, strict=True)]
+        anew = [moved for (lease, _), (moved, _) in zip(moves, advanced, strict=True) if _elsewhere(lease, moved)]
         with self.saving(*moving) as unit:
             self._save(unit, last, actor)
+            if anew:
+                unit.place_anew(anew)
+        if anew:
+            # They change places with each other: no order of one after the other would be right.
+            self._free(anew)
         for (lease, _), (moved, event) in zip(moves, last, strict=True):
             self._keep(moved)
             with about(lease.id):
@@ -396,8 +427,11 @@ class Runner:
             now = self._clock.now()
             for lease_id, lease in launched.items():
                 events[lease_id] += self._means(lease, sightings.get(lease_id), now)
-            moved = self._move_all([(self._leases[lease_id], told) for lease_id, told in events.items()])
-            starting = {lease_id: starting[lease_id] for lease_id in moved if isinstance(events[lease_id][-1], Saved)}
+            moves = [(self._leases[lease_id], told) for lease_id, told in events.items()]
+            moved = self._move_all(self._read_back(moves, sightings))
+            # Others may have moved along: those who change GPUs with these.
+            saved = [lease_id for lease_id in moved.keys() & events.keys() if isinstance(events[lease_id][-1], Saved)]
+            starting = {lease_id: starting[lease_id] for lease_id in saved}
 
     def _steps(self, lease: Lease) -> Iterator[Handle]:
         if lease.mailbox is None:
@@ -407,15 +441,27 @@ class Runner:
             Task(
                 lease_id=lease.id, kind=lease.kind, user=lease.user, placement=lease.placement, mailbox=lease.mailbox,
                 seconds=lease.seconds, environment=profile.environment, hints=profile.hints.get(self._engine.name, {}),
+                project=lease.project, domain=lease.domain if lease.pinned else "",
+                preemptible=lease.preemptible, reservation=self._reservation(lease),
             )
         )  # fmt: skip
 
+    def _reservation(self, lease: Lease) -> int | None:
+        """Return the reservation that keeps the GPUs of a lease for its project."""
+        now = self._clock.now()
+        mine = (kept for kept in self._kept if kept.is_for(lease.project, now) and kept.touches(lease.placement))
+        return next((kept.booking for kept in mine), None)
+
     def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
-        """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""
+        """Have the engine go on with a start; return what happened then, or None when nobody knows."""
         try:
             return Saved(next(steps))
         except StopIteration:
             return Launched(lease.handle)
+        except AwayError as error:
+            # It waits where it is: once the engine answers again, a look tells whether it was started.
+            logger.warning("lease %s may not have been started: %s", lease.id, error)
+            return None
         except EngineError as error:
             logger.warning("lease %s could not be started: %s", lease.id, error)
             return End(EndReason.ENGINE, self._clock.now(), str(error))
@@ -442,6 +488,7 @@ class Runner:
     def _look(self, lease_ids: Iterable[str], now: int) -> None:
         leases = [self._leases[lease_id] for lease_id in lease_ids]
         sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
+        self._look_around(sightings)
         moves: list[_Move] = []
         unstarted: list[Lease] = []
         for lease_id, sighting in sightings.items():
@@ -456,8 +503,43 @@ class Runner:
                 unstarted.append(lease)
             elif lease.state is State.ENDING:
                 self._guarded(self._stop_task, lease, sighting.handle or lease.handle)
-        self._move_all(moves)
+        self._move_all(self._read_back(moves, sightings))
         self._start(unstarted)
+
+    def _look_around(self, sightings: Mapping[str, Sighting]) -> None:
+        """Note what the engine says beside what became of tasks: who else holds GPUs, why tasks wait, whether it answers."""
+        waits = {
+            lease_id: wait for lease_id, wait in self._waits.items() if lease_id in self._leases.keys() - sightings
+        }
+        waits |= {lease_id: sighting.wait for lease_id, sighting in sightings.items() if sighting.wait is not None}
+        others, away = self._engine.others(), self._engine.away
+        if waits != self._waits or away != self._away:
+            self._waits, self._away, self._changed = waits, away, True
+            self._crowded = False
+        if others != self._others:
+            self._others = others
+            self._count_free()
+
+    def _read_back(self, moves: Sequence[_Move], sightings: Mapping[str, Sighting]) -> list[_Move]:
+        """Add what follows when the engine gave tasks other GPUs than those that were chosen, for others, too."""
+        given = {
+            lease_id: sighting.placement
+            for lease_id, sighting in sightings.items()
+            if self._leases[lease_id].placement not in {(), sighting.placement}
+            and sum(len(share.gpus) for share in sighting.placement) == self._leases[lease_id].gpus
+        }
+        if not given:
+            return list(moves)
+        told = {lease.id: (lease, events) for lease, events in moves}
+        where = {lease.id: lease.placement for lease in self._leases.values() if lease.placement}
+        for lease_id, placement in given.items():
+            where |= exchange(where, lease_id, placement)
+        for lease_id, placement in where.items():
+            lease = self._leases[lease_id]
+            if placement != lease.placement and Given in states.MOVES[lease.state]:
+                known, events = told.get(lease_id, (lease, ()))
+                told[lease_id] = (known, (Given(placement), *events))
+        return list(told.values())
 
     def _sightings(self, leases: Iterable[Lease]) -> Mapping[str, Sighting]:
         """Return what the engine sees of the tasks of leases, in one look."""
@@ -472,19 +554,26 @@ class Runner:
         """Return what happened to a lease whose task is seen like this."""
         if sighting is None:
             return ()
+        # The engine's clock counts, as far as it can be right.
+        seen = Seen(min(now, max(sighting.began or now, lease.placed_at or 0)))
         match lease.state, sighting.sight:
             case State.PLACED, Sight.PENDING:
                 return (Launched(sighting.handle or lease.handle),)
             case State.PLACED, Sight.RUNNING:
-                return (Launched(sighting.handle or lease.handle), Seen(now))
+                return (Launched(sighting.handle or lease.handle), seen)
             case State.STARTING, Sight.RUNNING:
-                return (Seen(now),)
+                return (seen,)
             case ((State.STARTING | State.RUNNING), Sight.GONE):
-                return (End(EndReason.LOST, now),)
-            case ((State.STARTING | State.RUNNING), Sight.BROKEN):
-                return (End(EndReason.ENGINE, now),)
+                return (End(EndReason.LOST, now, sighting.note),)
+            case ((State.STARTING | State.RUNNING), Sight.BROKEN) | (State.RUNNING, Sight.PENDING):
+                # What ran and waits again has lost everything that it had.
+                return (End(EndReason.ENGINE, now, sighting.note),)
             case State.ENDING, Sight.GONE | Sight.BROKEN:
-                return (self._gone(lease),)
+                times = engine_times(lease, sighting.began, sighting.ran)
+                if times is None:
+                    return (self._gone(lease),)
+                timed = Timed(*times)
+                return (timed, self._gone(advance(lease, timed)[0]))
             case _:
                 return ()
 
@@ -526,7 +615,7 @@ class Runner:
         while self._moments and self._moments[-1] <= now:
             self._moments.pop()
             self._crowded = False
-        if self._crowded or not (self._waiting or self._warned or self._kept):
+        if self._away or self._crowded or not (self._waiting or self._warned or self._kept):
             return
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.
@@ -540,6 +629,7 @@ class Runner:
         ]
         turns = order(waiting, self._rules, held_by(leases))
         running = [running_of(lease, now, self._notice) for lease in leases if lease.placement]
+        running += self._others
         decided = plan(self._domains, running, turns, now, self._kept)
         self._outlook = decided.outlook
         self._changed = True
@@ -554,7 +644,7 @@ class Runner:
         yielding = [lease for lease in holders if yields(lease)]
         room = make_room(
             self._domains,
-            [running_of(lease, now, self._notice) for lease in holders if not yields(lease)],
+            [*(running_of(lease, now, self._notice) for lease in holders if not yields(lease)), *self._others],
             [
                 Tenant(
                     lease.id, lease.placement, lease.started_at, lease.idle_seconds, lease.preempt_at is not None,
@@ -619,11 +709,19 @@ class Runner:
             )
             for domain in self._engine.capacity()
         )
-        placements = [lease.placement for lease in self._leases.values() if lease.placement]
-        self._domains = without(self._capacity, placements)
+        self._count_free()
         self._kept = keep(bookings, self._capacity)
         moments = {moment for one in self._kept for moment in (one.starts - self._notice, one.starts, one.ends)}
         self._moments = sorted((moment for moment in moments if moment > now), reverse=True)
+
+    def _free(self, leases: Iterable[Lease]) -> None:
+        """Take the leases for what they are now, and count what nobody has."""
+        self._leases |= {lease.id: lease for lease in leases}
+        self._count_free()
+
+    def _count_free(self) -> None:
+        held = [lease.placement for lease in self._leases.values() if lease.placement]
+        self._domains = without(self._capacity, [*held, *(other.placement for other in self._others)])
         self._crowded = False
         self._changed = True
 

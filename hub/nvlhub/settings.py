@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
@@ -37,10 +37,53 @@ def _node_pattern(pattern: str) -> str:
     return pattern
 
 
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:+%=/@{}-]{0,200}$")]
+"""What can stand in an argument of a command of Slurm."""
+
+
+class SlurmSettings(BaseModel):
+    """Section ``[slurm]``: how the engine `slurm` uses the cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    conf: Path | None = None
+    """The file ``slurm.conf``; left out: where Slurm's commands look for it."""
+    bin: Path | None = None
+    """Directory of Slurm's commands; left out: they are on the path."""
+    partition: Word = ""
+    """Partition of the GPU nodes; empty: the cluster's default."""
+    account: Word = ""
+    """Slurm account that a job is counted for; ``{project}`` stands for the project's name. Empty: the user's default."""
+    low_account: Word = ""
+    """The same for pre-emptible leases, which cost nothing; empty: as for all others."""
+    qos: Word = ""
+    """Quality of service of the jobs; empty: the default."""
+    reservations: bool = False
+    """Whether the portal's reservations are made in Slurm, too (``nvlhub slurm reserve``), and jobs must name theirs."""
+    gres: Word = "gpu"
+    """What a GPU is called among the generic resources, e.g. ``gpu`` or ``gpu:gb300``."""
+    feature: Word = "{domain}"
+    """The feature that all nodes of a domain have."""
+    pin: Literal["tray", "domain", "any"] = "tray"
+    """How much of a placement Slurm is held to: the nodes, the domain, or one domain whichever it is. ``tray`` where the
+    partition is the portal's alone; the others where strangers' jobs run on the same nodes."""
+    run: tuple[str, ...] = ()
+    """What stands before a command that is to run as a user, e.g. ``["sudo", "-n", "-u", "{user}", "--"]``; left out: the
+    portal changes the account itself, and must be root."""
+    options: tuple[Word, ...] = ()
+    """Further options of every ``sbatch``."""
+    timeout: Annotated[int, Field(ge=1, le=120)] = 8
+    """Seconds that a command may take; longer counts as no answer."""
+    simulated: bool = False
+    """Whether the cluster's GPUs exist in name only."""
+
+
 class Settings(BaseSettings):
     """What the portal is told. Durations are whole seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="NVLHUB_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="NVLHUB_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )  # fmt: skip
 
     data: Path
     """Directory of the database, of secrets and of running tasks; readable by its owner alone."""
@@ -80,8 +123,9 @@ class Settings(BaseSettings):
     """Directory of running tasks; the accounts that run them must be able to reach it. Left out: in the data directory."""
     bind: str = "127.0.0.1"
     """Address that tasks listen on."""
-    grace: Annotated[int, Field(ge=5, le=3600)] = 15
-    """A lease silent for longer ends as lost."""
+    grace: Annotated[int, Field(ge=5, le=3600)] = 180
+    """A lease silent for longer ends as lost. So long a Jupyter server that crashed has to come back and take its kernels;
+    a lost lease pays for 15 seconds of silence at most."""
     preempt_notice: Annotated[int, Field(ge=0, le=3600)] = 120
     """Seconds from the warning that others need its GPUs to the end of a pre-emptible lease."""
     tick: Annotated[float, Field(ge=0.05, le=60)] = 1.0
@@ -97,6 +141,8 @@ class Settings(BaseSettings):
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Requests that a visitor may send at once, after a while without."""
+    slurm: SlurmSettings = SlurmSettings()
+    """How the engine `slurm` uses the cluster."""
     demo: bool = False
     """Make a demo project, award and profiles in an empty database."""
 

@@ -37,6 +37,11 @@ def language(accept: str | None) -> str:
     return "en"
 
 
+def has(message: str) -> bool:
+    """Tell whether there is a sentence of this id."""
+    return _bundle(LANGUAGES[0]).has_message(message)
+
+
 def say(message: str, lang: str = "en", **members: object) -> str:
     """Return the sentence `message` in `lang`, filled with `members`.
 

@@ -24,11 +24,11 @@ import psutil
 import psycopg
 import pytest
 
+from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.ports import free_port
 from nvlhub.store import Store, verify
 from tests.benchmarks.ledger_load import LEASES, Borne, Load, together
 from tests.benchmarks.ledger_past import fill
-from tests.benchmarks.slurm_cluster import Cluster, lacking, slurm
 from tests.conftest import running_postgres
 
 PAST = int(os.environ.get("NVLHUB_BENCH_PAST", "1000000"))
@@ -44,25 +44,28 @@ def peer() -> float | None:
     if missing := lacking():
         print(f"\nno comparison with Slurm: {', '.join(missing)} not installed")
         return None
-    with tempfile.TemporaryDirectory(prefix="nvlhub-slurm-") as directory, slurm(Path(directory) / "base") as cluster:
-        cluster.add_account("bench", gpu_minutes=10**9)
-        rate = jobs_a_second(cluster)
+    with (
+        tempfile.TemporaryDirectory(prefix="nvlhub-slurm-") as directory,
+        private_slurm(Path(directory) / "base") as slurm,
+    ):
+        slurm.add_account("bench", gpu_minutes=10**9)
+        rate = jobs_a_second(slurm)
     print(f"\nSlurm, {CLIENTS} clients: {rate:.0f} jobs/s submitted and cancelled")
     return rate
 
 
-def jobs_a_second(cluster: Cluster) -> float:
+def jobs_a_second(slurm: Slurm) -> float:
     """Submit jobs and cancel them, by as many threads as there are clients of the portal."""
     done: list[str] = []
     begun = time.monotonic()
 
     def client() -> None:
         while time.monotonic() < begun + SECONDS:
-            job = cluster.run(
+            job = slurm.run(
                 "sbatch", "--parsable", "--account=bench", "--gres=gpu:1", "--time=60", "--output=/dev/null",
                 "--wrap", "sleep 3600",
             ).strip()  # fmt: skip
-            cluster.run("scancel", job)
+            slurm.run("scancel", job)
             done.append(job)
 
     threads = [threading.Thread(target=client) for _ in range(CLIENTS)]

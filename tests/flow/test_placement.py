@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvlhub.flow.placement import Domain, Tray, count_free, fits_ever, given_back, place, without
+from nvlhub.flow.placement import Domain, Placement, Tray, count_free, exchange, fits_ever, given_back, place, without
 from nvlhub.wire import Share, Span
 from tests.flow.strategies import SIZES, floors
 
@@ -121,3 +123,29 @@ def test_up_to_a_tray_goes_where_looking_at_every_tray_would_put_it(domains: tup
     [share] = placed
     assert (share.domain, share.tray, len(share.gpus)) == (domain.name, tray.index, gpus)
     assert set(share.gpus) <= tray.usable
+
+
+@given(st.data())
+def test_gpus_that_are_given_otherwise_are_never_anybodys_twice(data: st.DataObject) -> None:
+    cells = [(tray, gpu) for tray in (1, 2, 3) for gpu in range(4)]
+    shuffled = data.draw(st.permutations(cells))
+    sizes = data.draw(
+        st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda sizes: sum(sizes) <= len(cells))
+    )
+    placements, start = {}, 0
+    for number, size in enumerate(sizes):
+        placements[str(number)] = _shares(shuffled[start : start + size])
+        start += size
+    given_to = _shares(data.draw(st.permutations(cells))[: sizes[0]])
+    after = placements | exchange(placements, "0", given_to)
+    assert after["0"] == given_to
+    held = [(share.tray, gpu) for placement in after.values() for share in placement for gpu in share.gpus]
+    assert len(held) == len(set(held)) == sum(sizes)
+    assert [sum(len(share.gpus) for share in after[str(number)]) for number in range(len(sizes))] == sizes
+
+
+def _shares(cells: Iterable[tuple[int, int]]) -> Placement:
+    trays: dict[int, list[int]] = {}
+    for tray, gpu in sorted(cells):
+        trays.setdefault(tray, []).append(gpu)
+    return tuple(Share(domain="nvl001", tray=tray, gpus=tuple(gpus)) for tray, gpus in trays.items())

@@ -13,6 +13,9 @@ from nvlhub.cli import (
     reconciling,
     requests,
     reservations,
+    slurm,
+    slurm_limits,
+    slurm_reservations,
     usage,
 )
 from nvlhub.cli.base import app
@@ -31,5 +34,8 @@ __all__ = [
     "reconciling",
     "requests",
     "reservations",
+    "slurm",
+    "slurm_limits",
+    "slurm_reservations",
     "usage",
 ]

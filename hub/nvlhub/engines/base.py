@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.queue import Running, Wait
 from nvlhub.flow.reconciliation import Record
 from nvlhub.wire import Kind, Mailbox
 
@@ -36,6 +37,14 @@ class Task:
     """Variables that the profile gives to what runs; what the engine itself says of the lease goes over them."""
     hints: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """What the profile tells this engine alone: partitions, priorities; an engine uses what it knows of it."""
+    project: str = ""
+    """Who pays."""
+    domain: str = ""
+    """The NVLink domain that it must be in; empty: where the placement is, or in another."""
+    preemptible: bool = False
+    """Whether it makes room as soon as others need its GPUs."""
+    reservation: int | None = None
+    """The reservation that its GPUs are kept by; None: they are kept for nobody."""
 
 
 class Sight(Enum):
@@ -54,30 +63,43 @@ class Sight(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One task as the engine sees it; `handle` is set when the engine found it by its lease id alone."""
+    """One task as the engine sees it; `handle` is set when the engine found it by its lease id alone.
+
+    An engine that places tasks and keeps time itself tells what it gave and how long it ran, by its own clock.
+    """
 
     sight: Sight
     handle: Handle | None = None
+    placement: Placement = ()
+    """The GPUs that it was given; empty: those that were asked for, or not known yet."""
+    began: int | None = None
+    """When it began to run, in Unix seconds; None: when it was first seen."""
+    ran: int | None = None
+    """Seconds that it ran in all, once it is over; None: as far as was seen."""
+    wait: Wait | None = None
+    """Why it does not run yet."""
+    note: str = ""
+    """What the engine says of its end, as a message id."""
 
 
 class EngineError(Exception):
-    """The engine could not start a task; the text says why, for the user and the admin."""
+    """The engine could not do what it was asked; the text, or the message id, says why, for the user and the admin."""
+
+
+class AwayError(EngineError):
+    """The engine gave no answer: whether it did what it was asked, nobody knows until it is looked at."""
 
 
 class Engine(Protocol):
     """What the run loop asks of an engine."""
 
     name: str
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the GPUs are simulated: shown wherever devices are shown."""
-        ...
-
-    @property
-    def gpu_model(self) -> str:
-        """What the GPUs are."""
-        ...
+    simulated: bool
+    """Whether the GPUs are simulated: shown wherever devices are shown."""
+    gpu_model: str
+    """What the GPUs are."""
+    away: bool = False
+    """Whether the engine does not answer now. Nothing new is started then; what runs goes on."""
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains with their trays and GPUs, all free; GPUs out of service are marked so.
@@ -85,6 +107,13 @@ class Engine(Protocol):
         Called at the start of the portal and every minute after. Names and indices are stable.
         """
         ...
+
+    def others(self) -> tuple[Running, ...]:
+        """Return GPUs of these domains that somebody holds outside the portal, and until when at the latest.
+
+        Called after every look: must be quick. Nothing of theirs is ever touched.
+        """
+        return ()
 
     def devices(self, placement: Placement) -> tuple[str, ...]:
         """Return the device names of a placement in its order: GPU UUIDs, or ``SIM-...``. Called when one is shown."""
@@ -96,7 +125,8 @@ class Engine(Protocol):
         The run loop saves each yielded handle before it asks for the next; the last one is the handle of the
         running task. Several tasks are started side by side. Closing the iterator early must leave nothing behind
         that :meth:`stop` with the last handle cannot end. Raises :class:`EngineError` when it cannot start; then
-        nothing of the task is left.
+        nothing of the task is left. Raises :class:`AwayError` when nobody knows: :meth:`look` will tell, and a task
+        that is not there then is started again.
         """
         ...
 
@@ -105,6 +135,13 @@ class Engine(Protocol):
 
         Called every few seconds, and at the start of the portal. Must find a task whose last handle was not
         saved (by its lease id).
+        """
+        ...
+
+    def extend(self, lease_id: str, handle: Handle, seconds: int) -> None:
+        """Let a running task run for `seconds` in all. Called before the time is paid for.
+
+        An engine without a time limit of its own has nothing to do. Raises :class:`EngineError` when it cannot.
         """
         ...
 

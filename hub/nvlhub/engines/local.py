@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from nvlhub.engines.accounting import Accounting
-from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.cgroups import Cgroups
 from nvlhub.engines.floor import Floor, devices
 from nvlhub.engines.processes import LEASE, alive, family, kill_all, of_lease
@@ -38,7 +38,7 @@ POLITE = 3.0
 """Seconds that an agent has to end its task before all of it is killed."""
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Starts a node agent per lease; each has a private directory under `tasks`.
 
     `accounting` is the file of what ran; left out: beside `tasks`. An end is written when it is noticed: at the next
@@ -187,6 +187,9 @@ class LocalEngine:
         gpus, created = handle.get("gpus"), handle.get("created")
         if isinstance(gpus, int) and isinstance(created, float):
             self._accounting.began(lease_id, gpus, created)
+
+    def extend(self, lease_id: str, handle: Handle, seconds: int) -> None:
+        """Nothing here ends by a time limit."""
 
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Ask the agent to end its task; after a while, kill all of it."""

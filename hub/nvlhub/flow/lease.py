@@ -133,6 +133,13 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The engine gave these GPUs, not those that were chosen."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
 class Beaten:
     """The holder is alive."""
 
@@ -166,6 +173,14 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """The engine's own clock says when it ran."""
+
+    started_at: int
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The engine has nothing of it any more."""
 
@@ -174,7 +189,7 @@ class Gone:
     refunded: int = 0
 
 
-Event = Approved | Denied | Placed | Saved | Launched | Seen | Beaten | Extended | Warned | End | Gone
+Event = Approved | Denied | Placed | Saved | Launched | Seen | Given | Beaten | Extended | Warned | End | Timed | Gone
 
 MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     State.ASKED: {Approved: (State.HELD, Effect.PLACE), Denied: (State.REFUSED, None)},
@@ -185,6 +200,7 @@ MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     },
     State.PLACED: {
         Beaten: (State.PLACED, None),
+        Given: (State.PLACED, None),
         Saved: (State.PLACED, None),
         Warned: (State.PLACED, None),
         Launched: (State.STARTING, None),
@@ -192,17 +208,23 @@ MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     },
     State.STARTING: {
         Beaten: (State.STARTING, None),
+        Given: (State.STARTING, None),
         Warned: (State.STARTING, None),
         Seen: (State.RUNNING, None),
         End: (State.ENDING, Effect.STOP),
     },
     State.RUNNING: {
         Beaten: (State.RUNNING, None),
+        Given: (State.RUNNING, None),
         Extended: (State.RUNNING, None),
         Warned: (State.RUNNING, None),
         End: (State.ENDING, Effect.STOP),
     },
-    State.ENDING: {Gone: (State.SETTLED, Effect.SETTLE)},
+    State.ENDING: {
+        Given: (State.ENDING, None),
+        Timed: (State.ENDING, None),
+        Gone: (State.SETTLED, Effect.SETTLE),
+    },
     State.SETTLED: {},
     State.REFUSED: {},
 }
@@ -245,12 +267,14 @@ def advance(lease: Lease, event: Event) -> tuple[Lease, Effect | None]:
     return replace(_told(lease, event), state=state), effect
 
 
-def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901  # one case for each event
+def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901, PLR0912  # one case for each event
     match event:
         case Approved(award, held):
             return replace(lease, award=award, held=held)
         case Placed(placement, at):
             return replace(lease, placement=placement, placed_at=at)
+        case Given(placement):
+            return replace(lease, placement=placement)
         case Saved(handle) | Launched(handle):
             return replace(lease, handle=dict(handle))
         case Seen(at):
@@ -263,6 +287,8 @@ def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901  # one case for ea
             return replace(lease, preempt_at=at)
         case End(reason, at, note):
             return replace(lease, end_reason=reason, ended_at=at, note=note)
+        case Timed(started_at, ended_at):
+            return replace(lease, started_at=started_at, ended_at=ended_at)
         case Gone(ran, charged, refunded):
             # What the agent needed to start is a secret that nobody needs any more.
             return replace(lease, ran=ran, charged=charged, refunded=refunded, mailbox=None, handle={})

@@ -185,6 +185,41 @@ def given_back(domains: Iterable[Domain], placements: Iterable[Placement]) -> tu
     return _changed(domains, placements, lambda free, gpus: free | gpus)
 
 
+def exchange(placements: Mapping[str, Placement], lease: str, given: Placement) -> dict[str, Placement]:
+    """Return the placements that change when `lease` was given other GPUs than those that were chosen for it.
+
+    Whoever was to have one of them gets one of those that the lease was to have, as many as there are: a GPU is never
+    anybody's twice.
+    """
+    mine = _cells_of(placements[lease])
+    owner = {cell: other for other, has in placements.items() if other != lease for cell in _cells_of(has)}
+    spare = sorted(mine - _cells_of(given))
+    changed: dict[str, set[_Cell]] = {}
+    for cell in sorted(_cells_of(given) - mine):
+        other = owner.get(cell)
+        if other is not None:
+            cells = changed.setdefault(other, set(_cells_of(placements[other])))
+            cells.remove(cell)
+            if spare:
+                cells.add(spare.pop(0))
+    return {lease: given} | {other: _placed(cells) for other, cells in changed.items()}
+
+
+_Cell = tuple[str, int, int]
+"""A GPU: domain, tray, index in the tray."""
+
+
+def _cells_of(placement: Placement) -> frozenset[_Cell]:
+    return frozenset((share.domain, share.tray, gpu) for share in placement for gpu in share.gpus)
+
+
+def _placed(cells: Iterable[_Cell]) -> Placement:
+    trays: dict[tuple[str, int], list[int]] = {}
+    for domain, tray, gpu in sorted(cells):
+        trays.setdefault((domain, tray), []).append(gpu)
+    return tuple(Share(domain=domain, tray=tray, gpus=tuple(gpus)) for (domain, tray), gpus in trays.items())
+
+
 def without_cells(domains: Iterable[Domain], taken: Iterable[Mapping[str, Cells]]) -> tuple[Domain, ...]:
     """Return the domains without GPUs of theirs, each mapping by the name of the domain."""
     closed = _together(taken)

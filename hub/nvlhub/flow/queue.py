@@ -128,6 +128,14 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a lease that was placed is in the queue of its engine: `reason` is a message id, `start` when it is expected to start."""
+
+    reason: str
+    start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """Place in the queue from 1; `start` in Unix seconds, None where it cannot be foreseen."""
 

@@ -52,6 +52,8 @@ class Kept:
     starts: int
     ends: int
     project: str = ""
+    booking: int | None = None
+    """The reservation; None: something else keeps them."""
 
     def is_for(self, project: str, at: int) -> bool:
         """Tell whether a lease of a project that starts at a time may have them because they are kept for it."""
@@ -92,6 +94,7 @@ def keep(bookings: Iterable[Booking], domains: Iterable[Domain]) -> tuple[Kept, 
             booking.starts,
             booking.ends,
             booking.project,
+            booking.id,
         )
         for booking in bookings
     )

@@ -170,6 +170,14 @@ class Leasing(Journal):
         lease's.
         """
         self.save(leases)
+        self._hold_gpus(leases)
+
+    def place_anew(self, leases: Sequence[Lease]) -> None:
+        """Have leases hold other GPUs than before: those of their placements now. Raises as :meth:`place` does."""
+        self.connection.execute(_FREE, [{"lease_id": lease.id} for lease in leases])
+        self._hold_gpus(leases)
+
+    def _hold_gpus(self, leases: Sequence[Lease]) -> None:
         rows = [
             {"pool": lease.pool, "domain": share.domain, "tray": share.tray, "gpu": gpu, "lease": lease.id}
             for lease in leases

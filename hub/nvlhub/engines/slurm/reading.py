@@ -1,0 +1,240 @@
+"""What Slurm's commands print -> what it means. Times in Unix seconds: the commands are run with the time zone UTC.
+
+Text, not JSON: the text of these commands has been the same since 20.02, their JSON changes with each release.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from nvlhub.engines.slurm.hostlist import expand
+
+MARK = "nvlhub"
+"""What the comments and names of our jobs begin with."""
+_QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%k")
+"""What ``squeue`` is asked for. The last two are words of people: they may hold anything."""
+_RECORD_FIELDS = ("JobIDRaw", "User", "State", "Start", "End", "ElapsedRaw", "AllocTRES", "JobName", "SubmitLine")
+"""What ``sacct`` is asked for. The last two are words of people; nobody can change the last one afterwards."""
+_GRES = re.compile(r"gpu(?::[A-Za-z0-9_.-]+)?[:=](\d+)(?:\(S:[^)]*\))?(?:\(IDX:([^)]*)\))?")
+_TRES_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
+_PAIR = re.compile(r"(?:^|\s)([A-Z][A-Za-z:/_]*)=")
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job as ``squeue`` lists it."""
+
+    job: int
+    state: str
+    user: str
+    start: int | None
+    """When it began, or is expected to."""
+    end: int | None
+    submitted: int | None
+    ran: int
+    """Seconds that it has run so far, suspended ones left out."""
+    nodes: str
+    gpus: int
+    """GPUs on all its nodes, or that it is to have there."""
+    reason: str
+    lease: str
+    """The lease that it says it is for; empty: not one of ours. Whoever runs a job can change this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as ``scontrol show job -d`` shows it: with the GPUs that it was given."""
+
+    job: int
+    given: tuple[tuple[str, tuple[int, ...]], ...]
+    """Nodes, and the indices of the GPUs on each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as ``scontrol show node`` shows it."""
+
+    name: str
+    address: str
+    state: frozenset[str]
+    """In capitals, flags included: IDLE, DRAIN, DOWN, NOT_RESPONDING …"""
+    gpus: int
+    gpu_type: str
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One run of a job as ``sacct`` has it."""
+
+    job: int
+    user: str
+    lease: str
+    state: str
+    start: int
+    end: int | None
+    ran: int
+    gpus: int
+
+
+def comment(pool: str, lease: str) -> str:
+    """Return what marks a job as one of ours: of this pool, for this lease."""
+    return f"{MARK}:{pool}:{lease}"
+
+
+def job_name(pool: str, lease: str) -> str:
+    """Return the name of a job: accounting keeps names where it does not keep comments."""
+    return f"{MARK}-{pool}-{lease}"
+
+
+def fresh_separator() -> str:
+    """Return signs that no job's name or comment has: nobody knows them beforehand."""
+    return f"|{secrets.token_hex(8)}|"
+
+
+def queue_format(separator: str) -> str:
+    """Return the value of ``squeue -o``."""
+    return separator.join(_QUEUE_FIELDS)
+
+
+def queue(text: str, pool: str, separator: str) -> list[Queued]:
+    """Read what ``squeue -h -t all -o <queue_format>`` prints.
+
+    Comments can have several lines, and look like lines of ours. Only Slurm knows the `separator`, so what has it not is
+    none.
+    """
+    found = []
+    for line in text.splitlines():
+        parts = line.split(separator, len(_QUEUE_FIELDS) - 1)
+        if len(parts) == len(_QUEUE_FIELDS) and parts[0].isdecimal():
+            job, state, user, start, end, submitted, ran, nodes, count, gres, reason, words = parts
+            each = sum(int(number) for number, _ in _GRES.findall(gres))
+            found.append(
+                Queued(
+                    int(job), state, user, moment(start), moment(end), moment(submitted), duration(ran), nodes,
+                    each * int(count) if count.isdecimal() else 0, reason, _lease(words, f"{MARK}:{pool}:"),
+                )
+            )  # fmt: skip
+    return found
+
+
+def jobs(text: str) -> Iterator[Job]:
+    """Yield what ``scontrol show job -d -o`` prints: one job a line.
+
+    Names and comments can have several lines, and look like lines of Slurm's: whoever knows better what a job has must look.
+    """
+    for line in text.splitlines():
+        number = _pairs(line).get("JobId", "")
+        if number.isdecimal():
+            yield Job(int(number), tuple(_given(line)))
+
+
+def _given(line: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the nodes of a job with the GPUs on each: ``Nodes=a[1-2] CPU_IDs=0-7 Mem=0 GRES=gpu:gb300:3(IDX:0-2)``."""
+    for nodes, rest in re.findall(r"(?:^|\s)Nodes=(\S+)((?:(?!\sNodes=).)*)", line):
+        gres = re.search(r"\sGRES=(\S+)", rest)
+        if gres is not None:
+            indices = tuple(index for _, told in _GRES.findall(gres[1]) for index in indices_of(told))
+            for node in expand(nodes):
+                yield node, indices
+
+
+def nodes(text: str) -> Iterator[Node]:
+    """Yield what ``scontrol show node -o`` prints: one node a line."""
+    for line in text.splitlines():
+        pairs = _pairs(line)
+        if "NodeName" in pairs:
+            gres = [
+                (kind, int(count))
+                for kind, count in re.findall(r"gpu(?::([A-Za-z0-9_.-]+))?:(\d+)", pairs.get("Gres", ""))
+            ]
+            yield Node(
+                pairs["NodeName"], pairs.get("NodeAddr") or pairs["NodeName"],
+                frozenset(part.rstrip("*#~$@^!%") for part in pairs.get("State", "").upper().split("+"))
+                | ({"NOT_RESPONDING"} if "*" in pairs.get("State", "") else set()),
+                sum(count for _, count in gres), next((kind for kind, _ in gres if kind), ""),
+                frozenset(pairs.get("ActiveFeatures", pairs.get("AvailableFeatures", "")).split(",")),
+            )  # fmt: skip
+
+
+def topology(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Return what ``scontrol show topology`` prints: leaf switches, or blocks, with their nodes."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        pairs = _pairs(line)
+        name = pairs.get("SwitchName") or pairs.get("BlockName")
+        if name and pairs.get("Nodes") and pairs.get("Level", "0") == "0":
+            found[name] = expand(pairs["Nodes"])
+    return found
+
+
+def record_format(fields: str) -> str:
+    """Return the value of ``sacct -o``, of what ``sacct --helpformat`` says there is: the last was not always."""
+    known = {field.lower() for field in fields.split()}
+    return ",".join(field for field in _RECORD_FIELDS if field != "SubmitLine" or field.lower() in known)
+
+
+def records(text: str, pool: str, separator: str) -> Iterator[Past]:
+    """Yield what ``sacct -X -n -P --delimiter=<separator> -o <record_format>`` prints, as far as it is ours and ran."""
+    for line in text.splitlines():
+        parts = line.split(separator, len(_RECORD_FIELDS) - 1)
+        if len(parts) >= len(_RECORD_FIELDS) - 1 and parts[0].isdecimal():
+            job, user, state, start, end, ran, tres, name, *submitted = parts
+            lease, began = _submitted_as(name, submitted, f"{MARK}-{pool}-"), moment(start)
+            gpus = _TRES_GPUS.search(tres)
+            if lease and began is not None and gpus:
+                yield Past(int(job), user, lease, state.split(" ")[0], began, moment(end), int(ran or 0), int(gpus[1]))
+
+
+def _submitted_as(name: str, submitted: list[str], mark: str) -> str:
+    """Return the lease of a job by the name that it was submitted with; by the one that it has where that is not known."""
+    if not submitted:
+        return _lease(name, mark)
+    said = re.search(r"(?:^|\s)--job-name=(\S+)", submitted[0])
+    return _lease(said[1], mark) if said else ""
+
+
+def indices_of(text: str) -> Iterator[int]:
+    """Yield indices: ``0-2,5``; ``N/A`` has none."""
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal():
+            yield from range(int(first), int(last or first) + 1)
+
+
+def moment(text: str) -> int | None:
+    """Return a time; None for ``N/A``, ``Unknown``, ``None``."""
+    try:
+        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def duration(text: str) -> int:
+    """Return seconds: ``1-02:03:04``, ``02:03:04``, ``03:04``; anything else is 0."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdecimal() for part in [*parts, days or "0"]):
+        return 0
+    seconds = 0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return int(days or 0) * 86_400 + seconds
+
+
+def _lease(words: str, mark: str) -> str:
+    return words.removeprefix(mark).strip() if words.startswith(mark) else ""
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """Return ``Name=value`` pairs; a value ends where the next name begins, and the first of a name counts."""
+    found: dict[str, str] = {}
+    starts = list(_PAIR.finditer(line))
+    for this, following in zip(starts, [*starts[1:], None], strict=True):
+        found.setdefault(this[1], line[this.end() : following.start() if following else len(line)].strip())
+    return {name: value for name, value in found.items() if value != "(null)"}
