@@ -41,11 +41,11 @@ def offer(portal: Kit, profile: str) -> Offer:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"expected_start": NOON + 3600}, "No room. Expected to start at 21:00 CST."),
-        ({"expected_start": NOON + 5 * 3600}, "No room. Expected to start at 2027-01-16 01:00 CST."),
+        ({"expected_start": NOON + 3600}, "No room. Expected at 21:00 CST."),
+        ({"expected_start": NOON + 5 * 3600}, "No room. Expected at 2027-01-16 01:00 CST."),
         ({"expected_start": NOON - 1}, "No room. It should start at any moment."),
         ({}, "No room."),
-        ({"state": "held", "expected_start": NOON + 60}, "No room. Expected to start at 20:01 CST."),
+        ({"state": "held", "expected_start": NOON + 60}, "No room. Expected at 20:01 CST."),
         ({"detail": ""}, ""),
         ({"state": "running"}, ""),
         ({"state": "ending", "expected_start": NOON + 60}, ""),
@@ -147,3 +147,17 @@ def test_nothing_is_seen_of_any_task_while_the_scripted_engine_is_away(store: St
     lease = portal.ask()
     engine(portal).away = True
     assert engine(portal).look({lease.id: {}})[lease.id].sight is Sight.UNKNOWN
+
+
+def test_what_the_engine_had_queued_says_that_it_does_not_answer(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock, {"*": Script(pending=1000, wait=Wait("slurm-wait-resources", clock.now() + 60))})
+    lease = portal.ask()
+    portal.step(1)
+    engine(portal).away = True
+    portal.step(1)
+    seen = portal.seen(lease)
+    assert (seen.state, seen.expected_start) == (State.STARTING, None)
+    assert waits_for(seen, "en", "UTC") == say("engine-away-waiting")
+    engine(portal).away = False
+    portal.step(1)
+    assert say("slurm-wait-resources") in waits_for(portal.seen(lease), "en", "UTC")

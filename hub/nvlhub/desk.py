@@ -38,6 +38,7 @@ from nvlhub.store import Store, Unit
 from nvlhub.telemetry import Telemetry
 from nvlhub.text import has
 from nvlhub.visitor import Visitor
+from nvlhub.waits import BEFORE
 from nvlhub.wire import (
     Beat,
     BeatAnswer,
@@ -459,7 +460,7 @@ class Desk:
             if lease.end_reason is EndReason.LOST and note:
                 return sentence("end-gone", lang, note=note)
             return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
-        if lease.state in {State.HELD, State.PLACED} and self.board.away:
+        if self.board.away and lease.state in BEFORE:
             return sentence("engine-away-waiting", lang)
         if lease.state is State.HELD:
             return sentence("waiting-for-room", lang)
@@ -468,7 +469,7 @@ class Desk:
 
     def _wait(self, lease: Lease) -> Wait | None:
         """Return why the engine does not run a lease yet that it was given."""
-        return self.board.waits.get(lease.id) if lease.state in {State.PLACED, State.STARTING} else None
+        return None if self.board.away or lease.state not in BEFORE else self.board.waits.get(lease.id)
 
     # --- changing ---------------------------------------------------------------------------------------------
 

@@ -14,11 +14,14 @@ from nvlhub.portal.slurm_queue import Scheduler
 from nvlhub.portal.slurm_spawner import SlurmSpawner
 
 Ran = tuple[str, tuple[str, ...], str]
+SEPARATOR = "\x1f"
+"""Stands for what squeue is told to put between its fields."""
 
 
 def line(state: str = "RUNNING", reason: str = "None", node: str = "cpu001", start: str = "N/A", job: int = 7) -> str:
     """Return what squeue prints of a server's job."""
-    return f"{job}|{state}|ann|{start}|N/A|N/A|0:01|{node}|{reason}|nvlhub-server:ann/\n"
+    fields = (job, state, "ann", start, "N/A", "N/A", "0:01", node, "1", "N/A", reason, "nvlhub-server:ann/")
+    return SEPARATOR.join(map(str, fields)) + "\n"
 
 
 class FakeCommands:
@@ -41,7 +44,9 @@ class FakeCommands:
         answer = self.says[command[0]]
         if isinstance(answer, Exception):
             raise answer
-        return str(answer() if callable(answer) else answer)
+        said = str(answer() if callable(answer) else answer)
+        wanted = next((word for word in command if word.startswith("--format=%A")), "")
+        return said.replace(SEPARATOR, wanted[len("--format=%A") : wanted.find("%T")])
 
     def of(self, command: str) -> list[Ran]:
         return [one for one in self.ran if one[1][0] == command]

@@ -226,7 +226,7 @@ def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(portal: Kit,
     portal.ask()
     portal.step()
     starts = datetime.fromtimestamp(portal.clock.now() + 599, TAIPEI)
-    assert f"{say('slurm-wait-resources')} Expected to start at {starts:%H:%M} CST." in shown(http, path)
+    assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST." in shown(http, path)
 
 
 def test_what_strangers_hold_is_neither_free_nor_taken(portal: Kit, http: TestClient) -> None:

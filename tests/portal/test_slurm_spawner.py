@@ -177,7 +177,7 @@ async def test_the_host_is_what_slurm_says_of_the_node(patch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (line("FAILED", "NonZeroExitCode"), "failed, NonZeroExitCode"),
+        (line("FAILED", "NonZeroExitCode"), "ended with an error"),
         (line("OUT_OF_MEMORY", "OutOfMemory"), "memory"),
         (line("NODE_FAIL", "NodeDown"), "a node failed"),
         (line("CANCELLED"), "cancelled"),
@@ -441,7 +441,7 @@ def test_the_way_of_the_port_is_there_only_with_this_spawner(tmp_path: Path) -> 
 
 def test_the_mixin_of_leases_and_the_spawner_share_no_name_by_accident() -> None:
     ours = set(vars(SlurmSpawner)) - set(vars(type("Plain", (HasTraits,), {})))
-    assert ours & set(dir(LeaseSpawnerMixin)) == {"get_env"}
+    assert ours & set(dir(LeaseSpawnerMixin)) == {"get_env", "stop"}
     hooks = {"start", "stop", "poll", "progress", "get_env", "get_state", "load_state", "clear_state", "start_timeout"}
     assert ours & set(dir(Spawner)) == hooks
 

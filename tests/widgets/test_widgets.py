@@ -107,7 +107,7 @@ def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(scripted: Sc
     waiting = {"state": "starting", "deadline": None, "detail": "The cluster is full.", "expected_start": NOW + 600}
     widget = bar(scripted, **waiting)
     at = f"{datetime.fromtimestamp(NOW + 600, ZoneInfo('Asia/Taipei')):%H:%M} CST"
-    until(lambda: f"The cluster is full. Expected to start at {at}." in widget.html)
+    until(lambda: f"The cluster is full. Expected at {at}." in widget.html)
     assert Elements(widget.html).told("data-ask") == ["release"]
 
 

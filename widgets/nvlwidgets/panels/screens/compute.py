@@ -193,7 +193,9 @@ class Leases(Block):
     async def do_end(self, asked: Mapping[str, Any]) -> None:
         """End a lease, or leave the queue."""
         lease, name = str(asked.get("lease", "")), str(asked.get("name", ""))
-        done = say("compute-did-cancel" if asked.get("waits") else "compute-did-end", self.visit.lang, name=name)
+        known = {"": "compute-did-end", "held": "compute-did-cancel"}
+        doing = known.get(str(asked.get("waits", "")), "compute-did-pending")
+        done = say(doing, self.visit.lang, name=name)
         await self.act(lease, done, "DELETE", f"/leases/{part(lease)}")
 
     async def do_extend(self, asked: Mapping[str, Any]) -> None:
