@@ -37,8 +37,8 @@ from nvlhub.run import Runner
 from nvlhub.store import Store, Unit
 from nvlhub.telemetry import Telemetry
 from nvlhub.text import has
-from nvlhub.waits import BEFORE
 from nvlhub.visitor import Visitor
+from nvlhub.waits import BEFORE
 from nvlhub.wire import (
     Beat,
     BeatAnswer,

@@ -133,7 +133,11 @@ async def test_what_its_engine_has_queued_says_why_and_until_when_and_leaves_the
     await until(lambda: words_of_it in words(lead.led))
     assert "Leave the queue" in words(member.leases)
     press(member.leases, "end", lease=lease.id, name="optics · gpu1", waits="starting")
-    await until(lambda: "leaves the cluster's queue. Unless the cluster had begun it, nothing is charged." in words(member.leases))
+    await until(
+        lambda: (
+            "leaves the cluster's queue. Unless the cluster had begun it, nothing is charged." in words(member.leases)
+        )
+    )
     portal.step(1)
     assert (portal.seen(lease).state, portal.seen(lease).charged) == ("settled", 0)
 
