@@ -7,6 +7,7 @@ from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.burning import Burning
 from nvlhub.store.capacity import Capacity
+from nvlhub.store.courses import Courses
 from nvlhub.store.directory import Directory
 from nvlhub.store.everything import Everything
 from nvlhub.store.leasing import Leasing
@@ -20,6 +21,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles,
+    Burning, Starts, Profiles, Courses,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
