@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.api.world import DAY, YEAR, ask_for
+from tests.api.world import CERTIFICATE, DAY, KEY, YEAR, ask_for
 from tests.conftest import START
 from tests.portal_kit import MAILBOX
 
@@ -87,6 +87,8 @@ def admins(done: int = 200) -> dict[str, int]:
 
 
 EVERYONE = answers(200)
+OPEN = dict.fromkeys(ROLES, 200)
+"""Whoever it is, also nobody."""
 
 Reads = Callable[[Any], AbstractSet[str]]
 Sees = Mapping[str, AbstractSet[str]]
@@ -293,6 +295,17 @@ ROWS = (
         reads=lambda one: {one["name"]} - {""}, sees=seen(project={"Beam time"}, other_project=NOTHING)),
     Row("PATCH", "/reservations/{number}", admins(), {"number": "1"}, {"ends": START + 11 * DAY}),
     Row("DELETE", "/reservations/{number}", admins(), {"number": "1"}),
+    # --- certificates ---------------------------------------------------------------------------------------------
+    Row("GET", "/certificates/keys", OPEN),
+    Row("POST", "/certificates/keys", admins(201)),
+    Row("DELETE", "/certificates/keys/{key}", admins(), {"key": KEY}),
+    Row("POST", "/certificates/verify", OPEN, body={"document": "{}", "signature": "x"}),
+    Row("GET", "/certificates", EVERYONE, reads=each("id"), sees=all_see(NOTHING, other={CERTIFICATE})),
+    Row("GET", "/certificates/{name}", OPEN, {"name": CERTIFICATE}),
+    Row("POST", "/certificates/{name}/revoke", answers(404, manager=200, pi=200, officer=200, admin=200),
+        {"name": CERTIFICATE}, {"reason": "given by mistake"}),
+    Row("GET", "/runs/{run}/certificates", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "1"},
+        reads=each("id"), sees=all_see(NOTHING, manager={CERTIFICATE}, pi={CERTIFICATE}, admin={CERTIFICATE})),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

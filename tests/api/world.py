@@ -6,6 +6,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
+course lasers of optics: run 1 with a seat, an attempt and a certificate of `other`
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from nvlhub.forms import NewRequest, NewReservation, Review
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
+from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
 from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
 from tests.conftest import START, HandClock
@@ -38,6 +40,7 @@ from tests.portal_kit import Kit
 BASE = "/services/portal/api/v1"
 DAY = 86_400
 YEAR = 365 * DAY
+KEY, CERTIFICATE = "0123456789ab", "2345678923456789"
 
 PEOPLE = {
     name: Visitor(name, server=f"{name}/")
@@ -92,6 +95,25 @@ def _fill(unit: Unit) -> None:
         )  # fmt: skip
 
 
+def _teach(unit: Unit) -> None:
+    """Have optics teach: a course with a live run; `other` learns there, passed, and has a certificate."""
+    unit.add_course(
+        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START
+    )  # fmt: skip
+    run = unit.add_run(
+        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY, seats=2, gpus=1, warm=1800,
+        flex=1800, grace=1800, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="manager", made_at=START,
+    )  # fmt: skip
+    unit.take_seat(run, "other", START, name="Other")
+    unit.connection.execute(
+        t.attempts.insert().values(run=run, seat=1, number=1, user="other", at=START, state="passed", score_milli=900)
+    )
+    unit.add_key(KEY, "A" * 43 + "=", START)
+    unit.add_certificate(
+        id=CERTIFICATE, run=run, seat=1, user="other", attempt=1, document="{}", signature="", key=KEY, issued_at=START
+    )  # fmt: skip
+
+
 def inhabit(store: Store, clock: HandClock) -> Kit:
     """Fill a database with everybody and with awards 1 and 2, and open a portal on it."""
     with store.writing() as unit:
@@ -133,6 +155,8 @@ def build(folder: Path) -> Template:
         )  # fmt: skip
     kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
     portal.registry.reservations.add(PEOPLE["admin"], kept)
+    with store.writing() as unit:
+        _teach(unit)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}

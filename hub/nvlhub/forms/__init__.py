@@ -40,6 +40,7 @@ from nvlhub.forms.capacity import (
     ServiceView,
     TrayView,
 )
+from nvlhub.forms.certificates import CertificateView, Keys, KeyView, RevokedView, Revoking, SignedDocument
 from nvlhub.forms.courses import (
     Code,
     CoursePatch,
@@ -169,6 +170,7 @@ __all__ = [
     "Budget",
     "BurnDown",
     "CapacityView",
+    "CertificateView",
     "Code",
     "Correction",
     "Counts",
@@ -202,6 +204,8 @@ __all__ = [
     "InTheWay",
     "InstitutionPatch",
     "InstitutionView",
+    "KeyView",
+    "Keys",
     "LeaseEvent",
     "LeaseUse",
     "Listed",
@@ -256,6 +260,8 @@ __all__ = [
     "Review",
     "ReviewView",
     "Revocation",
+    "RevokedView",
+    "Revoking",
     "Rollback",
     "RoomView",
     "RunDecision",
@@ -267,6 +273,7 @@ __all__ = [
     "ServiceView",
     "Share",
     "ShareView",
+    "SignedDocument",
     "StandingView",
     "StatementAsk",
     "StatementView",

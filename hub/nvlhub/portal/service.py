@@ -37,9 +37,11 @@ from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.verifying import Verifying
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
+from nvlhub.signing import Signer
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -76,7 +78,7 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        self.registry = Registry(self.desk)
+        self.registry = Registry(self.desk, Signer(settings.data / "certificate-keys"), settings.public_url)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
@@ -129,6 +131,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
+    app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager

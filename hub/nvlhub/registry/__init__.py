@@ -7,6 +7,7 @@ from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
+from nvlhub.registry.certificates import Certificates
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
@@ -17,12 +18,14 @@ from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
 from nvlhub.registry.telemetry import Telemetry
+from nvlhub.signing import Signer
 
 
 class Registry:
     """What visitors can see and those who answer for the machine can change."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, signer: Signer | None = None, issuer: str = "") -> None:
+        """`signer` has the keys of certificates, `issuer` is the address that stands on them."""
         self.directory = Directory(desk)
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
@@ -36,6 +39,7 @@ class Registry:
         self.reservations = Reservations(desk)
         self.burning = Burning(desk)
         self.health = Health(desk)
+        self.certificates = Certificates(desk, signer or Signer(), issuer)
         self.exchange = Exchange(desk, self.awards, self.profiles)
 
 

@@ -7,6 +7,7 @@ from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.burning import Burning
 from nvlhub.store.capacity import Capacity
+from nvlhub.store.certificates import Certificates
 from nvlhub.store.courses import Courses
 from nvlhub.store.directory import Directory
 from nvlhub.store.everything import Everything
@@ -21,6 +22,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles, Courses,
+    Burning, Starts, Profiles, Courses, Certificates,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
