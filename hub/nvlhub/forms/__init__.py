@@ -139,6 +139,7 @@ from nvlhub.forms.reports import (
     UtilisationView,
 )
 from nvlhub.forms.reservations import InTheWay, NewReservation, ReservationPatch, ReservationView, TrayPlace
+from nvlhub.forms.seats import Hand, OwnSeat, Progress, SeatName
 from nvlhub.forms.telemetry import (
     Activity,
     ActivityAsk,
@@ -193,6 +194,7 @@ __all__ = [
     "GpuCap",
     "GpuCounts",
     "GpuHours",
+    "Hand",
     "Health",
     "HealthReport",
     "HolderBy",
@@ -233,6 +235,7 @@ __all__ = [
     "NewRun",
     "NewUser",
     "Number",
+    "OwnSeat",
     "PendingView",
     "PeriodAsk",
     "PoolView",
@@ -243,6 +246,7 @@ __all__ = [
     "ProfileView",
     "ProgrammePatch",
     "ProgrammeView",
+    "Progress",
     "ProjectPatch",
     "ProjectView",
     "Proof",
@@ -268,6 +272,7 @@ __all__ = [
     "RunPatch",
     "RunView",
     "Savings",
+    "SeatName",
     "SeatView",
     "Service",
     "ServiceView",
