@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -95,14 +96,14 @@ def test_what_is_wrong_with_a_code_is_not_told(portal: Kit) -> None:
     for state in ("draft", "requested", "refused", "cancelled", "closed"):
         with portal.store.writing() as unit:
             unit.change_run(run, state=state)
-        assert told(lambda: join(portal, Visitor(f"of-{state}"))) == wrong
+        assert told(partial(join, portal, Visitor(f"of-{state}"))) == wrong
     with portal.store.writing() as unit:
         unit.change_run(run, state="approved", roster_only=True)
     assert told(lambda: join(portal, Visitor("stranger"))) == wrong
     # Nor before and after its time.
     for at in (START, START + 4 * HOUR):
         portal.clock.at = at
-        assert told(lambda: join(portal, Visitor(f"at-{at}"))) == wrong
+        assert told(partial(join, portal, Visitor(f"at-{at}"))) == wrong
 
 
 def test_a_code_is_asked_the_same_questions_whatever_it_opens(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from nbgitpuller.pull import GitPuller, execute_cmd
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class CommitPuller(GitPuller):  # type: ignore[misc]
+class CommitPuller(GitPuller):
     """Pulls a branch, a tag, or a commit."""
 
     def branch_exists(self, branch: str) -> None:

@@ -73,7 +73,7 @@ class Chair:
 
 def again_after(tries: int) -> int:
     """Return how many seconds after so many failed starts in a row the next is tried."""
-    return min(LAST_AGAIN, FIRST_AGAIN * 2 ** min(10, max(0, tries - 1)))
+    return min(LAST_AGAIN, FIRST_AGAIN << min(10, max(0, tries - 1)))
 
 
 def step(chair: Chair, now: int, looked: int) -> Step | None:
@@ -101,9 +101,11 @@ def plan(
     `busy`: seats that something is being done for.
     """
     idle = [chair for chair in chairs if chair.key not in busy]
-    wanted = [(found, chair) for chair in idle if (found := step(chair, now, looked.get(chair.key, 0)))]
-    starts = [(found, chair) for found, chair in wanted if found is Step.START]
+    wanted: list[tuple[Step, Chair]] = [
+        (found, chair) for chair in idle if (found := step(chair, now, looked.get(chair.key, 0)))
+    ]
+    starts = [one for one in wanted if one[0] is Step.START]
     starts.sort(key=lambda one: (one[1].seen_at is None, one[1].times.starts, one[1].tries, one[1].key))
     free = room - sum(chair.starting for chair in chairs)
-    others = [(found, chair) for found, chair in wanted if found is not Step.START]
+    others = [one for one in wanted if one[0] is not Step.START]
     return starts[: max(0, free)] + others[:MOST_TOGETHER]

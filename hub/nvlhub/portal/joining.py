@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -95,7 +96,7 @@ class Joining:
 
     def _page(
         self, who: Visitor, seat: OwnSeat, request: Request, error: NvlhubError | None = None, *, edit: bool = False,
-        still: bool = False, **sent: str,
+        still: bool = False, sent: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:  # fmt: skip
         lang = lang_of(request)
         # The name is asked for once; a form that somebody writes in does not go away under their hands.
@@ -122,10 +123,11 @@ class Joining:
     ) -> Response:  # fmt: skip
         """Take the name for the certificate."""
         told = {"name": name, "name_latin": name_latin}
-        return self._do(request, csrf, run, lambda who: self._joining.rename(who, run, _name(told)), **told)
+        return self._do(request, csrf, run, lambda who: self._joining.rename(who, run, _name(told)), told)
 
     def _do(
-        self, request: Request, csrf: str, run: int, what: Callable[[Visitor], Any], **sent: str
+        self, request: Request, csrf: str, run: int, what: Callable[[Visitor], Any],
+        sent: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:  # fmt: skip
         try:
             who = self._login.visitor(request)
@@ -137,7 +139,7 @@ class Joining:
         except NotFoundError:
             return RedirectResponse(f"{self._site.prefix}join", 303)
         except NvlhubError as error:
-            return self._page(who, self._joining.here(who, run), request, error, **sent)
+            return self._page(who, self._joining.here(who, run), request, error, sent=sent)
         return RedirectResponse(f"{self._site.prefix}seat?run={run}", 303)
 
     def _own_form(self, who: Visitor, csrf: str) -> None:
