@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from nbgitpuller import handlers
 from nbgitpuller.pull import GitPuller, execute_cmd
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -57,4 +56,6 @@ class CommitPuller(GitPuller):
 
 def pull_commits() -> None:
     """Have this server's nbgitpuller pull commits, too."""
+    from nbgitpuller import handlers  # noqa: PLC0415  # it looks for the server that it is part of, and warns without one
+
     handlers.GitPuller = CommitPuller
