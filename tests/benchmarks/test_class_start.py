@@ -36,7 +36,7 @@ from nvlhub.wire import Span
 
 SEATS = 200
 TOGETHER = Settings.model_fields["spawns"].default
-ROUNDS = 3
+ROUNDS = 2
 ARRIVE = 30.0
 """Seconds within which all open the page."""
 USERS = [f"learner{number:03}" for number in range(SEATS)]
@@ -238,6 +238,7 @@ async def test_a_class_of_200_is_seated_within_a_minute(tmp_path: Path) -> None:
         finally:
             store.close()
     servers.shutdown()
+    servers.server_close()
     assert sorted(users) == USERS
     assert sorted(map(int, seen.seats)) == list(range(1, SEATS + 1))
     assert not [status for status in seen.statuses if status >= 500], seen.statuses
