@@ -50,6 +50,7 @@ class Kit:
     engine: Engine
     observer: Observer = SILENT
     loop: type[StepRunner] = StepRunner
+    pool: str = "main"
     runner: StepRunner = field(init=False)
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
@@ -58,7 +59,7 @@ class Kit:
     def __post_init__(self) -> None:
         domains = self.engine.capacity()
         pool = Pool(
-            "main", "GB300", 1000, max(domain.size for domain in domains), sum(domain.size for domain in domains)
+            self.pool, "GB300", 1000, max(domain.size for domain in domains), sum(domain.size for domain in domains)
         )
         with self.store.writing() as unit:
             unit.set_pool(pool)
@@ -68,7 +69,7 @@ class Kit:
     def restart(self) -> None:
         """Forget everything that a process remembers."""
         self.runner = self.loop(
-            self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0, observer=self.observer
+            self.store, self.engine, self.clock, self.pool, grace=GRACE, tick=0, sweep=0, observer=self.observer
         )  # type: ignore[arg-type]
         self.runner.step()
         self.desk = Desk(
@@ -76,7 +77,7 @@ class Kit:
             self.runner,
             self.engine,
             self.clock,
-            pool="main",
+            pool=self.pool,
             more_url="http://x/more",
             observer=self.observer,
         )  # type: ignore[arg-type]

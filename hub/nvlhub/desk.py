@@ -28,7 +28,7 @@ from nvlhub.explain import problem, sentence
 from nvlhub.flow.lease import Approved, End, Extended, Lease, advance
 from nvlhub.flow.metering import idle_for, warning
 from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only_cells
-from nvlhub.flow.queue import Waiting, expected_start
+from nvlhub.flow.queue import Wait, Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
 from nvlhub.logs import about
@@ -38,6 +38,7 @@ from nvlhub.store import Store, Unit
 from nvlhub.telemetry import Telemetry
 from nvlhub.text import has
 from nvlhub.visitor import Visitor
+from nvlhub.waits import BEFORE
 from nvlhub.wire import (
     Beat,
     BeatAnswer,
@@ -296,6 +297,8 @@ class Desk:
         `project`: whose it is, where something is kept for it.
         """
         board = self.board
+        if board.away:
+            return 0, None
         now = self._moment(board)
         ahead = board.ahead_of(preemptible=False)
         asked = Waiting(
@@ -432,15 +435,17 @@ class Desk:
 
     def view(self, lease: Lease, lang: str = "en") -> LeaseView:
         """Return a lease as its holder sees it."""
-        outlook = self.board.outlook.get(lease.id) if lease.state is State.HELD else None
-        wait = self.board.waits.get(lease.id)
+        # While the engine is away, when something starts cannot be foreseen.
+        waits = lease.state is State.HELD and not self.board.away
+        outlook = self.board.outlook.get(lease.id) if waits else None
+        wait = self._wait(lease)
         return LeaseView(
             id=lease.id, state=lease.state, user=lease.user, project=lease.project, profile=lease.profile,
             version=lease.version, kind=lease.kind, label=lease.label, server=lease.server, parent=lease.parent, gpus=lease.gpus, pool=lease.pool,
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
-            deadline=lease.deadline, beat_at=lease.beat_at, idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
+            deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
             expected_start=outlook.start if outlook else wait.start if wait else None, now=self.clock.now(),
@@ -455,10 +460,16 @@ class Desk:
             if lease.end_reason is EndReason.LOST and note:
                 return sentence("end-gone", lang, note=note)
             return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
+        if self.board.away and lease.state in BEFORE:
+            return sentence("engine-away-waiting", lang)
         if lease.state is State.HELD:
-            return sentence("engine-away-waiting" if self.board.away else "waiting-for-room", lang)
-        wait = self.board.waits.get(lease.id)
+            return sentence("waiting-for-room", lang)
+        wait = self._wait(lease)
         return sentence(wait.reason, lang) if wait else ""
+
+    def _wait(self, lease: Lease) -> Wait | None:
+        """Return why the engine does not run a lease yet that it was given."""
+        return None if self.board.away or lease.state not in BEFORE else self.board.waits.get(lease.id)
 
     # --- changing ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from nvlhub.board import Board, held_by, keepers_of, running_of, waiting_of, yields
 from nvlhub.clock import SteadyClock
-from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import AwayError, Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import (
@@ -40,7 +40,7 @@ from nvlhub.flow.lease import (
     Warned,
     advance,
 )
-from nvlhub.flow.metering import charge, due, engine_times, seconds_run
+from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
 from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
@@ -200,6 +200,10 @@ class Runner:
             # Of two between two turns the later one does not undo that something was done at the earlier one.
             self._beats[lease_id] = (now, min(idle_seconds, idle + max(0, now - at)))
         return lease
+
+    def kept_until(self, lease: Lease) -> int | None:
+        """Return when a running lease ends as lost if its holder stays silent; None for others."""
+        return kept_until(lease, self._grace, self.listening_since) if lease.state is State.RUNNING else None
 
     def capacity_changed(self) -> None:
         """Have the capacity counted again at the next turn."""
@@ -425,7 +429,9 @@ class Runner:
                 events[lease_id] += self._means(lease, sightings.get(lease_id), now)
             moves = [(self._leases[lease_id], told) for lease_id, told in events.items()]
             moved = self._move_all(self._read_back(moves, sightings))
-            starting = {lease_id: starting[lease_id] for lease_id in moved if isinstance(events[lease_id][-1], Saved)}
+            # Others may have moved along: those who change GPUs with these.
+            saved = [lease_id for lease_id in moved.keys() & events.keys() if isinstance(events[lease_id][-1], Saved)]
+            starting = {lease_id: starting[lease_id] for lease_id in saved}
 
     def _steps(self, lease: Lease) -> Iterator[Handle]:
         if lease.mailbox is None:
@@ -447,11 +453,15 @@ class Runner:
         return next((kept.booking for kept in mine), None)
 
     def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
-        """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""
+        """Have the engine go on with a start; return what happened then, or None when nobody knows."""
         try:
             return Saved(next(steps))
         except StopIteration:
             return Launched(lease.handle)
+        except AwayError as error:
+            # It waits where it is: once the engine answers again, a look tells whether it was started.
+            logger.warning("lease %s may not have been started: %s", lease.id, error)
+            return None
         except EngineError as error:
             logger.warning("lease %s could not be started: %s", lease.id, error)
             return End(EndReason.ENGINE, self._clock.now(), str(error))
@@ -515,7 +525,8 @@ class Runner:
         given = {
             lease_id: sighting.placement
             for lease_id, sighting in sightings.items()
-            if sighting.placement and self._leases[lease_id].placement not in {(), sighting.placement}
+            if self._leases[lease_id].placement not in {(), sighting.placement}
+            and sum(len(share.gpus) for share in sighting.placement) == self._leases[lease_id].gpus
         }
         if not given:
             return list(moves)

@@ -14,6 +14,9 @@ from nvlhub.cli import (
     reconciling,
     requests,
     reservations,
+    slurm,
+    slurm_limits,
+    slurm_reservations,
     usage,
 )
 from nvlhub.cli.base import app
@@ -33,5 +36,8 @@ __all__ = [
     "reconciling",
     "requests",
     "reservations",
+    "slurm",
+    "slurm_limits",
+    "slurm_reservations",
     "usage",
 ]

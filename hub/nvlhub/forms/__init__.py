@@ -31,6 +31,7 @@ from nvlhub.forms.base import (
 )
 from nvlhub.forms.burning import BurnDown, ShareView, StandingView
 from nvlhub.forms.capacity import (
+    OUTSIDE,
     CapacityView,
     DomainView,
     NewCapacity,
@@ -155,6 +156,7 @@ from nvlhub.forms.telemetry import (
 )
 
 __all__ = [
+    "OUTSIDE",
     "PRINTED",
     "Activity",
     "ActivityAsk",

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from nvlhub.explain import duration
 from nvlhub.page import templates
 from nvlhub.text import say
+from nvlhub.waits import waits_for
 from nvlhub.wire import gpu_hours
 
 _TEMPLATES = templates("nvlhub.portal")
@@ -34,5 +35,5 @@ def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
 
     return _TEMPLATES.get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: duration(seconds, lang),
-        clock=lambda at: clock(at, zone), **values,
+        clock=lambda at: clock(at, zone), waits_for=lambda lease: waits_for(lease, lang, zone), **values,
     )  # fmt: skip

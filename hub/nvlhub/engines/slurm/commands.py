@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvlhub.engines.base import EngineError
+from nvlhub.engines.base import AwayError, EngineError
 from nvlhub.engines.slurm.reasons import AWAY, why_refused
 
 KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "SLURM_CONF", "LD_LIBRARY_PATH")
 """Variables of ours that a command may have: no secrets."""
 
 
-class SlurmAwayError(EngineError):
+class SlurmAwayError(AwayError):
     """Slurm cannot be spoken to now: nothing may be concluded."""
 
 
@@ -40,6 +40,11 @@ class Commands:
     """What stands before a command that is to run as ``{user}``."""
     as_user: bool = True
     """Whether jobs run as their users; False: as the portal's account."""
+
+    @property
+    def account(self) -> str:
+        """The one account that all jobs run under; empty: each runs under its user's."""
+        return "" if self.as_user else pwd.getpwuid(os.geteuid()).pw_name
 
     def ask(self, *command: str) -> str:
         """Return what a command prints. Raises `SlurmAwayError` and `SlurmRefusedError`."""

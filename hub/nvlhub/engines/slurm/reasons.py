@@ -40,6 +40,7 @@ _ENDS = {
     "PREEMPTED": "slurm-end-preempted",
     "CANCELLED": "slurm-end-cancelled",
     "OUT_OF_MEMORY": "slurm-end-memory",
+    "FAILED": "slurm-end-failed",
     "NODE_FAIL": "slurm-end-node",
     "BOOT_FAIL": "slurm-end-node",
     "LAUNCH_FAILED": "slurm-end-node",
