@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nvlhub.arena import Judgement, LocalArena
-from nvlhub.arena.local import FIRST_UID
+from nvlhub.arena import ArenaError, Judgement, LocalArena
+from nvlhub.arena.local import FIRST_UID, _groups
 from nvlhub.flow import rubric as rubrics
 from tests.conftest import missing
 
@@ -283,20 +285,14 @@ print("tried")
     assert log == "tried\n"
 
 
-def socket_of_ours() -> Any:
-    import contextlib
-    import socket
-
-    @contextlib.contextmanager
-    def opened() -> Iterator[int]:
-        with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
-            tcp.bind(("127.0.0.1", 0))
-            tcp.listen()
-            unix.bind("\0hidden")
-            unix.listen()
-            yield tcp.getsockname()[1]
-
-    return opened()
+@contextlib.contextmanager
+def socket_of_ours() -> Iterator[int]:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        unix.bind("\0hidden")
+        unix.listen()
+        yield tcp.getsockname()[1]
 
 
 # --- taking too much ------------------------------------------------------------------------------------------------
@@ -409,8 +405,6 @@ def test_a_grader_that_fails_or_never_ends_is_our_side_s_fault_and_others_go_on(
 ) -> None:
     found = judge(HONEST, graders={"grade.py": "def grade(outputs, hidden): raise SystemExit(0)"})
     assert slugs(found) == ["mark-match", "mark-number", "mark-broken", "mark-quick"]
-    from nvlhub.arena import ArenaError
-
     with pytest.raises(ArenaError, match="time"):
         judge(
             HONEST,
@@ -438,6 +432,13 @@ LocalArena(Path({str(tmp_path)!r})).judge({{"solve.py": b"import time; print('up
         )
         portal.kill()
     until(lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in caged))
+    # The next portal's arena clears away what it left.
+    LocalArena(tmp_path)
+    assert not [group for parent in _groups() for group in Path(parent).glob("nvlhub-cage-*") if not _lives(group)]
+
+
+def _lives(group: Path) -> bool:
+    return psutil.pid_exists(int(group.name.rpartition("-")[2]))
 
 
 def until(found: Callable[[], Any]) -> Any:
