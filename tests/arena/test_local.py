@@ -118,6 +118,22 @@ def test_what_is_hidden_is_in_no_feedback(judge: Callable[..., Judgement]) -> No
     assert TRUTH not in found.ran.log
 
 
+@pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        ('{"b": [1, 2.0000001], "a": {"x": "y"}}', 1000), ('{"a": {"x": "y"}, "b": [1, 2]}', 1000),
+        ('{"a": {"x": "y"}, "b": [1, 3]}', 0), ('{"a": {"z": "y"}, "b": [1, 2]}', 0), ('{"a": {"x": "y"}, "b": [1, 2, 3]}', 0),
+        ("[1, 2]", 0), ('{"a": {"x": null}, "b": [1, true]}', 0),
+    ],
+)  # fmt: skip
+def test_nested_values_are_compared_one_by_one(judge: Callable[..., Judgement], told: str, share: int) -> None:
+    truth = base64.b64encode(b'{"a": {"x": "y"}, "b": [1, 2]}').decode()
+    items = [{"name": "a", "check": "match", "output": "metrics.json", "hidden": "truth.json", "tolerance": 0.001}]
+    assert shares(judge(f"open('metrics.json', 'w').write({told!r})", items=items, hidden={"truth.json": truth})) == [
+        share
+    ]
+
+
 def test_a_notebook_is_run(judge: Callable[..., Judgement], arena: LocalArena) -> None:
     cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "id": "a", "source": HONEST}
     notebook = {
