@@ -5,6 +5,7 @@ amounts that they read are milli-GPU-seconds, as in :mod:`nvlhub.wire`.
 """
 
 from nvlhub.forms.announcements import AnnouncementView, NewAnnouncement
+from nvlhub.forms.assessing import AskedItem, AssessmentView, AttemptView, MarkView, NewAttempt, Trial
 from nvlhub.forms.awards import (
     AwardPatch,
     AwardView,
@@ -161,7 +162,10 @@ __all__ = [
     "Activity",
     "ActivityAsk",
     "AnnouncementView",
+    "AskedItem",
+    "AssessmentView",
     "AtZero",
+    "AttemptView",
     "Audience",
     "AuditView",
     "AwardPatch",
@@ -211,6 +215,7 @@ __all__ = [
     "LeaseEvent",
     "LeaseUse",
     "Listed",
+    "MarkView",
     "Me",
     "MeasuresView",
     "MemberView",
@@ -220,6 +225,7 @@ __all__ = [
     "MyProject",
     "Name",
     "NewAnnouncement",
+    "NewAttempt",
     "NewAward",
     "NewBudget",
     "NewCapacity",
@@ -285,6 +291,7 @@ __all__ = [
     "TransactionView",
     "TrayPlace",
     "TrayView",
+    "Trial",
     "UsageAsk",
     "UsageReport",
     "UsageView",
