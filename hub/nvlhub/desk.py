@@ -30,8 +30,8 @@ from nvlhub.flow.metering import idle_for, warning
 from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only_cells
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
-from nvlhub.flow.slot import Seated
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
+from nvlhub.flow.slot import Seated
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner

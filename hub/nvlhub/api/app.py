@@ -12,6 +12,7 @@ from nvlhub.api import (
     awards,
     burning,
     capacity,
+    courses,
     directory,
     exchange,
     fleet,
@@ -41,7 +42,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles,
+        burning, health, profiles, courses,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

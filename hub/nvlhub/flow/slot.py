@@ -21,6 +21,8 @@ from nvlhub.flow.reservation import NoRoom, Place
 DAY = 86_400
 LONGEST = DAY
 """Seconds of a run, at most."""
+SHORTEST = 300
+"""Seconds of a run, at least."""
 
 
 def slot_starts(times: Times, now: int) -> int:

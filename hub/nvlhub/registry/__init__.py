@@ -7,6 +7,7 @@ from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
+from nvlhub.registry.courses import Courses
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
@@ -16,6 +17,8 @@ from nvlhub.registry.profiles import Profiles
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
+from nvlhub.registry.rosters import Rosters
+from nvlhub.registry.runs import Runs
 from nvlhub.registry.telemetry import Telemetry
 
 
@@ -34,6 +37,9 @@ class Registry:
         self.telemetry = Telemetry(desk)
         self.announcements = Announcements(desk)
         self.reservations = Reservations(desk)
+        self.courses = Courses(desk)
+        self.runs = Runs(desk, self.reservations)
+        self.rosters = Rosters(desk)
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.exchange = Exchange(desk, self.awards, self.profiles)
