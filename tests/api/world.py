@@ -6,6 +6,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
+    course lenses, runs 1 (a draft) and 2 (asked for)
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, NewReservation, Review
+from nvlhub.forms import NewCourse, NewRequest, NewReservation, NewRun, Review, RunAsk
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
@@ -133,10 +134,20 @@ def build(folder: Path) -> Template:
         )  # fmt: skip
     kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
     portal.registry.reservations.add(PEOPLE["admin"], kept)
+    _teach(portal)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
     return Template(database, portal.engine, portal.clock.now(), names)  # type: ignore[arg-type]
+
+
+def _teach(portal: Kit) -> None:
+    course = NewCourse(slug="lenses", project="optics", title="Lenses", profile="gpu1")
+    portal.registry.courses.add(PEOPLE["pi"], course)
+    facts = {"course": "lenses", "zone": "UTC", "seats": 4, "starts": START + DAY, "ends": START + DAY + 7200}
+    for name in ("planned", "asked"):
+        portal.registry.runs.add(PEOPLE["pi"], NewRun(name=name, **facts))  # type: ignore[arg-type]
+    portal.registry.runs.request(PEOPLE["pi"], 2, RunAsk())
 
 
 class Api:
