@@ -7,6 +7,7 @@ programme science (officer: officer)      programme industry (officer: foreign)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
 course lasers of optics: run 1 with a seat, an attempt and a certificate of `other`
+course lenses of optics, runs 2 (a draft) and 3 (asked for)
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, NewReservation, Review
+from nvlhub.forms import NewCourse, NewRequest, NewReservation, NewRun, Review, RunAsk
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
@@ -159,10 +160,20 @@ def build(folder: Path) -> Template:
     portal.registry.reservations.add(PEOPLE["admin"], kept)
     with store.writing() as unit:
         _teach(unit)
+    _plan(portal)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
     return Template(database, portal.engine, portal.clock.now(), names)  # type: ignore[arg-type]
+
+
+def _plan(portal: Kit) -> None:
+    course = NewCourse(slug="lenses", project="optics", title="Lenses", profile="gpu1")
+    portal.registry.courses.add(PEOPLE["pi"], course)
+    facts = {"course": "lenses", "zone": "UTC", "seats": 4, "starts": START + DAY, "ends": START + DAY + 7200}
+    for name in ("planned", "asked"):
+        portal.registry.runs.add(PEOPLE["pi"], NewRun(name=name, **facts))  # type: ignore[arg-type]
+    portal.registry.runs.request(PEOPLE["pi"], 3, RunAsk())
 
 
 class Api:
