@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from nvlhub.dates import moment
+from tests.api.world import RUBRIC
 from tests.cli.conftest import Terminal
 from tests.conftest import START
 
@@ -29,10 +30,10 @@ RUN = (
 def test_a_course_is_made_changed_and_retired(nvlhub: Terminal, tmp_path: Path) -> None:
     nvlhub.run(*MAKE, who="researcher")
     assert nvlhub.json("course", "show", "frames", who="instructor")["instructors"] == ["instructor"]
-    (tmp_path / "a.json").write_text('{"pass": 700}', encoding="utf-8")
+    (tmp_path / "a.json").write_text(json.dumps(RUBRIC))
     facts = ("--title-zh", "資料框", "--assessment", str(tmp_path / "a.json"), "--keep-days", "30")
     changed = nvlhub.json("course", "change", "frames", *facts, who="instructor")
-    assert (changed["title_zh"], changed["assessment"], changed["keep_days"]) == ("資料框", {"pass": 700}, 30)
+    assert (changed["title_zh"], changed["assessment"], changed["keep_days"]) == ("資料框", RUBRIC, 30)
     assert "commit: missing" in nvlhub.run(
         "course", "change", "frames", "--repository", "https://x.tw/y", who="admin", code=1
     )

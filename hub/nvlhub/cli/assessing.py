@@ -26,7 +26,7 @@ COLUMNS = ("id", "run", "seat", "user", "number", "state", "score_milli", "at", 
 @assessment.command("set")
 def assessment_set(course: str, file: RubricFile, as_json: Json = False) -> None:
     """Give a course that you teach its rubric, with all that belongs to it."""
-    rubric = _packed(file)
+    rubric = packed(file)
     _read(rubric)
     change(path_of("courses", course), {"assessment": rubric})
     tell({"course": course, "grader": rubrics.digest(rubric)}, as_json=as_json)
@@ -35,7 +35,7 @@ def assessment_set(course: str, file: RubricFile, as_json: Json = False) -> None
 @assessment.command("check")
 def assessment_check(file: RubricFile, as_json: Json = False) -> None:
     """Look through a rubric without sending it."""
-    rubric = _packed(file)
+    rubric = packed(file)
     read = _read(rubric)
     tell({"items": len(read.items), "run": " ".join(read.command), "grader": rubrics.digest(rubric)}, as_json=as_json)
 
@@ -99,7 +99,7 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
     show(told["items"], fields("name", "weight", "share_milli", "said", "text"), as_json=False)
 
 
-def _packed(file: Path) -> dict[str, Any]:
+def packed(file: Path) -> dict[str, Any]:
     """Return a rubric with the files that it names inside."""
     try:
         told = yaml.safe_load(file.read_text(encoding="utf-8"))

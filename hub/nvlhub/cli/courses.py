@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import typer
 
+from nvlhub.cli.assessing import packed
 from nvlhub.cli.base import (
     Json,
     call,
@@ -118,15 +119,7 @@ def course_retire(
 
 
 def _assessment(file: Path | None) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        fail(f"{file} cannot be read as JSON: {error}.")
-    if not isinstance(found, dict):
-        fail(f"{file} holds no JSON object.")
-    return found
+    return None if file is None else packed(file)
 
 
 def _flag(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nvlhub.errors import BadInputError, ConflictError, NotAllowedError
+from nvlhub.flow import rubric
 from nvlhub.flow.request import Audience, Profile
 from nvlhub.forms import CoursePatch, CourseView, NewCourse
 from nvlhub.registry.office import check_match, etag
@@ -89,6 +90,8 @@ class Courses(Teaching):
             raise BadInputError("course-commit", field="commit")
         if facts["commit"] and not facts["repository"]:
             raise BadInputError("course-repository", field="repository")
+        if facts["assessment"]:
+            rubric.read(facts["assessment"])
         if facts["profile"] != known:
             need_profile(unit, facts["profile"], facts["project"], programme, self._desk.pool)
 
@@ -97,7 +100,7 @@ class Courses(Teaching):
     ) -> None:
         unit.note(
             action, f"course:{after['slug']}", at=self._clock.now(), actor=visitor.name, programme=after["programme"],
-            project=after["project"], before=_edited(before) if before else None, after=_edited(after),
+            project=after["project"], before=_told(before) if before else None, after=_told(after),
         )  # fmt: skip
 
 
@@ -115,6 +118,11 @@ def need_profile(unit: Unit, name: str, project: str, programme: str, pool: str)
 
 def _edited(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in EDITED}
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit trail tells of a course: of its assessment, with its hidden data, only which one it is."""
+    return _edited(row) | {"assessment": rubric.digest(row["assessment"]) if row["assessment"] else ""}
 
 
 def _tag(row: dict[str, Any]) -> str:
