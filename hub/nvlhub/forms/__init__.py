@@ -147,6 +147,7 @@ from nvlhub.forms.reports import (
     UtilisationView,
 )
 from nvlhub.forms.reservations import InTheWay, NewReservation, ReservationPatch, ReservationView, TrayPlace
+from nvlhub.forms.seats import Hand, OwnSeat, Progress, SeatName
 from nvlhub.forms.telemetry import (
     Activity,
     ActivityAsk,
@@ -205,6 +206,7 @@ __all__ = [
     "GpuCap",
     "GpuCounts",
     "GpuHours",
+    "Hand",
     "Health",
     "HealthReport",
     "HolderBy",
@@ -247,6 +249,7 @@ __all__ = [
     "NewRun",
     "NewUser",
     "Number",
+    "OwnSeat",
     "PendingView",
     "PeriodAsk",
     "PoolView",
@@ -257,6 +260,7 @@ __all__ = [
     "ProfileView",
     "ProgrammePatch",
     "ProgrammeView",
+    "Progress",
     "ProjectPatch",
     "ProjectView",
     "Proof",
@@ -288,6 +292,7 @@ __all__ = [
     "RunRoom",
     "RunView",
     "Savings",
+    "SeatName",
     "SeatView",
     "Service",
     "ServiceView",
