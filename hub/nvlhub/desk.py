@@ -31,6 +31,7 @@ from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
+from nvlhub.flow.slot import Seated
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
@@ -138,7 +139,11 @@ class Desk:
                 return known, False
             parent = self._parent(visitor, ask)
             request = self._request(unit, visitor, ask, parent, now)
+            seated = unit.seated(request.project.slug, visitor.name, now)
+            request = _in_slot(request, seated, count, now)
             leases = self._admit(unit, request, ask, count if wait else min(count, self._room_now(request, ask)), now)
+            if seated is not None:
+                leases = [replace(lease, run=seated.run) for lease in leases]
             unit.hold(leases, key, body_hash, at=now, actor=visitor.name)
         return leases, True
 
@@ -274,6 +279,7 @@ class Desk:
                 for paying in projects
                 for pool in pools
             }
+            seats = {paying.slug: unit.seated(paying.slug, user, now) for paying in projects}
         keepers = keepers_of(self.board.kept)
         # Projects of a programme are told apart where something is kept for one of them.
         turns = {paying.slug: (paying.programme, paying.slug if paying.slug in keepers else "") for paying in projects}
@@ -283,7 +289,7 @@ class Desk:
         return [
             self._offer(
                 user, paying, profile, pools[profile.pool], stands[paying.slug, profile.pool],
-                room[profile.name, *turns[paying.slug]], now, lang,
+                room[profile.name, *turns[paying.slug]], seats[paying.slug], now, lang,
             )
             for paying in projects
             for profile in profiles
@@ -321,11 +327,14 @@ class Desk:
         pool: Pool,
         stand: tuple[Sequence[Award], InUse],
         room: tuple[int, int | None],
+        seated: Seated | None,
         now: int,
         lang: str,
     ) -> Offer:
         awards, in_use = stand
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
+        with suppress(ConflictError):
+            request = _in_slot(request, seated, 1, now)
         decided = self._decide(request, 1, awards, in_use, now)
         free_now, wait = room
         return Offer(
@@ -333,7 +342,7 @@ class Desk:
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
             gpu_model=pool.gpu_model, simulated=self.engine.simulated, private_fabric=self._private_fabric,
             factor_milli=request.factor_milli,
-            price_milli=profile.gpus * request.factor_milli, longest=profile.longest, idle=profile.idle,
+            price_milli=profile.gpus * request.factor_milli if request.hold else 0, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
             low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
@@ -512,7 +521,7 @@ class Desk:
             raise BadInputError(
                 "extend-too-long", field="seconds", given=extend.seconds, most_seconds=max(0, most - lease.seconds)
             )
-        units = 0 if lease.preemptible else lease.gpus * extend.seconds * lease.factor_milli
+        units = lease.gpus * extend.seconds * lease.factor_milli if lease.pays else 0
         award = awards[0] if awards else None
         if lease.preemptible and not project.low_priority:
             raise ConflictError("preemptible-off", profile=profile.display_name, project=project.name)
@@ -524,6 +533,12 @@ class Desk:
             raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, ends - now))
         self._check_kept(lease, extend.seconds, now)
         latest = min((lease.started_at or now) + most, award.ends)
+        if lease.in_slot and lease.run is not None:
+            with self.store.reading() as unit:
+                latest = min(latest, unit.slot_ends(lease.run, now))
+            deadline = lease.deadline or now
+            if deadline + extend.seconds > latest:
+                raise ConflictError("extend-slot", most_seconds=max(0, latest - deadline))
         moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
 
@@ -578,6 +593,19 @@ class Desk:
 
 def _reason(lease: Lease, visitor: Visitor) -> EndReason:
     return EndReason.USER if lease.user == visitor.name else EndReason.ADMIN
+
+
+def _in_slot(request: Request, seated: Seated | None, count: int, now: int) -> Request:
+    """Return a request as it is where the slot of a run pays for it: it ends with the run then.
+
+    Raises `ConflictError` in the last moments of a run.
+    """
+    if seated is None or request.preemptible or not seated.covers(count * request.gpus):
+        return request
+    seconds = min(request.seconds, seated.ends - now)
+    if seconds < SHORTEST:
+        raise ConflictError("slot-ends", most_seconds=seconds)
+    return replace(request, seconds=seconds, slot=seated.award)
 
 
 def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:

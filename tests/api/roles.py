@@ -71,6 +71,16 @@ def officers(done: int = 200) -> dict[str, int]:
     return pis(done) | {"pi": 403}
 
 
+def teachers(done: int = 200) -> dict[str, int]:
+    """Those who teach a course of project optics may; who decides about it sees it, and may not."""
+    return answers(404, manager=done, pi=done, admin=done, officer=403)
+
+
+def deciders(done: int = 200) -> dict[str, int]:
+    """Those who decide about runs of project optics may."""
+    return answers(404, manager=403, pi=403, officer=done, admin=done)
+
+
 def members(done: int = 200) -> dict[str, int]:
     """Those in project optics may: nobody else's starts are paid from its awards."""
     return answers(404, member=done, manager=done, pi=done)
@@ -147,7 +157,12 @@ MEMBER = {"slug": "optics", "user": "member"}
 RUNNING = {"lease_id": "{running}"}
 OTHERS = frozenset({"member"})
 PEOPLE_KNOWN = {"other", "instructor", "member", "manager", "pi", "foreign", "officer", "founder", "admin"}
-OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1"}
+OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1", "course:lenses", "run:1", "run:2"}
+COURSE = {"slug": "coatings", "project": "optics", "title": "Coatings", "profile": "gpu1"}
+RUN = {"course": "lenses", "name": "June", "zone": "UTC", "seats": 2, "starts": START + DAY, "ends": START + DAY + 3600}
+OUR_COURSES: Sees = {role: {"lenses", "lasers"} for role in ("manager", "pi", "officer", "admin")}
+OUR_RUNS: Sees = {role: {"1", "2", "3"} for role in ("manager", "pi", "officer", "admin")}
+DRAFT, ASKED = {"number": "1"}, {"number": "2"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
 RESERVATION = {"name": "Demo day", "project": "casting", "gpus": 4, "starts": START + DAY, "ends": START + 2 * DAY}
@@ -304,8 +319,26 @@ ROWS = (
     Row("GET", "/certificates/{name}", OPEN, {"name": CERTIFICATE}),
     Row("POST", "/certificates/{name}/revoke", answers(404, manager=200, pi=200, officer=200, admin=200),
         {"name": CERTIFICATE}, {"reason": "given by mistake"}),
-    Row("GET", "/runs/{run}/certificates", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "1"},
+    Row("GET", "/runs/{run}/certificates", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "3"},
         reads=each("id"), sees=all_see(NOTHING, manager={CERTIFICATE}, pi={CERTIFICATE}, admin={CERTIFICATE})),
+    # --- courses --------------------------------------------------------------------------------------------------
+    Row("GET", "/courses", EVERYONE, reads=each("slug"), sees=all_see(NOTHING, **OUR_COURSES)),
+    Row("POST", "/courses", answers(404, member=403, manager=201, pi=201, officer=403, admin=201), body=COURSE),
+    Row("GET", "/courses/{slug}", teachers() | {"officer": 200}, {"slug": "lenses"}),
+    Row("PATCH", "/courses/{slug}", teachers(), {"slug": "lenses"}, {"retired": True}),
+    Row("GET", "/runs", EVERYONE, reads=each("id"), sees=all_see(NOTHING, **OUR_RUNS)),
+    Row("POST", "/runs", teachers(201), body=RUN),
+    Row("POST", "/runs", teachers(), body={**RUN, "dry_run": True}, use="tried only"),
+    Row("GET", "/runs/{number}", teachers() | {"officer": 200}, DRAFT, reads=lambda run: {str(bool(run["code"]))},
+        sees=all_see({"True"}, officer={"False"})),
+    Row("PATCH", "/runs/{number}", teachers(), DRAFT, {"seats": 3}),
+    Row("POST", "/runs/{number}/request", teachers(), DRAFT, {}),
+    Row("POST", "/runs/{number}/decision", deciders(), ASKED, {"approve": True, "reason": "good"}),
+    Row("POST", "/runs/{number}/cancel", teachers(), ASKED, {}),
+    Row("POST", "/runs/{number}/close", teachers(409), ASKED),
+    Row("POST", "/runs/{number}/code", teachers(), DRAFT),
+    Row("GET", "/runs/{number}/roster", teachers(), DRAFT),
+    Row("POST", "/runs/{number}/roster", teachers(), DRAFT, {"csv": "student_no,name_zh\n1,王\n"}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

@@ -46,6 +46,11 @@ RULES = {
     "POST /reconciliations": "since when, not in the future",
     "POST /reservations": "times in order, not in the past, of 90 days at most",
     "PATCH /reservations/{number}": "the same",
+    "POST /courses": "material at a commit, a profile that the project may start",
+    "PATCH /courses/{slug}": "the same",
+    "POST /runs": "a zone that there is; times in order, not in the past, of a day at most; shapes of a seat",
+    "PATCH /runs/{number}": "the same",
+    "POST /runs/{number}/roster": "a CSV file that can be read, and every row of it right",
     "POST /requests/{number}/reviews": "an amount goes with the approval of a request for GPU-hours, and is at most what was asked",
 }
 """Operations with rules that JSON Schema cannot tell: what breaks them is answered 422, too."""

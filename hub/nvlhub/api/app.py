@@ -13,6 +13,7 @@ from nvlhub.api import (
     burning,
     capacity,
     certificates,
+    courses,
     directory,
     exchange,
     fleet,
@@ -42,7 +43,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles, certificates,
+        burning, health, profiles, courses, certificates,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

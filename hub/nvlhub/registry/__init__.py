@@ -8,6 +8,7 @@ from nvlhub.registry.awards import Awards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.certificates import Certificates
+from nvlhub.registry.courses import Courses
 from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
@@ -17,6 +18,8 @@ from nvlhub.registry.profiles import Profiles
 from nvlhub.registry.reconciling import Reconciling
 from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
+from nvlhub.registry.rosters import Rosters
+from nvlhub.registry.runs import Runs
 from nvlhub.registry.telemetry import Telemetry
 from nvlhub.signing import Signer
 
@@ -37,6 +40,9 @@ class Registry:
         self.telemetry = Telemetry(desk)
         self.announcements = Announcements(desk)
         self.reservations = Reservations(desk)
+        self.courses = Courses(desk)
+        self.runs = Runs(desk, self.reservations)
+        self.rosters = Rosters(desk)
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.certificates = Certificates(desk, signer or Signer(), issuer)
