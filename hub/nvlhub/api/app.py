@@ -10,6 +10,7 @@ from nvlhub import __version__
 from nvlhub.api import (
     announcements,
     awards,
+    board,
     burning,
     capacity,
     certificates,
@@ -43,7 +44,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles, courses, certificates,
+        burning, health, profiles, courses, board, certificates,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nvlhub.desk import Desk
 from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.awards import Awards
+from nvlhub.registry.board import Boards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.certificates import Certificates
@@ -43,6 +44,7 @@ class Registry:
         self.courses = Courses(desk)
         self.runs = Runs(desk, self.reservations)
         self.rosters = Rosters(desk)
+        self.boards = Boards(desk, self.runs, self.reservations)
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.certificates = Certificates(desk, signer or Signer(), issuer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nvlhub.store.announcements import Announcements
 from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
+from nvlhub.store.boards import Boards
 from nvlhub.store.burning import Burning
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.certificates import Certificates
@@ -23,6 +24,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles, Courses, Slots, Certificates,
+    Burning, Starts, Profiles, Courses, Slots, Certificates, Boards,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
