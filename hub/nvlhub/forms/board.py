@@ -10,12 +10,11 @@ from nvlhub.forms.courses import RunView, SeatView
 from nvlhub.forms.reservations import InTheWay
 from nvlhub.wire import Strict, View
 
+_LINES = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 MessageText = Annotated[
-    str,
-    StringConstraints(
-        min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*\S[^\x00-\x08\x0b-\x1f\x7f]*$"
-    ),
+    str, StringConstraints(min_length=1, max_length=500, pattern=rf"^{_LINES}*[^\s\x00-\x1f\x7f]{_LINES}*$")
 ]
+"""A few lines; something in it can be seen."""
 SeatNumber = Annotated[int, Field(strict=True, ge=1, le=1000)]
 More = Annotated[int, Field(strict=True, ge=1, le=240)]
 

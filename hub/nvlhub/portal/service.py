@@ -32,11 +32,13 @@ from nvlhub.logs import write_json_lines
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
+from nvlhub.portal.caretaker import Caretaker
 from nvlhub.portal.counts import Counts
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
@@ -79,6 +81,7 @@ class Portal:
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
         self.registry = Registry(self.desk, Signer(settings.data / "certificate-keys"), settings.public_url)
+        self.caretaker = Caretaker(self.registry.boards, self.clock)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
@@ -91,9 +94,11 @@ class Portal:
         self.runner.start()
         self.desk.telemetry.start()
         self.dcgm.start()
+        self.caretaker.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.caretaker.stop()
         self.dcgm.stop()
         self.runner.stop()
         self.desk.telemetry.stop()
@@ -132,6 +137,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
+    app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager

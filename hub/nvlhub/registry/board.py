@@ -305,9 +305,7 @@ class Boards(Teaching):
         self._desk.capacity_changed()
         return self._lengthened(visitor, number, view, lang)
 
-    def _longer(
-        self, unit: Unit, visitor: Visitor, before: dict[str, Any], ends: int, *, tried: bool
-    ) -> ExtensionView:
+    def _longer(self, unit: Unit, visitor: Visitor, before: dict[str, Any], ends: int, *, tried: bool) -> ExtensionView:
         """Move the end of a run. Raises `_TriedError`, which undoes it, where it is only tried."""
         kept = before["reservation"]
         had = unit.reservation(kept)["trays"] if kept is not None else ()

@@ -7,6 +7,7 @@ seat-free = Nobody has seat { $seat }, so there is nothing to do. Nothing was ch
 seat-none-free = No other seat of this run is free. Release one that nobody uses, or restart the seat instead.
 seat-extra-long = minutes: a seat has four hours beyond the end of its run at most; here { $most_seconds } more are possible.
 seat-not-opened = The hub did not let you into the server of seat { $seat }: it does not run, or servers are not shared here. Nothing was told to the learner. Look at the seat's state, and try again when it is ready.
+board-unsure = sure: this ends work of learners, so it has to be confirmed. Tick “Yes, do it”. Nothing was changed.
 board-opened = { $user } opens your server to help you. Both of you can edit the same files: save before you go on.
 
 teach-title = Teaching

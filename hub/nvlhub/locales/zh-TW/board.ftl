@@ -7,6 +7,7 @@ seat-free = 座位 { $seat } 沒有人，無事可做。沒有任何變更。
 seat-none-free = 這個場次沒有其他空位。請先釋出無人使用的座位，或改為重新啟動該座位。
 seat-extra-long = minutes：座位最多可比場次晚四小時結束；此處最多還可加 { $most_seconds }。
 seat-not-opened = Hub 未讓您進入座位 { $seat } 的伺服器：伺服器沒有執行，或此處不開放共用。未通知學員。請查看座位狀態，待就緒後再試。
+board-unsure = sure：此操作會中斷學員的工作，需要確認。請勾選「確定執行」。沒有任何變更。
 board-opened = { $user } 為了協助而開啟您的伺服器。雙方可編輯相同的檔案：繼續之前請先存檔。
 
 teach-title = 教學
