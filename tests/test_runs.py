@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -68,15 +70,11 @@ def reserved(portal: Kit) -> list[tuple[int, int, int]]:
         return [(one.starts, one.ends, len(one.trays)) for one in unit.bookings("main", 0)]
 
 
-def refused(slug: str, error: type[NvlhubError] = ConflictError, field: str = "") -> Any:
-    class Expected:
-        def __enter__(self) -> None: ...
-        def __exit__(self, kind: Any, raised: Any, trace: Any) -> bool:
-            assert isinstance(raised, error), raised
-            assert (raised.slug, raised.members.get("field", "")) == (slug, field)
-            return True
-
-    return Expected()
+@contextmanager
+def refused(slug: str, error: type[NvlhubError] = ConflictError, field: str = "") -> Iterator[None]:
+    with pytest.raises(error) as told:
+        yield
+    assert (told.value.slug, told.value.members.get("field", "")) == (slug, field)
 
 
 # --- planning ---------------------------------------------------------------------------------------------------------
