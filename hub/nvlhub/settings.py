@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     GPUs do is known from the node agents alone."""
     telemetry_node: Annotated[str, AfterValidator(_node_pattern)] = "{domain}-{tray:02d}"
     """What the exporter calls the node of a tray (its label ``Hostname``), made of ``domain`` and ``tray``."""
+    spawns: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Servers of classes that are started at once. Keep it below the hub's ``concurrent_spawn_limit`` (100 unless it is
+    set): what is left is for everybody else."""
     rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 50
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200

@@ -339,6 +339,13 @@ ROWS = (
     Row("POST", "/runs/{number}/code", teachers(), DRAFT),
     Row("GET", "/runs/{number}/roster", teachers(), DRAFT),
     Row("POST", "/runs/{number}/roster", teachers(), DRAFT, {"csv": "student_no,name_zh\n1,王\n"}),
+    # --- own seats ------------------------------------------------------------------------------------------------
+    Row("POST", "/join", EVERYONE, body={"code": "LASERS23"}),
+    Row("POST", "/join", answers(404), body={"code": "NOSUCH23"}, use="with a wrong code"),
+    Row("GET", "/seat", EVERYONE, reads=each("run"), sees=all_see(NOTHING, other={"3"})),
+    Row("POST", "/seat/{run}/hand", answers(404, other=200), {"run": "3"}, {"up": True}),
+    Row("POST", "/seat/{run}/progress", answers(404, other=200), {"run": "3"}, {"step": 1, "steps": 3}),
+    Row("POST", "/seat/{run}/name", answers(404, other=409), {"run": "3"}, {"name": "Other"}, use="with a certificate"),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

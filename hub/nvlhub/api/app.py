@@ -25,6 +25,7 @@ from nvlhub.api import (
     reconciling,
     reports,
     reservations,
+    seats,
     telemetry,
 )
 from nvlhub.api.bounded import Bounded
@@ -44,7 +45,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles, courses, board, certificates,
+        burning, health, profiles, courses, board, certificates, seats,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+from urllib.parse import quote, urlencode
 
 from nvlhub.errors import ConflictError
 
@@ -119,3 +121,68 @@ def entry(state: RunState, times: Times, now: int) -> Entry:
     if now < times.starts - times.flex:
         return Entry.EARLY
     return Entry.OPEN if now < times.ends else Entry.LATE
+
+
+class Admission(StrEnum):
+    """What becomes of somebody who gives a code."""
+
+    SEATED = "seated"
+    """They have a seat of the run already."""
+    OPEN = "open"
+    """They may take one, if one is free."""
+    EARLY = "early"
+    LATE = "late"
+    WRONG = "wrong"
+    """The code opens nothing for them. Why is not told: it need not even be the code of a run."""
+
+
+def admission(
+    state: RunState, times: Times, now: int, *, roster_only: bool, listed: bool, seated: bool, extra: int = 0
+) -> Admission:
+    """Tell what a right code is good for; `listed`: they are on the roster; `extra`: seconds more that their seat has."""
+    opens = entry(state, times, now)
+    if opens is Entry.SHUT or (roster_only and not (listed or seated)):
+        return Admission.WRONG
+    if seated and now < times.ends + extra + times.grace:
+        return Admission.SEATED
+    return Admission(opens.value)
+
+
+def frees_at(times: Times, now: int) -> int | None:
+    """Return when seats that nobody uses are free again; None: never, or they are already."""
+    at = times.starts + times.no_show
+    return at if times.no_show and now < at else None
+
+
+SeatState = Literal["waiting", "starting", "ready", "failed", "over"]
+
+
+def seat_state(
+    times: Times, now: int, *, warm_at: int | None, ready_at: int | None, failed: str, extra: int = 0
+) -> SeatState:  # fmt: skip
+    """Return how the server of a seat stands, to its learner."""
+    if now >= times.ends + extra + times.grace:
+        return "over"
+    if ready_at is not None:
+        return "ready"
+    if failed:
+        return "failed"
+    return "waiting" if warm_at is None else "starting"
+
+
+def server_name(run: int) -> str:
+    """Return what the server of a seat is called at the hub, for every learner of a run."""
+    return f"class-{run}"
+
+
+def landing(user: str, run: int, *, folder: str, repository: str, commit: str, opens: str) -> str:
+    """Return the address, below the hub's, at which JupyterLab opens with the material in `folder`.
+
+    What the learner changed in it is kept: nbgitpuller merges, and their side wins.
+    """
+    base = f"user/{quote(user, safe='@~')}/{server_name(run)}/"
+    if not repository:
+        return f"{base}lab"
+    inside = f"lab/tree/{quote(folder)}/{quote(opens)}".rstrip("/")
+    branch = {"branch": commit} if commit else {}
+    return f"{base}git-pull?" + urlencode({"repo": repository, **branch, "targetpath": folder, "urlpath": inside})

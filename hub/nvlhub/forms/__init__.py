@@ -161,6 +161,7 @@ from nvlhub.forms.reports import (
     UtilisationView,
 )
 from nvlhub.forms.reservations import InTheWay, NewReservation, ReservationPatch, ReservationView, TrayPlace
+from nvlhub.forms.seats import Hand, OwnSeat, Progress, SeatName
 from nvlhub.forms.telemetry import (
     Activity,
     ActivityAsk,
@@ -218,6 +219,7 @@ __all__ = [
     "GpuCap",
     "GpuCounts",
     "GpuHours",
+    "Hand",
     "Health",
     "HealthReport",
     "Helping",
@@ -262,6 +264,7 @@ __all__ = [
     "NewUser",
     "Number",
     "Opened",
+    "OwnSeat",
     "PendingView",
     "PeriodAsk",
     "PoolView",
@@ -272,6 +275,7 @@ __all__ = [
     "ProfileView",
     "ProgrammePatch",
     "ProgrammeView",
+    "Progress",
     "ProjectPatch",
     "ProjectView",
     "Proof",
@@ -310,6 +314,7 @@ __all__ = [
     "RunView",
     "Savings",
     "SeatExtension",
+    "SeatName",
     "SeatView",
     "Service",
     "ServiceView",

@@ -33,13 +33,16 @@ from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
 from nvlhub.portal.caretaker import Caretaker
+from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
+from nvlhub.portal.joining import Joining
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
 from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
+from nvlhub.portal.warming import Warming
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
@@ -131,19 +134,29 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
 
     settings = portal.settings
     limiter = Limiter(Pace(settings.rate, settings.burst)) if settings.rate else None
-    app = make_app(Doors(portal.desk, portal.registry, identify, limiter), prefix)
+    classroom = Classroom(api_url, environment["JUPYTERHUB_API_TOKEN"], settings.spawns)
+    joining = portal.registry.joining
+    warming = Warming(portal.store, portal.clock, classroom, joining, settings.spawns)
+    joining.on_seat = portal.registry.boards.on_seat = warming.wake
+    portal.registry.boards.rooms = classroom
+    doors = Doors(portal.desk, portal.registry, identify, limiter)
+    app = make_app(doors, prefix)
     app.include_router(login.routes())
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
     app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
+    app.include_router(Joining(doors, login, site).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         portal.open()
+        warming.start()
         yield
+        warming.stop()
+        classroom.close()
         portal.close()
 
     app.router.lifespan_context = life

@@ -14,6 +14,7 @@ from nvlhub.registry.directory import Directory
 from nvlhub.registry.exchange import Exchange
 from nvlhub.registry.fleet import Fleet
 from nvlhub.registry.health import Health
+from nvlhub.registry.joining import Joining
 from nvlhub.registry.ledger import Ledger
 from nvlhub.registry.profiles import Profiles
 from nvlhub.registry.reconciling import Reconciling
@@ -48,6 +49,7 @@ class Registry:
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.certificates = Certificates(desk, signer or Signer(), issuer)
+        self.joining = Joining(desk)
         self.exchange = Exchange(desk, self.awards, self.profiles)
 
 

@@ -172,7 +172,7 @@ class Boards(Teaching):
             run = self._run(unit, visitor, number, lock=True)
             row = unit.seat(number, seat)
             user = self._user(run, row)
-            unit.change_seat(number, seat, **_fresh(row))
+            unit.change_seat(number, seat, **_fresh())
             self._noted(unit, visitor, "seat-restart", run, seat=seat)
         self._start_anew(visitor, number, user)
         return self._seat(visitor, number, seat)
@@ -188,7 +188,7 @@ class Boards(Teaching):
             if to is None:
                 raise ConflictError("seat-none-free")
             unit.move_seat(number, seat, to)
-            unit.change_seat(number, to, **_fresh(row))
+            unit.change_seat(number, to, **_fresh())
             self._noted(unit, visitor, "seat-replace", run, seat=seat, to=to)
         self._start_anew(visitor, number, user)
         return self._seat(visitor, number, to)
@@ -480,10 +480,9 @@ def _message(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in RunMessage.model_fields}
 
 
-def _fresh(row: dict[str, Any]) -> dict[str, Any]:
+def _fresh() -> dict[str, Any]:
     """Return what a seat is whose server is to be started, as if it never was."""
-    told = {"warm_at": None, "ready_at": None, "failed": ""}
-    return told | {"tries": 0} if "tries" in row else told
+    return {"warm_at": None, "ready_at": None, "failed": "", "tries": 0}
 
 
 def _seat(row: dict[str, Any]) -> Seat:

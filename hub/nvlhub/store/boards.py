@@ -7,17 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nvlhub.store import tables as t
+from nvlhub.store.seating import EMPTY
 from nvlhub.store.work import Work, as_dict
 
 _seats, _runs, _attempts = t.seats.c, t.runs.c, t.attempts.c
-_NOTHING: dict[type, Any] = {int: 0, str: "", bool: False}
 DAY = 86_400
-VACANT: dict[str, Any] = {
-    column.name: None if column.nullable else _NOTHING[column.type.python_type]
-    for column in t.seats.columns
-    if column.name not in {"run", "number", "pseudonym"}
-}
-"""What a seat is that nobody has: everything about its user is gone."""
 _FREED_OF_NAMES = {"name": "", "name_latin": ""}
 
 
@@ -35,7 +29,7 @@ class Boards(Work):
 
     def vacate(self, run: int, number: int) -> None:
         """Have nobody sit on a seat."""
-        self.connection.execute(t.seats.update().where(_seats.run == run, _seats.number == number).values(**VACANT))
+        self.connection.execute(t.seats.update().where(_seats.run == run, _seats.number == number).values(**EMPTY))
 
     def other_free_seat(self, run: int, number: int) -> int | None:
         """Return the first seat that nobody has and nobody on the roster is to have, but `number`; None: there is none."""
@@ -49,7 +43,7 @@ class Boards(Work):
 
     def move_seat(self, run: int, number: int, to: int) -> None:
         """Have the user of a seat sit on another one, which is free, with all that is known of them."""
-        kept = {name: value for name, value in self.seat(run, number).items() if name in VACANT}
+        kept = {name: value for name, value in self.seat(run, number).items() if name in EMPTY}
         self.vacate(run, number)
         self.connection.execute(t.seats.update().where(_seats.run == run, _seats.number == to).values(**kept))
 

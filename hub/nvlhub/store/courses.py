@@ -183,11 +183,14 @@ class Courses(Work):
     def take_seat(self, run: int, user: str, at: int, wanted: int | None = None, **values: Any) -> int | None:
         """Give a user a free seat, that with the least number unless one is wanted; return it, or None: none is free.
 
-        Raises `sqlalchemy.exc.IntegrityError` for a user who has one already: the database refuses a second.
+        Seats that somebody on the roster wishes for are given to others last. Raises
+        `sqlalchemy.exc.IntegrityError` for a user who has one already: the database refuses a second.
         """
-        seats = t.seats.c
+        seats, listed = t.seats.c, t.roster.c
         self._alone(f"seats:{run}")
-        free = sa.select(sa.func.min(seats.number)).where(seats.run == run, seats.user.is_(None))
+        wished = sa.select(listed.seat).where(listed.run == run, listed.seat.is_not(None))
+        free = sa.select(seats.number).where(seats.run == run, seats.user.is_(None))
+        free = free.order_by(seats.number.in_(wished), seats.number).limit(1)
         if wanted is not None:
             free = free.where(seats.number == wanted)
         number = self.connection.scalar(free)

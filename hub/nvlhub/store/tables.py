@@ -582,11 +582,13 @@ seats = sa.Table(
     sa.Column("name", sa.String(100), nullable=False, server_default=""),
     sa.Column("name_latin", sa.String(100), nullable=False, server_default=""),
     sa.Column("taken_at", sa.BigInteger),
-    # When its server answered, and when its user was last there.
+    # When its server was asked for, when it answered, and when its user was last there.
     sa.Column("warm_at", sa.BigInteger),
     sa.Column("ready_at", sa.BigInteger),
     sa.Column("seen_at", sa.BigInteger),
     sa.Column("failed", sa.String(200), nullable=False, server_default=""),
+    # How often in a row its server did not start; `warm_at` is when that was tried last.
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
     sa.Column("hand_at", sa.BigInteger),
     sa.Column("helped_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("step", sa.Integer, nullable=False, server_default="0"),

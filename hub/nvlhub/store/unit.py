@@ -17,6 +17,7 @@ from nvlhub.store.profiles import Profiles
 from nvlhub.store.reconciling import Reconciling
 from nvlhub.store.reporting import Reporting
 from nvlhub.store.reservations import Reservations
+from nvlhub.store.seating import Seating
 from nvlhub.store.slots import Slots
 from nvlhub.store.starts import Starts
 from nvlhub.store.telemetry import Telemetry
@@ -24,6 +25,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles, Courses, Slots, Certificates, Boards,
+    Burning, Starts, Profiles, Courses, Slots, Certificates, Boards, Seating,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""

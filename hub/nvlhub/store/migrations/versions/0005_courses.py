@@ -120,6 +120,7 @@ def upgrade() -> None:
         sa.Column("ready_at", sa.BigInteger),
         sa.Column("seen_at", sa.BigInteger),
         sa.Column("failed", sa.String(200), nullable=False, server_default=""),
+        sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
         sa.Column("hand_at", sa.BigInteger),
         sa.Column("helped_by", sa.String(255), nullable=False, server_default=""),
         sa.Column("step", sa.Integer, nullable=False, server_default="0"),
