@@ -346,6 +346,17 @@ ROWS = (
     Row("POST", "/seat/{run}/hand", answers(404, other=200), {"run": "3"}, {"up": True}),
     Row("POST", "/seat/{run}/progress", answers(404, other=200), {"run": "3"}, {"step": 1, "steps": 3}),
     Row("POST", "/seat/{run}/name", answers(404, other=409), {"run": "3"}, {"name": "Other"}, use="with a certificate"),
+    # --- assessment -----------------------------------------------------------------------------------------------
+    Row("GET", "/runs/{run}/assessment", answers(404, other=200, manager=200, pi=200, officer=200, admin=200), {"run": "3"}),
+    Row("POST", "/attempts", answers(404, other=201, manager=403, pi=403, officer=403, admin=403),
+        body={"run": 3, "files": {"solve.py": "eA=="}}, own=frozenset({"other"})),
+    Row("GET", "/attempts", EVERYONE, reads=each("id"), own=frozenset({"other"}), sees=all_see(NOTHING, other={"1"})),
+    Row("GET", "/attempts/{number}", answers(404, other=200, manager=200, pi=200, admin=200), {"number": "1"},
+        own=frozenset({"other"})),
+    Row("GET", "/runs/{run}/attempts", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "3"},
+        reads=each("id"), sees=all_see(NOTHING, manager={"1"}, pi={"1"}, admin={"1"})),
+    Row("POST", "/courses/{slug}/assessment/try", answers(404, manager=200, pi=200, officer=403, admin=200),
+        {"slug": "lasers"}, {"files": {"solve.py": "eA=="}}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

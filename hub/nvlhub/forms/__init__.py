@@ -5,6 +5,7 @@ amounts that they read are milli-GPU-seconds, as in :mod:`nvlhub.wire`.
 """
 
 from nvlhub.forms.announcements import AnnouncementView, NewAnnouncement
+from nvlhub.forms.assessing import AskedItem, AssessmentView, AttemptView, MarkView, NewAttempt, Trial
 from nvlhub.forms.awards import (
     AwardPatch,
     AwardView,
@@ -182,7 +183,10 @@ __all__ = [
     "Activity",
     "ActivityAsk",
     "AnnouncementView",
+    "AskedItem",
+    "AssessmentView",
     "AtZero",
+    "AttemptView",
     "Audience",
     "AuditView",
     "AwardPatch",
@@ -238,6 +242,7 @@ __all__ = [
     "LeaseEvent",
     "LeaseUse",
     "Listed",
+    "MarkView",
     "Me",
     "MeasuresView",
     "MemberView",
@@ -247,6 +252,7 @@ __all__ = [
     "MyProject",
     "Name",
     "NewAnnouncement",
+    "NewAttempt",
     "NewAward",
     "NewBudget",
     "NewCapacity",
@@ -330,6 +336,7 @@ __all__ = [
     "TransactionView",
     "TrayPlace",
     "TrayView",
+    "Trial",
     "UsageAsk",
     "UsageReport",
     "UsageView",

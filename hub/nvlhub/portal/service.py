@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
+from nvlhub.arena import LocalArena
 from nvlhub.clock import SteadyClock
 from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
@@ -35,9 +36,11 @@ from nvlhub.portal.asking import Asking
 from nvlhub.portal.caretaker import Caretaker
 from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.joining import Joining
+from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
 from nvlhub.portal.teaching import TeachingPages
@@ -47,6 +50,7 @@ from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
 from nvlhub.signing import Signer
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -83,7 +87,12 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        self.registry = Registry(self.desk, Signer(settings.data / "certificate-keys"), settings.public_url)
+        arena = LocalArena(settings.data / "arena", settings.kernel_python) if settings.assessors else None
+        self.registry = Registry(
+            self.desk, Signer(settings.data / "certificate-keys"), settings.public_url, arena,
+            Snapshots(settings.data / "attempts"),
+        )  # fmt: skip
+        self.judges = Judges(self.registry.assessing, settings.assessors)
         self.caretaker = Caretaker(self.registry.boards, self.clock)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
@@ -98,10 +107,12 @@ class Portal:
         self.desk.telemetry.start()
         self.dcgm.start()
         self.caretaker.start()
+        self.judges.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
         self.caretaker.stop()
+        self.judges.stop()
         self.dcgm.stop()
         self.runner.stop()
         self.desk.telemetry.stop()
@@ -145,6 +156,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
+    app.include_router(HandingIn(portal.registry, login, site).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
     app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
     app.include_router(Joining(doors, login, site).routes())

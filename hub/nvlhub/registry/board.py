@@ -12,6 +12,7 @@ from urllib.parse import quote
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, FailedError, NotFoundError, RefusedError
 from nvlhub.explain import problem
+from nvlhub.flow import rubric
 from nvlhub.flow.course import RunState, phase
 from nvlhub.flow.tile import Seat, SeatState, counted, figures, need, state_of
 from nvlhub.forms import (
@@ -406,7 +407,7 @@ class Boards(Teaching):
             run = self._run(unit, visitor, number)
             checks = [
                 self._approved(run), self._profile(unit, run), self._capacity(unit, run), _roster(unit, run),
-                ("code", "good" if run["code"] else "bad", "check-code", {"code": run["code"]}), self._assessment(run),
+                ("code", "good" if run["code"] else "bad", "check-code", {"code": run["code"]}), self._assessment(run, lang),
             ]  # fmt: skip
         checks.insert(1, self._material(run))
         told = [
@@ -448,8 +449,14 @@ class Boards(Teaching):
         slug = "check-capacity" if healthy >= kept["gpus"] else "check-capacity-less"
         return "capacity", "good" if healthy >= kept["gpus"] else "bad", slug, {"gpus": str(healthy)}
 
-    def _assessment(self, run: dict[str, Any]) -> Check:
-        return "assessment", "good", "check-assessment" if run["assessment"] else "check-no-assessment", {}
+    def _assessment(self, run: dict[str, Any], lang: str) -> Check:
+        if not run["assessment"]:
+            return "assessment", "good", "check-no-assessment", {}
+        try:
+            rubric.read(run["assessment"])
+        except BadInputError as error:
+            return "assessment", "bad", "check-assessment-bad", {"why": problem(error, lang).detail}
+        return "assessment", "good", "check-assessment", {}
 
     # --- audit ------------------------------------------------------------------------------------------------
 

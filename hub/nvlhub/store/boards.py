@@ -141,10 +141,9 @@ class Boards(Work):
     def _forget_work(self, run: int) -> list[str]:
         """Remove what learners wrote and what was printed; return the snapshots that are in use no more."""
         own = self._all(sa.select(_attempts.id, _attempts.snapshot, _attempts.feedback).where(_attempts.run == run))
-        logs = {name: "" for name in ("log", "grader_log") if name in _attempts}
         for row in own:
             told = [{**item, "text": ""} for item in row.feedback]
-            kept = {"feedback": told, "snapshot": "", **logs}
+            kept = {"feedback": told, "snapshot": "", "log": "", "grader_log": ""}
             self.connection.execute(t.attempts.update().where(_attempts.id == row.id).values(**kept))
         names = {row.snapshot for row in own} - {""}
         still = set(self.connection.scalars(sa.select(_attempts.snapshot).where(_attempts.snapshot.in_(names))))
