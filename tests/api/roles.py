@@ -162,7 +162,8 @@ COURSE = {"slug": "coatings", "project": "optics", "title": "Coatings", "profile
 RUN = {"course": "lenses", "name": "June", "zone": "UTC", "seats": 2, "starts": START + DAY, "ends": START + DAY + 3600}
 OUR_COURSES: Sees = {role: {"lenses", "lasers"} for role in ("manager", "pi", "officer", "admin")}
 OUR_RUNS: Sees = {role: {"1", "2", "3"} for role in ("manager", "pi", "officer", "admin")}
-DRAFT, ASKED = {"number": "1"}, {"number": "2"}
+DRAFT, ASKED, LIVE = {"number": "1"}, {"number": "2"}, {"number": "3"}
+SEAT = {**LIVE, "seat": "1"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
 RESERVATION = {"name": "Demo day", "project": "casting", "gpus": 4, "starts": START + DAY, "ends": START + 2 * DAY}
@@ -357,6 +358,22 @@ ROWS = (
         reads=each("id"), sees=all_see(NOTHING, manager={"1"}, pi={"1"}, admin={"1"})),
     Row("POST", "/courses/{slug}/assessment/try", answers(404, manager=200, pi=200, officer=403, admin=200),
         {"slug": "lasers"}, {"files": {"solve.py": "eA=="}}),
+    # --- the board of a run ---------------------------------------------------------------------------------------
+    Row("GET", "/runs/{number}/seats", teachers(), LIVE, reads=lambda found: {one["user"] for one in found["seats"]} - {""},
+        sees=all_see({"other"})),
+    Row("GET", "/runs/{number}/seats", teachers(), LIVE, query={"pseudonyms": "true"}, use="without names",
+        reads=lambda found: {one["user"] for one in found["seats"]} - {""}, sees=all_see(NOTHING)),
+    Row("POST", "/runs/{number}/messages", teachers(201), LIVE, {"text": "Break until ten"}),
+    Row("POST", "/runs/{number}/extend", teachers(), LIVE, {"minutes": 10, "dry_run": True}),
+    Row("POST", "/runs/{number}/try", answers(404, manager=200, pi=200, officer=403, admin=200), LIVE),
+    Row("GET", "/runs/{number}/readiness", teachers(), LIVE),
+    Row("GET", "/runs/{number}/results", teachers(), LIVE),
+    Row("POST", "/runs/{number}/seats/{seat}/help", teachers(409), SEAT, {}),
+    Row("POST", "/runs/{number}/seats/{seat}/open", teachers(503), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/restart", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/replace", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/release", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/extend", teachers(), SEAT, {"minutes": 10}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

@@ -104,7 +104,7 @@ def _go_on(unit: Unit) -> None:
         assessment=RUBRIC,
     )  # fmt: skip
     run = unit.add_run(
-        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY, seats=2, gpus=1, warm=1800,
+        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY // 2, seats=2, gpus=1, warm=1800,
         flex=1800, grace=1800, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="manager", made_at=START,
     )  # fmt: skip
     unit.take_seat(run, "other", START, name="Other")
