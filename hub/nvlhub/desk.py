@@ -58,6 +58,7 @@ from nvlhub.wire import (
 
 PATIENCE = 10.0
 """Seconds to wait for the run loop's answer."""
+SHORTEST_EXTENSION = 60
 
 
 class Desk:
@@ -520,7 +521,9 @@ class Desk:
         A lease may be extended up to twice the profile's longest time in all. A pre-emptible one costs nothing then
         either, as long as its programme allows such leases and its award is valid.
         """
-        lease = self._own(visitor, lease_id)
+        return self._extend(self._own(visitor, lease_id), extend, visitor, lang)
+
+    def _extend(self, lease: Lease, extend: Extend, visitor: Visitor, lang: str) -> LeaseView:
         now = self.clock.now()
         with self.store.reading() as unit:
             # What was promised at the start holds, whatever was published since.
@@ -550,8 +553,45 @@ class Desk:
             deadline = lease.deadline or now
             if deadline + extend.seconds > latest:
                 raise ConflictError("extend-slot", most_seconds=max(0, latest - deadline))
-        moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
+        moved = self._answer(self._runner.tell(lease.id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
+
+    def leases_of_run(self, run: int, user: str = "") -> list[Lease]:
+        """Return the active leases of a run, or those of one who has a seat in it."""
+        return [lease for lease in self.board.leases.values() if lease.run == run and user in {"", lease.user}]
+
+    def extend_in_run(
+        self, visitor: Visitor, run: int, until: int, user: str = "", lang: str = "en"
+    ) -> tuple[int, list[tuple[str, NvlhubError]]]:
+        """Have running leases of a run go on until a time; return how many do now, and which cannot, and why.
+
+        Whether the visitor may was decided by whoever calls: it is for those who teach the run.
+        """
+        done = 0
+        refused: list[tuple[str, NvlhubError]] = []
+        for lease in self.leases_of_run(run, user):
+            if (
+                lease.state is not State.RUNNING
+                or lease.deadline is None
+                or until - lease.deadline < SHORTEST_EXTENSION
+            ):
+                continue
+            with about(lease.id):
+                try:
+                    self._extend(lease, Extend(seconds=until - lease.deadline), visitor, lang)
+                except NvlhubError as error:
+                    refused.append((lease.id, error))
+                else:
+                    done += 1
+        return done, refused
+
+    def end_in_run(self, visitor: Visitor, run: int, user: str = "") -> list[str]:
+        """End the leases of a run, or those of one seat. Whether the visitor may was decided by whoever calls."""
+        held = self.leases_of_run(run, user)
+        for lease in held:
+            with about(lease.id):
+                self._end(lease, EndReason.ADMIN, visitor)
+        return [lease.id for lease in held]
 
     def _check_kept(self, lease: Lease, seconds: int, now: int) -> None:
         """Raise `ConflictError` when a lease would still run on trays that are kept for others by then."""

@@ -53,6 +53,13 @@ class Snapshots:
             file.write(packed)
         part.replace(self.directory / name)
 
+    def drop(self, name: str) -> None:
+        """Remove what was kept; nothing is done about what is gone."""
+        if self.directory is None:
+            self._kept.pop(name, None)
+        else:
+            (self.directory / name).unlink(missing_ok=True)
+
     def files(self, name: str) -> dict[str, bytes]:
         """Return what was kept. Raises `OSError` where it is gone, or is not what its name says."""
         packed = self._kept.get(name, b"") if self.directory is None else (self.directory / name).read_bytes()

@@ -6,8 +6,8 @@ programme science (officer: officer)      programme industry (officer: foreign)
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
-course lasers of optics: run 1 with a seat, an attempt and a certificate of `other`
-course lenses of optics, runs 2 (a draft) and 3 (asked for)
+    course lenses, runs 1 (a draft) and 2 (asked for)
+    course lasers, run 3 (goes on): seat, attempt and certificate of `other`
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def _fill(unit: Unit) -> None:
         )  # fmt: skip
 
 
-def _teach(unit: Unit) -> None:
+def _go_on(unit: Unit) -> None:
     """Have optics teach: a course with a live run; `other` learns there, passed, and has a certificate."""
     unit.add_course(
         (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START,
         assessment=RUBRIC,
     )  # fmt: skip
     run = unit.add_run(
-        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY, seats=2, gpus=1, warm=1800,
+        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY // 2, seats=2, gpus=1, warm=1800,
         flex=1800, grace=1800, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="manager", made_at=START,
     )  # fmt: skip
     unit.take_seat(run, "other", START, name="Other")
@@ -158,22 +158,22 @@ def build(folder: Path) -> Template:
         )  # fmt: skip
     kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
     portal.registry.reservations.add(PEOPLE["admin"], kept)
+    _teach(portal)
     with store.writing() as unit:
-        _teach(unit)
-    _plan(portal)
+        _go_on(unit)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
     return Template(database, portal.engine, portal.clock.now(), names)  # type: ignore[arg-type]
 
 
-def _plan(portal: Kit) -> None:
+def _teach(portal: Kit) -> None:
     course = NewCourse(slug="lenses", project="optics", title="Lenses", profile="gpu1")
     portal.registry.courses.add(PEOPLE["pi"], course)
     facts = {"course": "lenses", "zone": "UTC", "seats": 4, "starts": START + DAY, "ends": START + DAY + 7200}
     for name in ("planned", "asked"):
         portal.registry.runs.add(PEOPLE["pi"], NewRun(name=name, **facts))  # type: ignore[arg-type]
-    portal.registry.runs.request(PEOPLE["pi"], 3, RunAsk())
+    portal.registry.runs.request(PEOPLE["pi"], 2, RunAsk())
 
 
 class Api:

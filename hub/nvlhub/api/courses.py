@@ -118,8 +118,8 @@ def cancel_run(here: Here, who: Who, number: Order, body: RunAsk) -> RunView:
 
 @router.post("/runs/{number}/close")
 def close_run(here: Here, who: Who, number: Order) -> RunView:
-    """End a run: what was kept until now is charged, the rest given back."""
-    return here.registry.runs.close(who, number)
+    """End a run: what was kept until now is charged, the rest given back; leases and memberships of its seats end."""
+    return here.registry.boards.end(who, number)
 
 
 @router.post("/runs/{number}/code")

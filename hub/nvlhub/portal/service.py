@@ -33,6 +33,7 @@ from nvlhub.logs import write_json_lines
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
+from nvlhub.portal.caretaker import Caretaker
 from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
 from nvlhub.portal.handing_in import HandingIn
@@ -42,6 +43,7 @@ from nvlhub.portal.joining import Joining
 from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
 from nvlhub.portal.warming import Warming
 from nvlhub.registry import Registry
@@ -91,6 +93,7 @@ class Portal:
             Snapshots(settings.data / "attempts"),
         )  # fmt: skip
         self.judges = Judges(self.registry.assessing, settings.assessors)
+        self.caretaker = Caretaker(self.registry.boards, self.clock)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
@@ -103,10 +106,12 @@ class Portal:
         self.runner.start()
         self.desk.telemetry.start()
         self.dcgm.start()
+        self.caretaker.start()
         self.judges.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.caretaker.stop()
         self.judges.stop()
         self.dcgm.stop()
         self.runner.stop()
@@ -143,7 +148,8 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     classroom = Classroom(api_url, environment["JUPYTERHUB_API_TOKEN"], settings.spawns)
     joining = portal.registry.joining
     warming = Warming(portal.store, portal.clock, classroom, joining, settings.spawns)
-    joining.on_seat = warming.wake
+    joining.on_seat = portal.registry.boards.on_seat = warming.wake
+    portal.registry.boards.rooms = classroom
     doors = Doors(portal.desk, portal.registry, identify, limiter)
     app = make_app(doors, prefix)
     app.include_router(login.routes())
@@ -152,6 +158,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(HandingIn(portal.registry, login, site).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
+    app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
     app.include_router(Joining(doors, login, site).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 

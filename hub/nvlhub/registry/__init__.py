@@ -7,6 +7,7 @@ from nvlhub.desk import Desk
 from nvlhub.registry.announcements import Announcements
 from nvlhub.registry.assessing import Assessing
 from nvlhub.registry.awards import Awards
+from nvlhub.registry.board import Boards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
 from nvlhub.registry.certificates import Certificates
@@ -53,11 +54,14 @@ class Registry:
         self.courses = Courses(desk)
         self.runs = Runs(desk, self.reservations)
         self.rosters = Rosters(desk)
+        self.boards = Boards(desk, self.runs, self.reservations)
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.certificates = Certificates(desk, signer or Signer(), issuer)
-        self.assessing = Assessing(desk, self.certificates, arena, snapshots or Snapshots())
         self.joining = Joining(desk)
+        kept = snapshots or Snapshots()
+        self.assessing = Assessing(desk, self.certificates, arena, kept)
+        self.boards.forget = kept.drop
         self.exchange = Exchange(desk, self.awards, self.profiles)
 
 

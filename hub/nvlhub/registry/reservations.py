@@ -196,6 +196,22 @@ class Reservations(Office):
             if lease.placement and lease.state is not State.ENDING and not lease.preemptible
         ]
 
+    def displaced(self, trays: Sequence[Place], project: str, since: int) -> list[InTheWay]:
+        """Return the leases of others that could still have GPUs on trays which are kept for a project from a time on.
+
+        Those with low priority make room; the others go on until their deadlines.
+        """
+        now, places = self._clock.now(), frozenset(trays)
+        held = [
+            InTheWay(
+                lease=lease.id, user=lease.user, project=lease.project, gpus=lease.gpus,
+                until=lease.deadline or now + lease.seconds,
+            )
+            for lease in self._desk.board.leases.values()
+            if lease.project != project and any((share.domain, share.tray) in places for share in lease.placement)
+        ]  # fmt: skip
+        return [one for one in held if one.until > since]
+
     def _in_the_way(self, trays: Sequence[Place], starts: int) -> list[InTheWay]:
         now, places = self._clock.now(), frozenset(trays)
         return [

@@ -80,6 +80,10 @@ class Runs(Teaching):
             self._need_sight(teacher, row, "run-unknown", run=str(number))
             return self._view(unit, row, teacher), _tag(row)
 
+    def view_within(self, unit: Unit, visitor: Visitor, row: dict[str, Any]) -> RunView:
+        """Return a run as the visitor sees it, in a transaction that does more."""
+        return self._view(unit, row, self._teacher(unit, visitor))
+
     # --- planning ---------------------------------------------------------------------------------------------
 
     def add(self, visitor: Visitor, new: NewRun, key: str = "") -> RunView:
@@ -124,36 +128,42 @@ class Runs(Teaching):
 
         Raises as :meth:`add` does, `ConflictError` where there is no room or no money for it then.
         """
-        now = self._clock.now()
         with self._store.writing() as unit:
             before = self._run(unit, visitor, number, lock=True)
             check_match(_edited(before), match)
-            changes = _columns(patch.model_dump(exclude_unset=True))
-            changes = {name: value for name, value in changes.items() if before[name] != value}
-            state = moved(RunState(before["state"]), Action.EDIT)
-            if before["state"] == RunState.REQUESTED and not DECIDED_ON & changes.keys():
-                state = RunState.REQUESTED
-            after = {**before, **changes}
-            approved = state is RunState.APPROVED
-            if approved and before["ends"] <= now:
-                raise ConflictError("run-over", run=str(number))
-            if {"starts", "ends", "zone"} & changes.keys():
-                begun = approved and "starts" not in changes
-                self._check_times(after["starts"], after["ends"], after["zone"], now, begun=begun)
-            if "gpus" in changes:
-                if approved:
-                    raise BadInputError("run-gpus-approved", field="gpus", gpus=before["gpus"])
-                self._check_shape(unit, after["gpus"], unit.course(before["course"]))
-            if approved and DECIDED_ON & changes.keys():
-                self._move(unit, visitor, before, after, now)
-            self._reseat(unit, before, after)
-            unit.change_run(number, **changes, state=state.value)
-            row = unit.run(number)
-            if changes:
-                self._noted(unit, visitor, "run-change", before, row)
+            row = self.change_within(unit, visitor, before, _columns(patch.model_dump(exclude_unset=True)))
             view = self._view(unit, row, self._teacher(unit, visitor))
         self._desk.capacity_changed()
         return view, _tag(row)
+
+    def change_within(
+        self, unit: Unit, visitor: Visitor, before: dict[str, Any], changes: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Do the same in a transaction that does more, and return the run; `before` is it, locked, `changes` its columns."""
+        now, number = self._clock.now(), before["id"]
+        changes = {name: value for name, value in changes.items() if before[name] != value}
+        state = moved(RunState(before["state"]), Action.EDIT)
+        if before["state"] == RunState.REQUESTED and not DECIDED_ON & changes.keys():
+            state = RunState.REQUESTED
+        after = {**before, **changes}
+        approved = state is RunState.APPROVED
+        if approved and before["ends"] <= now:
+            raise ConflictError("run-over", run=str(number))
+        if {"starts", "ends", "zone"} & changes.keys():
+            begun = approved and "starts" not in changes
+            self._check_times(after["starts"], after["ends"], after["zone"], now, begun=begun)
+        if "gpus" in changes:
+            if approved:
+                raise BadInputError("run-gpus-approved", field="gpus", gpus=before["gpus"])
+            self._check_shape(unit, after["gpus"], unit.course(before["course"]))
+        if approved and DECIDED_ON & changes.keys():
+            self._move(unit, visitor, before, after, now)
+        self._reseat(unit, before, after)
+        unit.change_run(number, **changes, state=state.value)
+        row = unit.run(number)
+        if changes:
+            self._noted(unit, visitor, "run-change", before, row)
+        return row
 
     def new_code(self, visitor: Visitor, number: int) -> RunView:
         """Give a run another join code; the old one opens nothing any more."""

@@ -6,6 +6,7 @@ from nvlhub.store.announcements import Announcements
 from nvlhub.store.assessing import Assessing
 from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
+from nvlhub.store.boards import Boards
 from nvlhub.store.burning import Burning
 from nvlhub.store.capacity import Capacity
 from nvlhub.store.certificates import Certificates
@@ -25,6 +26,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles, Courses, Slots, Seating, Certificates, Assessing,
+    Burning, Starts, Profiles, Courses, Slots, Seating, Boards, Certificates, Assessing,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
