@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Requests that a visitor may send at once, after a while without."""
+    assessors: Annotated[int, Field(ge=0, le=64)] = 2
+    """How many attempts of learners are judged at once, on this machine; 0: none is, and none can be handed in."""
     slurm: SlurmSettings = SlurmSettings()
     """How the engine `slurm` uses the cluster."""
     demo: bool = False

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from nvlhub import __version__
 from nvlhub.api import (
     announcements,
+    assessing,
     awards,
     burning,
     capacity,
@@ -42,7 +43,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles, certificates,
+        burning, health, profiles, certificates, assessing,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -2,6 +2,7 @@
 
 from nvlhub.cli import (
     announcements,
+    assessing,
     awards,
     capacity,
     certificates,
@@ -21,6 +22,7 @@ from nvlhub.cli.base import app
 __all__ = [
     "announcements",
     "app",
+    "assessing",
     "awards",
     "capacity",
     "certificates",

@@ -5,6 +5,7 @@ amounts that they read are milli-GPU-seconds, as in :mod:`nvlhub.wire`.
 """
 
 from nvlhub.forms.announcements import AnnouncementView, NewAnnouncement
+from nvlhub.forms.assessing import AskedItem, AssessmentView, AttemptView, MarkView, NewAttempt, Trial
 from nvlhub.forms.awards import (
     AwardPatch,
     AwardView,
@@ -296,4 +297,10 @@ __all__ = [
     "UtilisationView",
     "VersionStats",
     "Words",
+    "AskedItem",
+    "AssessmentView",
+    "AttemptView",
+    "MarkView",
+    "NewAttempt",
+    "Trial",
 ]

@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
+from nvlhub.arena import LocalArena
 from nvlhub.clock import SteadyClock
 from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
@@ -35,6 +36,7 @@ from nvlhub.portal.asking import Asking
 from nvlhub.portal.counts import Counts
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
+from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
 from nvlhub.portal.verifying import Verifying
@@ -42,6 +44,7 @@ from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
 from nvlhub.signing import Signer
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -78,7 +81,12 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        self.registry = Registry(self.desk, Signer(settings.data / "certificate-keys"), settings.public_url)
+        arena = LocalArena(settings.data / "arena", settings.kernel_python) if settings.assessors else None
+        self.registry = Registry(
+            self.desk, Signer(settings.data / "certificate-keys"), settings.public_url, arena,
+            Snapshots(settings.data / "attempts"),
+        )  # fmt: skip
+        self.judges = Judges(self.registry.assessing, settings.assessors)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
@@ -91,9 +99,11 @@ class Portal:
         self.runner.start()
         self.desk.telemetry.start()
         self.dcgm.start()
+        self.judges.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.judges.stop()
         self.dcgm.stop()
         self.runner.stop()
         self.desk.telemetry.stop()

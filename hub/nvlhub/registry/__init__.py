@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from nvlhub.arena import Arena
 from nvlhub.desk import Desk
 from nvlhub.registry.announcements import Announcements
+from nvlhub.registry.assessing import Assessing
 from nvlhub.registry.awards import Awards
 from nvlhub.registry.burning import Burning
 from nvlhub.registry.capacity import Capacity
@@ -19,13 +21,20 @@ from nvlhub.registry.reports import Reports
 from nvlhub.registry.reservations import Reservations
 from nvlhub.registry.telemetry import Telemetry
 from nvlhub.signing import Signer
+from nvlhub.snapshots import Snapshots
 
 
 class Registry:
     """What visitors can see and those who answer for the machine can change."""
 
-    def __init__(self, desk: Desk, signer: Signer | None = None, issuer: str = "") -> None:
-        """`signer` has the keys of certificates, `issuer` is the address that stands on them."""
+    def __init__(
+        self, desk: Desk, signer: Signer | None = None, issuer: str = "", arena: Arena | None = None,
+        snapshots: Snapshots | None = None,
+    ) -> None:  # fmt: skip
+        """`signer` has the keys of certificates, `issuer` is the address that stands on them.
+
+        What is handed in is kept in `snapshots` and judged in `arena`; None: nothing is judged.
+        """
         self.directory = Directory(desk)
         self.awards = Awards(desk)
         self.capacity = Capacity(desk)
@@ -40,6 +49,7 @@ class Registry:
         self.burning = Burning(desk)
         self.health = Health(desk)
         self.certificates = Certificates(desk, signer or Signer(), issuer)
+        self.assessing = Assessing(desk, self.certificates, arena, snapshots or Snapshots())
         self.exchange = Exchange(desk, self.awards, self.profiles)
 
 

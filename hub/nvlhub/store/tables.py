@@ -622,6 +622,11 @@ attempts = sa.Table(
     sa.Column("snapshot", sa.String(64), nullable=False, server_default=""),
     sa.Column("grader", sa.String(64), nullable=False, server_default=""),
     sa.Column("lease", sa.String(36), nullable=False, server_default=""),
+    # How often it was begun: one that a portal’s end cut short is begun once more.
+    sa.Column("starts", sa.Integer, nullable=False, server_default="0"),
+    # What it printed, for its learner; what the grader printed, for those who teach.
+    sa.Column("log", sa.Text, nullable=False, server_default=""),
+    sa.Column("grader_log", sa.Text, nullable=False, server_default=""),
     sa.Column("ended_at", sa.BigInteger),
     sa.CheckConstraint("state IN ('queued', 'running', 'passed', 'failed', 'broken')", name="attempt_state_known"),
     sa.UniqueConstraint("run", "user", "number", name="attempts_in_order"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nvlhub.store.announcements import Announcements
+from nvlhub.store.assessing import Assessing
 from nvlhub.store.audit import Audit
 from nvlhub.store.awarding import Awarding
 from nvlhub.store.burning import Burning
@@ -22,6 +23,6 @@ from nvlhub.store.telemetry import Telemetry
 
 class Unit(
     Directory, Capacity, Awarding, Leasing, Reconciling, Audit, Reporting, Everything, Announcements, Reservations, Telemetry,
-    Burning, Starts, Profiles, Courses, Certificates,
+    Burning, Starts, Profiles, Courses, Certificates, Assessing,
 ):  # fmt: skip
     """Reads and writes of one transaction. Made by :class:`nvlhub.store.Store` alone."""
