@@ -306,6 +306,17 @@ ROWS = (
         {"name": CERTIFICATE}, {"reason": "given by mistake"}),
     Row("GET", "/runs/{run}/certificates", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "1"},
         reads=each("id"), sees=all_see(NOTHING, manager={CERTIFICATE}, pi={CERTIFICATE}, admin={CERTIFICATE})),
+    # --- assessment -----------------------------------------------------------------------------------------------
+    Row("GET", "/runs/{run}/assessment", answers(404, other=200, manager=200, pi=200, officer=200, admin=200), {"run": "1"}),
+    Row("POST", "/attempts", answers(404, other=201, manager=403, pi=403, officer=403, admin=403),
+        body={"run": 1, "files": {"solve.py": "eA=="}}, own=frozenset({"other"})),
+    Row("GET", "/attempts", EVERYONE, reads=each("id"), own=frozenset({"other"}), sees=all_see(NOTHING, other={"1"})),
+    Row("GET", "/attempts/{number}", answers(404, other=200, manager=200, pi=200, admin=200), {"number": "1"},
+        own=frozenset({"other"})),
+    Row("GET", "/runs/{run}/attempts", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "1"},
+        reads=each("id"), sees=all_see(NOTHING, manager={"1"}, pi={"1"}, admin={"1"})),
+    Row("POST", "/courses/{slug}/assessment/try", answers(404, manager=200, pi=200, officer=403, admin=200),
+        {"slug": "lasers"}, {"files": {"solve.py": "eA=="}}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

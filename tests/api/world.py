@@ -40,6 +40,7 @@ from tests.portal_kit import Kit
 BASE = "/services/portal/api/v1"
 DAY = 86_400
 YEAR = 365 * DAY
+RUBRIC = {"files": ["solve.py"], "items": [{"name": "quick", "check": "time", "max": 60}]}
 KEY, CERTIFICATE = "0123456789ab", "2345678923456789"
 
 PEOPLE = {
@@ -98,7 +99,8 @@ def _fill(unit: Unit) -> None:
 def _teach(unit: Unit) -> None:
     """Have optics teach: a course with a live run; `other` learns there, passed, and has a certificate."""
     unit.add_course(
-        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START
+        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START,
+        assessment=RUBRIC,
     )  # fmt: skip
     run = unit.add_run(
         ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY, seats=2, gpus=1, warm=1800,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nvlhub.arena import Judgement, LocalArena
-from nvlhub.arena.local import FIRST_UID
+from nvlhub.arena import ArenaError, Judgement, LocalArena
+from nvlhub.arena.local import FIRST_UID, _groups
 from nvlhub.flow import rubric as rubrics
 from tests.conftest import missing
 
@@ -114,6 +116,22 @@ def test_what_is_hidden_is_in_no_feedback(judge: Callable[..., Judgement]) -> No
     found = judge(WRONG)
     assert TRUTH not in repr(found.marks)
     assert TRUTH not in found.ran.log
+
+
+@pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        ('{"b": [1, 2.0000001], "a": {"x": "y"}}', 1000), ('{"a": {"x": "y"}, "b": [1, 2]}', 1000),
+        ('{"a": {"x": "y"}, "b": [1, 3]}', 0), ('{"a": {"z": "y"}, "b": [1, 2]}', 0), ('{"a": {"x": "y"}, "b": [1, 2, 3]}', 0),
+        ("[1, 2]", 0), ('{"a": {"x": null}, "b": [1, true]}', 0),
+    ],
+)  # fmt: skip
+def test_nested_values_are_compared_one_by_one(judge: Callable[..., Judgement], told: str, share: int) -> None:
+    truth = base64.b64encode(b'{"a": {"x": "y"}, "b": [1, 2]}').decode()
+    items = [{"name": "a", "check": "match", "output": "metrics.json", "hidden": "truth.json", "tolerance": 0.001}]
+    assert shares(judge(f"open('metrics.json', 'w').write({told!r})", items=items, hidden={"truth.json": truth})) == [
+        share
+    ]
 
 
 def test_a_notebook_is_run(judge: Callable[..., Judgement], arena: LocalArena) -> None:
@@ -283,20 +301,14 @@ print("tried")
     assert log == "tried\n"
 
 
-def socket_of_ours() -> Any:
-    import contextlib
-    import socket
-
-    @contextlib.contextmanager
-    def opened() -> Iterator[int]:
-        with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
-            tcp.bind(("127.0.0.1", 0))
-            tcp.listen()
-            unix.bind("\0hidden")
-            unix.listen()
-            yield tcp.getsockname()[1]
-
-    return opened()
+@contextlib.contextmanager
+def socket_of_ours() -> Iterator[int]:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        unix.bind("\0hidden")
+        unix.listen()
+        yield tcp.getsockname()[1]
 
 
 # --- taking too much ------------------------------------------------------------------------------------------------
@@ -409,8 +421,6 @@ def test_a_grader_that_fails_or_never_ends_is_our_side_s_fault_and_others_go_on(
 ) -> None:
     found = judge(HONEST, graders={"grade.py": "def grade(outputs, hidden): raise SystemExit(0)"})
     assert slugs(found) == ["mark-match", "mark-number", "mark-broken", "mark-quick"]
-    from nvlhub.arena import ArenaError
-
     with pytest.raises(ArenaError, match="time"):
         judge(
             HONEST,
@@ -438,6 +448,13 @@ LocalArena(Path({str(tmp_path)!r})).judge({{"solve.py": b"import time; print('up
         )
         portal.kill()
     until(lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in caged))
+    # The next portal's arena clears away what it left.
+    LocalArena(tmp_path)
+    assert not [group for parent in _groups() for group in Path(parent).glob("nvlhub-cage-*") if not _lives(group)]
+
+
+def _lives(group: Path) -> bool:
+    return psutil.pid_exists(int(group.name.rpartition("-")[2]))
 
 
 def until(found: Callable[[], Any]) -> Any:

@@ -127,11 +127,12 @@ class Cage:
             return self._until_over(init, log_read, told_read)
         finally:
             if self.group is not None:
-                self.group.rmdir()
+                with contextlib.suppress(OSError):
+                    self.group.rmdir()
 
     def _until_over(self, init: int, log_read: int, told_read: int) -> dict[str, Any]:
         log, began, why = Log(self.spec["output"]), time.monotonic(), ""
-        space, open_ = os.readlink(f"/proc/{init}/ns/pid_for_children"), True
+        space, open_ = str(Path(f"/proc/{init}/ns/pid_for_children").readlink()), True
         status = None
         while status is None:
             if open_ and select.select([log_read], [], [], 0.05)[0]:
@@ -180,21 +181,17 @@ class Cage:
         }
         for parent in map(Path, self.spec["groups"]):
             group = parent / f"nvlhub-cage-{os.getpid()}"
-            try:
+            with contextlib.suppress(OSError):
                 group.mkdir()
-            except OSError:
-                continue
-            try:
-                for name, value in limits.items():
-                    with contextlib.suppress(FileNotFoundError):
-                        (group / name).open("r+").write(str(value)) if (group / name).exists() else None
-                if (group / "memory.max").exists() or (group / "memory.limit_in_bytes").exists():
+                files = [group / name for name in limits if (group / name).exists()]
+                for file in files:
+                    file.write_text(str(limits[file.name]), encoding="ascii")
+                if files:
                     (group / "cgroup.procs").write_text(str(init), encoding="ascii")
                     self.group = group
                     return
-            except OSError:
-                pass
-            group.rmdir()
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
     @property
     def _most(self) -> int:
@@ -213,12 +210,12 @@ class Cage:
     def _too_large(self, space: str) -> bool:
         """Tell whether what is resident is too much: where no group counts it, and before one does."""
         pages = 0
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/ns/pid") == space:
-                    resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]
+                if process.name.isdigit() and str((process / "ns" / "pid").readlink()) == space:
+                    resident, shared = (process / "statm").read_text(encoding="ascii").split()[1:3]
                     pages += int(resident) - int(shared)
-        return pages * resource.getpagesize() > self.spec["memory"]
+        return pages * resource.getpagesize() > int(self.spec["memory"])
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -257,7 +254,7 @@ class Cage:
             inside = root / path.relative_to("/")
             if path.is_symlink():
                 inside.parent.mkdir(parents=True, exist_ok=True)
-                inside.symlink_to(os.readlink(path))
+                inside.symlink_to(path.readlink())
             elif path.exists():
                 bind(path, inside, RDONLY | NOSUID | NODEV)
         for name in ("null", "zero", "random", "urandom"):

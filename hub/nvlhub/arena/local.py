@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -39,6 +40,16 @@ class LocalArena(Arena):
         self._python = python
         self._numbers = itertools.count(os.getpid() % 1000)
         self._checked: str | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove what a portal that was killed left behind: its cages ended with it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for parent in map(Path, _groups()):
+            for group in parent.glob("nvlhub-cage-*"):
+                if not Path("/proc", group.name.rpartition("-")[2]).exists():
+                    with contextlib.suppress(OSError):
+                        group.rmdir()
 
     def lacks(self) -> str:
         """Return why a cage cannot be built here, as a trial of one says."""

@@ -12,6 +12,7 @@ import math
 import runpy
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,24 @@ def values(told: Any, kind: str, at: str) -> list[Any]:
                 raise Unread("mark-unreadable")
             return list(told[at])
         case "json":
-            found = picked(told, kind, at)
-            return found if isinstance(found, list) else [found]
+            return list(leaves(picked(told, kind, at)))
         case _:
             return [line.rstrip() for line in told.strip().splitlines()]
+
+
+def leaves(told: Any) -> Iterator[Any]:
+    """Yield the values of nested JSON in order, each with the names that lead to it."""
+    match told:
+        case dict():
+            for name in sorted(told):
+                yield name
+                yield from leaves(told[name])
+        case list():
+            yield len(told)
+            for one in told:
+                yield from leaves(one)
+        case _:
+            yield told
 
 
 def same(one: Any, other: Any, tolerance: float) -> bool:

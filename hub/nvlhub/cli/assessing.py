@@ -117,9 +117,11 @@ def _content(path: Path, what: str) -> str:
     if what == "hidden":
         return _base64(path)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        fail(f"{path} cannot be read: {error}.")
+        text = path.read_text(encoding="utf-8")
+        compile(text, path.name, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError) as error:
+        fail(f"{path} cannot be read as Python: {error}.")
+    return text
 
 
 def _base64(path: Path) -> str:

@@ -7,10 +7,9 @@ stand in it, too: one digest tells by what an attempt was judged.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -113,40 +112,36 @@ class Rubric(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Rubric:
-        command = self.command
-        if (
-            command[0] not in {"python", "notebook"}
-            or len(command) < 2
-            or (command[0] == "notebook" and len(command) != 2)
-        ):
-            raise ValueError("run begins with “python” or “notebook”, followed by a file that is handed in")
+        for fault in (*_command_faults(self.command), *self._names_missing(), *self._hidden_faults()):
+            raise ValueError(fault)
+        return self
+
+    def _names_missing(self) -> Iterator[str]:
         for what, names in (
             ("items", [one.name for one in self.items]),
             ("outputs", [one.name for one in self.outputs]),
         ):
             if len(set(names)) < len(names):
-                raise ValueError(f"{what} has a name twice")
-        kinds = {one.name: one.kind for one in self.outputs}
+                yield f"{what} has a name twice"
+        outputs = {one.name for one in self.outputs}
         for item in self.items:
-            if item.output is not None and item.output not in kinds:
-                raise ValueError(f"item {item.name} reads {item.output}, which is not among outputs")
-            if item.hidden is not None and item.hidden not in self.hidden:
-                raise ValueError(f"item {item.name} compares with {item.hidden}, which is not among hidden")
-            if item.grader is not None and item.grader not in self.graders:
-                raise ValueError(f"item {item.name} is judged by {item.grader}, which is not among graders")
+            uses = (
+                ("outputs", item.output, outputs),
+                ("hidden", item.hidden, self.hidden),
+                ("graders", item.grader, self.graders),
+            )
+            for what, name, known in uses:
+                if name is not None and name not in known:
+                    yield f"item {item.name} uses {name}, which is not among {what}"
+
+    def _hidden_faults(self) -> Iterator[str]:
         if sum(map(len, (*self.hidden.values(), *self.graders.values()))) > MOST_HIDDEN:
-            raise ValueError(f"hidden and graders have more than {MOST_HIDDEN} bytes together, in base64")
+            yield f"hidden and graders have more than {MOST_HIDDEN} bytes together, in base64"
         for name, told in self.hidden.items():
             try:
                 base64.b64decode(told, validate=True)
-            except binascii.Error:
-                raise ValueError(f"hidden.{name} is not base64") from None
-        for name, told in self.graders.items():
-            try:
-                compile(told, name, "exec", dont_inherit=True)
-            except (SyntaxError, ValueError) as error:
-                raise ValueError(f"graders.{name} is no Python: {error}") from None
-        return self
+            except ValueError:
+                yield f"hidden.{name} is not base64"
 
     @property
     def command(self) -> list[str]:
@@ -171,6 +166,11 @@ class Rubric(Strict):
         """Return the score of the items' shares, all of 1000."""
         whole = sum(item.weight for item in self.items)
         return sum(item.weight * share for item, share in zip(self.items, shares, strict=True)) // whole
+
+
+def _command_faults(command: list[str]) -> Iterator[str]:
+    if command[0] not in {"python", "notebook"} or len(command) < 2 or (command[0] == "notebook" and len(command) != 2):
+        yield "run begins with “python” or “notebook”, followed by a file that is handed in"
 
 
 def _like(name: str, glob: str) -> bool:

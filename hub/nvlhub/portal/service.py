@@ -34,6 +34,7 @@ from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.judging import Judges
@@ -141,6 +142,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
+    app.include_router(HandingIn(portal.registry, login, site).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 

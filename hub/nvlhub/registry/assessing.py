@@ -234,8 +234,8 @@ class Assessing(Teaching):
 
 
 def _left(rubric: Rubric, known: list[dict[str, Any]]) -> int:
-    broken = sum(one["state"] == "broken" for one in known)
-    return rubric.attempts - len(known) + min(broken, BROKEN_ALLOWED)
+    broken = len([one for one in known if one["state"] == "broken"])
+    return max(0, rubric.attempts - len(known) + min(broken, BROKEN_ALLOWED))
 
 
 def _decoded(told: Mapping[str, str], rubric: Rubric) -> dict[str, bytes]:
