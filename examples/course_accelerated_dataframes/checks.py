@@ -6,6 +6,8 @@ Nothing here decides about a certificate: the assessment is run apart from this 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,8 @@ try:
     from nvlkernels import course
 except ImportError:
     course = None
+
+IN_CLASS = bool(os.environ.get("NVLHUB_COURSE_RUN"))
 
 results: dict[str, bool] = {}
 """What was checked in this kernel, and whether it was right the last time."""
@@ -44,12 +48,14 @@ def step(number: int, of: int) -> None:
 
 def hand() -> None:
     """Raise a hand: the instructor sees which seat it is."""
-    print("The instructor was told." if course else "No class is running here: wave.")  # noqa: T201
-    _report("hand")
+    if course is not None and IN_CLASS:
+        course.hand()
+    else:
+        print("No class is running here: wave.")  # noqa: T201
 
 
 def _report(what: str, *told: Any) -> None:
-    """Tell the portal, where there is a class; a lesson does not wait for a network."""
-    if course is not None:
-        with contextlib.suppress(Exception):
+    """Tell the portal, where there is a class. What it says to that is not shown: a lesson goes on without a network."""
+    if course is not None and IN_CLASS:
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             getattr(course, what)(*told)

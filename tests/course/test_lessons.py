@@ -97,17 +97,21 @@ def test_checks_only_report_and_no_answer_can_stop_a_lesson(
             told.append(what)
 
         def step(self, *what: object) -> None:
+            sys.stdout.write("said by the portal")
             told.append(what)
             raise OSError("no network")
 
     checks = importlib.import_module("checks")
     monkeypatch.setattr(checks, "course", Board())
+    checks.check("alone", True)
+    monkeypatch.setattr(checks, "IN_CLASS", True)
     checks.check("one", 1 + 1 == 2)
     checks.check("two", lambda: {}["missing"], "Look again.")
     checks.step(1, 4)
     printed = capsys.readouterr().out
     assert "✔ one: right" in printed
     assert "✘ two: not yet. Look again. (KeyError: 'missing')" in printed
+    assert "said by the portal" not in printed
     assert told == [("one", True), ("two", False), (1, 4)]
     monkeypatch.delitem(sys.modules, "checks")
 
