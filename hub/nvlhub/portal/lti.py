@@ -36,7 +36,7 @@ def name_of(subject: str) -> str:
     return f"{PREFIX}x-{hashlib.sha256(subject.encode()).hexdigest()[:24]}"
 
 
-class Platform(LTI13Authenticator):  # type: ignore[misc]  # it has no types
+class Platform(LTI13Authenticator):
     """The users of one platform. Who may launch is decided there."""
 
     deployments: frozenset[str] = frozenset()
@@ -82,7 +82,7 @@ class _OfPlatform:
         return platform
 
 
-class Begin(_OfPlatform, LTI13LoginInitHandler):  # type: ignore[misc]
+class Begin(_OfPlatform, LTI13LoginInitHandler):
     """Where a launch begins: sends the browser to the platform."""
 
     def _set_oauth_cookie(self, key: str, value: str) -> None:
@@ -93,7 +93,7 @@ class Begin(_OfPlatform, LTI13LoginInitHandler):  # type: ignore[misc]
         self._set_cookie(key, value, expires_days=1, httponly=True, encrypted=True, **cross)
 
 
-class Land(_OfPlatform, LTI13CallbackHandler):  # type: ignore[misc]
+class Land(_OfPlatform, LTI13CallbackHandler):
     """Where a launch lands, with the signed token."""
 
     def check_nonce(self, id_token: dict[str, Any]) -> None:
