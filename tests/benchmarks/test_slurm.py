@@ -49,7 +49,7 @@ async def plain(slurm: Slurm, directory: Path) -> float:
     begun = time.perf_counter()
     file, _ = write_connection_file(str(directory / f"{time.monotonic_ns()}.json"))
     script = f"#!/bin/sh\nexec {sys.executable} -m ipykernel_launcher -f {file}\n"
-    options = ("--parsable", "--gres=gpu:1", "--no-requeue", "--output=/dev/null", "--export=PATH,LANG,HOME")
+    options = ("--parsable", "--gres=gpu:1", "--no-requeue", "--output=/dev/null", "--export=ALL")
     job = slurm.run("sbatch", *options, text=script).strip()
     client = AsyncKernelClient()
     client.load_connection_file(file)

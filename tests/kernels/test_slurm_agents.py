@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slurm
 LEASE = "lease-of-two-nodes"
 GRACE = 5
 SCRIPT = """#!/bin/sh
-#SBATCH --nodes={nodes} --ntasks-per-node=1 --gres=gpu:2 --time={minutes} --export=PATH,HOME,LANG --no-requeue --output={log}
+#SBATCH --nodes={nodes} --ntasks-per-node=1 --gres=gpu:2 --time={minutes} --export=ALL --no-requeue --output={log}
 export TMPDIR={scratch}
 exec {command} <<'END'
 {letter}

@@ -33,6 +33,7 @@ from traitlets import Enum, Integer, List, Unicode
 
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import Commands, SlurmAwayError, SlurmRefusedError
+from nvlhub.engines.slurm.job import EXPORT
 from nvlhub.engines.slurm.reasons import why_ended, why_refused, why_waiting
 from nvlhub.explain import duration
 from nvlhub.portal.hub_pages import language_of
@@ -46,8 +47,6 @@ LINGERS = 60.0
 MARGIN = 5.0
 """Seconds before the hub gives a start up, in which it is given up with words."""
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
-EXPORTED = "PATH,LANG,HOME"
-"""What a job has of the environment of sbatch, which has no secrets of the hub's."""
 COMMAND_TAKES = 15.0
 """Seconds that a command of Slurm's may take."""
 OWN_WORDS = {
@@ -178,7 +177,7 @@ class SlurmSpawner(Spawner):
             *([f"--mem={-(-self.mem_limit // 2**20)}M"] if self.mem_limit else []),
             *([f"--cpus-per-task={-(-self.cpu_limit // 1):.0f}"] if self.cpu_limit else []),
             "--nodes=1", "--ntasks=1", "--parsable", "--no-requeue", f"--job-name={JOB_NAME}",
-            f"--comment=nvlhub-server:{server}", f"--export={EXPORTED}", f"--chdir={self._home(account)}",
+            f"--comment=nvlhub-server:{server}", EXPORT, f"--chdir={self._home(account)}",
             # A percent sign in it would be Slurm's.
             f"--output={str(self._log_file(account)).replace('%', '%%')}", "--open-mode=truncate",
         ]  # fmt: skip

@@ -48,7 +48,10 @@ class Commands:
 
     def ask(self, *command: str) -> str:
         """Return what a command prints. Raises `SlurmAwayError` and `SlurmRefusedError`."""
-        return self._run(self._found(command), self._environment(), {})
+        # Times are printed in this zone.
+        return self._run(
+            self._found(command), {**self._environment(), "TZ": "UTC", "SLURM_TIME_FORMAT": "standard"}, {}
+        )
 
     def tell(self, account: str, *command: str, text: str = "") -> str:
         """Run a command as a user's account, with `text` on its standard input. Raises as :meth:`ask`, and `EngineError`."""
@@ -73,9 +76,7 @@ class Commands:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name in KEPT if (value := os.environ.get(name)) is not None}
-        conf = {} if self.conf is None else {"SLURM_CONF": str(self.conf)}
-        # Times are printed in this zone.
-        return {**kept, **conf, "TZ": "UTC", "SLURM_TIME_FORMAT": "standard"}
+        return kept if self.conf is None else {**kept, "SLURM_CONF": str(self.conf)}
 
     def _found(self, command: Sequence[str]) -> tuple[str, ...]:
         program, *rest = command

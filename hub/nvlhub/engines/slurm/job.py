@@ -23,6 +23,9 @@ from nvlhub.flow.placement import SEGMENT_TRAYS
 
 AGENT = "nvlkernels.agent"
 END_OF_LETTER = "END_OF_LETTER"
+EXPORT = "--export=ALL"
+"""All that :class:`~nvlhub.engines.slurm.commands.Commands` lets `sbatch` have, which is no secret. With a list of names Slurm would run
+a login shell of the user on the node first, at every start: a second, or whatever its profile does."""
 HINTS: Mapping[str, str] = {
     "partition": "--partition",
     "qos": "--qos",
@@ -76,7 +79,7 @@ def arguments(task: Task, site: Site, inventory: Inventory, can: Abilities) -> l
     if site.reservations and task.reservation is not None:
         told["--reservation"] = reservation_name(task.reservation)
     return [
-        "--parsable", "--no-requeue", "--output=/dev/null", "--export=PATH,LANG,HOME",
+        "--parsable", "--no-requeue", "--output=/dev/null", EXPORT,
         f"--job-name={job_name(site.pool, task.lease_id)}", f"--comment={comment(site.pool, task.lease_id)}",
         f"--time={-(-limit(task.seconds, site.grace) // 60)}", *shape(task, site),
         *(f"{option}={value}" for option, value in told.items() if value), *site.options,
