@@ -10,6 +10,7 @@ from nvlhub.dates import moment
 from tests.api.world import RUBRIC
 from tests.cli.conftest import Terminal
 from tests.conftest import START
+from tests.courses_kit import HOUR, approved, make_course, sit
 
 TAIPEI = ZoneInfo("Asia/Taipei")
 MAKE = ("course", "add", "frames", "Data frames", "demo", "gpu1", "--instructor", "instructor")
@@ -109,3 +110,22 @@ def test_a_roster_is_tried_then_applied_and_told_as_it_is(nvlhub: Terminal, tmp_
     file.write_text("student_no,name_zh\nB1,王\n", encoding="utf-16-le")
     assert "not in UTF-8" in nvlhub.run("course", "roster", "1", str(file), who="instructor", code=1)
     assert nvlhub.json("course", "roster", "1", who="instructor")["rows"][0]["row"] == 1
+
+
+def test_a_class_is_watched_told_extended_and_ended(nvlhub: Terminal) -> None:
+    make_course(nvlhub.kit)
+    run = approved(nvlhub.kit)
+    nvlhub.kit.step(3 * HOUR, beats=False)
+    sit(nvlhub.kit, run, "ann")
+    shown = nvlhub.run("course", "board", "1", who="instructor")
+    for words in ("60 min left", "7 free", "1 warming", "ann"):
+        assert words in shown
+    assert "ann" not in nvlhub.run("course", "board", "1", "--pseudonyms", who="instructor")
+    assert nvlhub.json("course", "message", "1", "Break until ten", "--seat", "1", who="instructor")["seat"] == 1
+    assert "yes" in nvlhub.run("course", "extend", "1", "30", "--dry-run", who="instructor")
+    assert nvlhub.json("course", "extend", "1", "30", who="instructor")["ends"] == run.ends + 1800
+    assert nvlhub.json("course", "extend", "1", "15", "--seat", "1", who="instructor")["ends"] == run.ends + 2700
+    assert "not there" in nvlhub.run("course", "board", "1", who="outsider", code=1)
+    assert "approved" in nvlhub.run("course", "ready", "1", who="instructor")
+    assert nvlhub.run("course", "results", "1", who="instructor").splitlines()[1].startswith(",1,")
+    assert "closed" in nvlhub.run("course", "end", "1", who="instructor")
