@@ -89,6 +89,8 @@ class SlurmEngine(Engine):
         self._others: tuple[Running, ...] = ()
         self._strangers: frozenset[int] = frozenset()
         self._asked: dict[int, float] = {}
+        self._touched = False
+        """Whether jobs were cancelled since squeue was asked."""
         self.gpu_model = model
         self.capacity()
 
@@ -194,11 +196,15 @@ class SlurmEngine(Engine):
         self._remember([tasks[lease_id].get("job") for lease_id, job in seen.items() if job is None])
         return {lease_id: self._sighting(tasks[lease_id], job) for lease_id, job in seen.items()}
 
-    def _listed(self) -> _Queue:
-        """Return what squeue says, at most once every moment. Raises `EngineError`."""
+    def _listed(self, *, as_it_was: bool = False) -> _Queue:
+        """Return what squeue says, at most once every moment; `as_it_was`: before what was cancelled in this moment.
+
+        Raises `EngineError`.
+        """
         self._need_answers()
         now = time.monotonic()
-        if self._queue is None or now - self._queue.at > FRESH:
+        if self._queue is None or now - self._queue.at > FRESH or (self._touched and not as_it_was):
+            self._touched = False
             mark = reading.fresh_separator()
             text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
             self._queue = _Queue(reading.queue(text, self._site.pool, mark), time.monotonic())
@@ -325,7 +331,7 @@ class SlurmEngine(Engine):
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Cancel all jobs of a lease, as whoever runs them."""
         try:
-            queue = self._listed()
+            queue = self._listed(as_it_was=True)
         except EngineError as error:
             self._missed(error)
             return
@@ -346,7 +352,7 @@ class SlurmEngine(Engine):
             except EngineError as error:
                 # It may have ended by itself; the next look says so.
                 logger.warning("job %s could not be cancelled: %s", job.job, error)
-            self._queue = None
+            self._touched = True
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
         """Return leases of our jobs that nobody knows, and forget what is known of jobs that are no more."""

@@ -23,7 +23,7 @@ _REFUSALS = (
     (r"Munge|Protocol authentication error|Invalid authentication credential|clock skew|Rewound|Expired credential", "slurm-munge"),
     (r"Assoc\w*Minutes|QOS\w*Minutes", "slurm-refused-budget"),
     (r"violates accounting/QOS policy|Assoc(?:Max|Grp)\w*|QOS(?:Max|Grp)\w*", "slurm-refused-limit"),
-    (r"Invalid account|account/partition combination", "slurm-refused-account"),
+    (r"Invalid account\b|account/partition combination", "slurm-refused-account"),
     (r"[Ii]nvalid partition|partition.*not available|Job violates.*partition|User's group not permitted", "slurm-refused-partition"),
     (r"Invalid qos", "slurm-refused-qos"),
     (r"time limit is invalid|exceeds.*[Tt]ime ?[Ll]imit", "slurm-refused-time"),
