@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from nvlhub.arena import Arena, ScriptedArena
 from nvlhub.demo_data import seed
 from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
@@ -16,6 +17,7 @@ from nvlhub.flow.request import Pool
 from nvlhub.observer import SILENT, Observer
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Broken, Store, verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseAsk, LeaseView, Mailbox
@@ -50,15 +52,18 @@ class Kit:
     engine: Engine
     observer: Observer = SILENT
     loop: type[StepRunner] = StepRunner
+    pool: str = "main"
     runner: StepRunner = field(init=False)
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
     keys: int = 0
+    arena: Arena = field(default_factory=ScriptedArena)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     def __post_init__(self) -> None:
         domains = self.engine.capacity()
         pool = Pool(
-            "main", "GB300", 1000, max(domain.size for domain in domains), sum(domain.size for domain in domains)
+            self.pool, "GB300", 1000, max(domain.size for domain in domains), sum(domain.size for domain in domains)
         )
         with self.store.writing() as unit:
             unit.set_pool(pool)
@@ -68,7 +73,7 @@ class Kit:
     def restart(self) -> None:
         """Forget everything that a process remembers."""
         self.runner = self.loop(
-            self.store, self.engine, self.clock, "main", grace=GRACE, tick=0, sweep=0, observer=self.observer
+            self.store, self.engine, self.clock, self.pool, grace=GRACE, tick=0, sweep=0, observer=self.observer
         )  # type: ignore[arg-type]
         self.runner.step()
         self.desk = Desk(
@@ -76,11 +81,11 @@ class Kit:
             self.runner,
             self.engine,
             self.clock,
-            pool="main",
+            pool=self.pool,
             more_url="http://x/more",
             observer=self.observer,
         )  # type: ignore[arg-type]
-        self.registry = Registry(self.desk)
+        self.registry = Registry(self.desk, arena=self.arena, snapshots=self.snapshots)
 
     def ask(self, profile: str = "gpu1", who: Visitor = RESEARCHER, project: str = "demo", **more: object) -> LeaseView:
         self.keys += 1

@@ -82,7 +82,7 @@ def portal(tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) ->
     store = Store(f"sqlite:///{tmp_path / 'portal.sqlite'}")
     store.migrate()
     made = kit(store, clock)
-    monkeypatch.setattr(type(made.engine), "simulated", False)
+    monkeypatch.setattr(made.engine, "simulated", False)
     yield made
     store.close()
 

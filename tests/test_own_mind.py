@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from nvlhub.engines.base import EngineError, Handle, Sight, Sighting
+from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.errors import ConflictError
 from nvlhub.flow.placement import Placement
 from nvlhub.flow.queue import Running, Wait
+from nvlhub.forms import NewReservation
 from nvlhub.store import Store
 from nvlhub.wire import EndReason, Extend, Share, State
 from tests.conftest import HandClock
-from tests.portal_kit import RESEARCHER, Kit
+from tests.portal_kit import ADMIN, RESEARCHER, Kit
 
 
 @dataclass
@@ -28,6 +29,11 @@ class OwnMind(ScriptedEngine):
     strangers: tuple[Running, ...] = ()
     limits: dict[str, int] = field(default_factory=dict)
     refuses: bool = False
+    started: list[Task] = field(default_factory=list)
+
+    def start(self, task: Task) -> Iterator[Handle]:
+        self.started.append(task)
+        return super().start(task)
 
     def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
         seen = super().look(tasks)
@@ -228,3 +234,14 @@ def test_the_end_is_told_in_the_engines_words(portal: Kit) -> None:
     mind(portal).says[lease.id] = {"sight": Sight.GONE, "note": "slurm-end-cancelled"}
     portal.step(1)
     assert portal.seen(lease).detail == "the cluster ended it: its job was cancelled in the cluster"
+
+
+def test_a_task_on_kept_trays_is_told_by_which_reservation(portal: Kit) -> None:
+    now = portal.clock.now()
+    kept = NewReservation(name="Class", project="demo", gpus=4, starts=now, ends=now + 86_400)
+    reserved = portal.registry.reservations.add(ADMIN, kept)
+    portal.step(1)
+    inside = portal.ask("gpu4")
+    outside = portal.ask("gpu4")
+    told = {task.lease_id: task.reservation for task in mind(portal).started}
+    assert told == {inside.id: int(reserved.id), outside.id: None}

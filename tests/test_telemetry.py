@@ -33,7 +33,7 @@ def portal(store: Store, clock: HandClock) -> Kit:
 @pytest.fixture
 def on_gpus(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> Kit:
     """The same with GPUs that are taken for real ones."""
-    monkeypatch.setattr(type(portal.engine), "simulated", False)
+    monkeypatch.setattr(portal.engine, "simulated", False)
     return portal
 
 

@@ -50,6 +50,18 @@ class Board:
         return [*own, *self.others]
 
     @property
+    def outside(self) -> Mapping[tuple[str, int], frozenset[int]]:
+        """GPUs that somebody holds outside the portal, by (domain, tray).
+
+        One that a lease was placed on is the lease's: the engine gives it the GPU, or another one.
+        """
+        if not self.others:
+            return {}
+        leased = _cells(lease.placement for lease in self.leases.values())
+        theirs = _cells(other.placement for other in self.others)
+        return {place: left for place, gpus in theirs.items() if (left := gpus - leased.get(place, frozenset()))}
+
+    @property
     def waiting(self) -> list[Waiting]:
         """Who waits for room, in order of asking."""
         keepers = keepers_of(self.kept)
@@ -67,6 +79,15 @@ class Board:
     def ahead_of(self, *, preemptible: bool) -> list[Waiting]:
         """Return who waits before a new lease may start: nobody pre-emptible, unless that one is, too."""
         return [lease for lease in self.waiting if preemptible or not lease.preemptible]
+
+
+def _cells(placements: Iterable[Placement]) -> dict[tuple[str, int], frozenset[int]]:
+    found: dict[tuple[str, int], frozenset[int]] = {}
+    for placement in placements:
+        for share in placement:
+            place = share.domain, share.tray
+            found[place] = found.get(place, frozenset()).union(share.gpus)
+    return found
 
 
 def keepers_of(kept: Iterable[Kept]) -> frozenset[str]:

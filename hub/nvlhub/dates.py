@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, tzinfo
+from functools import cache
+from zoneinfo import ZoneInfo
+
+
+@cache
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; UTC for a name that this machine does not know."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError):
+        return ZoneInfo("UTC")
 
 
 def unix_time(text: str) -> int:

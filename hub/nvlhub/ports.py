@@ -17,12 +17,12 @@ def free_port() -> int:
     return port
 
 
-def taken(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
+def taken(port: int, address: str = "127.0.0.1") -> bool:
+    """Tell whether somebody listens on a port of an address of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return True
     return False

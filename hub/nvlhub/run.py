@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from nvlhub.board import Board, held_by, keepers_of, running_of, waiting_of, yields
 from nvlhub.clock import SteadyClock
-from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import AwayError, Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
 from nvlhub.flow.lease import (
@@ -40,13 +40,13 @@ from nvlhub.flow.lease import (
     Warned,
     advance,
 )
-from nvlhub.flow.metering import charge, due, engine_times, seconds_run
+from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
 from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
 from nvlhub.flow.reservation import Kept, keep
 from nvlhub.flow.settlement import extend_postings, settle_postings
-from nvlhub.housekeeping import note_capacity, return_over_awards
+from nvlhub.housekeeping import end_over_slots, note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.store import Store, Unit
@@ -201,6 +201,10 @@ class Runner:
             self._beats[lease_id] = (now, min(idle_seconds, idle + max(0, now - at)))
         return lease
 
+    def kept_until(self, lease: Lease) -> int | None:
+        """Return when a running lease ends as lost if its holder stays silent; None for others."""
+        return kept_until(lease, self._grace, self.listening_since) if lease.state is State.RUNNING else None
+
     def capacity_changed(self) -> None:
         """Have the capacity counted again at the next turn."""
         self._swept = float("-inf")
@@ -246,6 +250,7 @@ class Runner:
             if time.monotonic() - self._swept >= self._sweep:
                 self._recount()
                 self._stop_strays()
+                self._end_slotless(now)
                 self._guarded_house(now)
                 self._swept = time.monotonic()
             if time.monotonic() - self._looked >= self._pace:
@@ -425,7 +430,9 @@ class Runner:
                 events[lease_id] += self._means(lease, sightings.get(lease_id), now)
             moves = [(self._leases[lease_id], told) for lease_id, told in events.items()]
             moved = self._move_all(self._read_back(moves, sightings))
-            starting = {lease_id: starting[lease_id] for lease_id in moved if isinstance(events[lease_id][-1], Saved)}
+            # Others may have moved along: those who change GPUs with these.
+            saved = [lease_id for lease_id in moved.keys() & events.keys() if isinstance(events[lease_id][-1], Saved)]
+            starting = {lease_id: starting[lease_id] for lease_id in saved}
 
     def _steps(self, lease: Lease) -> Iterator[Handle]:
         if lease.mailbox is None:
@@ -447,11 +454,15 @@ class Runner:
         return next((kept.booking for kept in mine), None)
 
     def _next(self, lease: Lease, steps: Iterator[Handle]) -> Event | None:
-        """Have the engine go on with a start; return what happened then, or None when it failed as it should not."""
+        """Have the engine go on with a start; return what happened then, or None when nobody knows."""
         try:
             return Saved(next(steps))
         except StopIteration:
             return Launched(lease.handle)
+        except AwayError as error:
+            # It waits where it is: once the engine answers again, a look tells whether it was started.
+            logger.warning("lease %s may not have been started: %s", lease.id, error)
+            return None
         except EngineError as error:
             logger.warning("lease %s could not be started: %s", lease.id, error)
             return End(EndReason.ENGINE, self._clock.now(), str(error))
@@ -515,7 +526,8 @@ class Runner:
         given = {
             lease_id: sighting.placement
             for lease_id, sighting in sightings.items()
-            if sighting.placement and self._leases[lease_id].placement not in {(), sighting.placement}
+            if self._leases[lease_id].placement not in {(), sighting.placement}
+            and sum(len(share.gpus) for share in sighting.placement) == self._leases[lease_id].gpus
         }
         if not given:
             return list(moves)
@@ -717,6 +729,7 @@ class Runner:
     def _guarded_house(self, now: int) -> None:
         """Give back what is over, and write down a change of what is in service; the leases come first."""
         try:
+            end_over_slots(self._store, now)
             return_over_awards(self._store, now)
             note_capacity(self._store, self._pool, self._capacity, f"engine {self._engine.name}", now)
         except Exception:
@@ -727,6 +740,15 @@ class Runner:
             with about(lease_id):
                 logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
                 self._engine.stop(lease_id, {})
+
+    def _end_slotless(self, now: int) -> None:
+        """End the leases that nobody pays for any more: the run whose slot did is over, closed or cancelled."""
+        with self._store.reading() as unit:
+            over = unit.slotless_leases(now)
+        ending = [lease for lease_id in over if (lease := self._leases.get(lease_id)) is not None]
+        self._move_all([
+            (lease, (End(EndReason.DEADLINE, now),)) for lease in ending if End in states.MOVES[lease.state]
+        ])  # fmt: skip
 
     def _flush(self, now: int) -> None:
         if self._unsaved:

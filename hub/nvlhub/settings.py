@@ -123,8 +123,9 @@ class Settings(BaseSettings):
     """Directory of running tasks; the accounts that run them must be able to reach it. Left out: in the data directory."""
     bind: str = "127.0.0.1"
     """Address that tasks listen on."""
-    grace: Annotated[int, Field(ge=5, le=3600)] = 15
-    """A lease silent for longer ends as lost."""
+    grace: Annotated[int, Field(ge=5, le=3600)] = 180
+    """A lease silent for longer ends as lost. So long a Jupyter server that crashed has to come back and take its kernels;
+    a lost lease pays for 15 seconds of silence at most."""
     preempt_notice: Annotated[int, Field(ge=0, le=3600)] = 120
     """Seconds from the warning that others need its GPUs to the end of a pre-emptible lease."""
     tick: Annotated[float, Field(ge=0.05, le=60)] = 1.0
@@ -143,6 +144,8 @@ class Settings(BaseSettings):
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Requests that a visitor may send at once, after a while without."""
+    assessors: Annotated[int, Field(ge=0, le=64)] = 2
+    """How many attempts of learners are judged at once, on this machine; 0: none is, and none can be handed in."""
     slurm: SlurmSettings = SlurmSettings()
     """How the engine `slurm` uses the cluster."""
     demo: bool = False

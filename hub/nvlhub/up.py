@@ -1,6 +1,7 @@
 """``nvlhub up``: proxy, hub and portal on this machine, until it is told to end.
 
-    up ─┬─ configurable-http-proxy   survives the hub
+    up ─┬─ keeper ── a Slurm of its own, where the engine is slurm and its domains are simulated
+        ├─ configurable-http-proxy   survives the hub
         └─ jupyterhub ─┬─ portal    started again when it dies
                        └─ panels    likewise
 
@@ -28,15 +29,14 @@ import httpx
 from nvlhub.demo_data import USERS
 from nvlhub.parent import follow_parent
 from nvlhub.ports import free_port, taken
+from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
+
+__all__ = ["Options", "Up", "UpError", "running"]
 
 READY = 120.0
 """Seconds that hub and portal have to answer."""
 STOP = 25.0
 """Seconds that a process has to end: more than the hub waits for what it started itself."""
-
-
-class UpError(Exception):
-    """It cannot start; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,16 @@ class Options:
 
     data: Path
     port: int = 8000
-    simulate: int = 2
+    simulate: int | None = None
+    """Simulated domains; 0: what is really there. Left out: 2, and 0 for the engine `slurm`."""
     engine: str = "local"
     cull_after: int = 3600
     environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def domains(self) -> int:
+        """Simulated domains."""
+        return self.simulate if self.simulate is not None else 0 if self.engine == "slurm" else 2
 
 
 def remembered(options: Options) -> dict[str, Any]:
@@ -110,8 +116,24 @@ class Up:
         self._known = remembered(options)
         self._log = (options.data / "up.log").open("ab")
         self._ended = False
+        self._slurm: PrivateSlurm | None = None
         self._proxy: subprocess.Popen[bytes] | None = None
         self._hub: subprocess.Popen[bytes] | None = None
+
+    @property
+    def what(self) -> str:
+        """What kernels run on, in words."""
+        domains = self._options.domains
+        if self._slurm is not None:
+            return f"a Slurm of its own: {domains} simulated domains, {self._slurm.trays * domains * 4} simulated GPUs"
+        if self._options.engine == "slurm":
+            return "this machine's Slurm"
+        return f"{domains} simulated domains, {domains * 72} simulated GPUs" if domains else "this machine's GPUs"
+
+    @property
+    def hints(self) -> list[str]:
+        """What else is good to know."""
+        return [] if self._slurm is None else self._slurm.hints
 
     @property
     def url(self) -> str:
@@ -126,13 +148,14 @@ class Up:
     def _environment(self) -> dict[str, str]:
         own = {
             "NVLHUB_DATA": str(self._options.data), "NVLHUB_ENGINE": self._options.engine,
-            "NVLHUB_SIMULATE": str(self._options.simulate), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.url,
+            "NVLHUB_SIMULATE": str(self._options.domains), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.url,
             "NVLHUB_RUN_AS": "portal",
             "CONFIGPROXY_AUTH_TOKEN": self._known["proxy_token"],
         }  # fmt: skip
         # The stop of one server is not to be seen as that of another hub's: nothing of an outer hub is passed on.
         outer = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTERHUB_")}
-        return {**outer, **own, **dict(self._options.environment)}
+        slurm = {} if self._slurm is None else self._slurm.environment
+        return {**outer, **own, **slurm, **dict(self._options.environment)}
 
     def start(self) -> None:
         """Start everything and wait until it answers. Raises `UpError`."""
@@ -145,9 +168,19 @@ class Up:
             home.mkdir(parents=True, exist_ok=True)
             if examples().is_dir():
                 _copy_missing(examples(), home / "examples")
+        self._start_slurm()
         self._start_proxy()
         self._start_hub()
         self._wait()
+
+    def _start_slurm(self) -> None:
+        if self._options.engine != "slurm":
+            return
+        if self._options.domains:
+            self._slurm = PrivateSlurm(self._options.data, self._options.domains, self._log)
+            self._slurm.start()
+        else:
+            check_slurm(self._options.data)
 
     def _start_proxy(self) -> None:
         self._proxy = self._popen(
@@ -191,6 +224,9 @@ class Up:
                 self._say("the hub ended; starting it again (servers, kernels and leases go on)")
                 time.sleep(1)
                 self._start_hub()
+            if self._slurm is not None and self._slurm.ended() and not self._ended:
+                self._say("the private Slurm ended; starting it again (its jobs are gone)")
+                self._slurm.start()
 
     def end(self) -> None:
         """Have :meth:`run` return."""
@@ -209,6 +245,8 @@ class Up:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+        if self._slurm is not None:
+            self._slurm.stop()
         self._log.close()
 
     def _stop_servers(self) -> None:

@@ -166,6 +166,10 @@ class Share(View):
     """Indices in the tray, from 0."""
 
 
+SILENT = 15
+"""Seconds without a sign of life after which a holder counts as away; one comes every few seconds."""
+
+
 class LeaseView(View):
     """A lease as its holder sees it."""
 
@@ -201,6 +205,8 @@ class LeaseView(View):
     deadline: int | None = None
     beat_at: int | None = None
     """When its holder last gave a sign of life; None: not yet."""
+    kept_until: int | None = None
+    """When it ends as lost if its holder stays silent, while it runs."""
     idle_seconds: int = 0
     """How long it did nothing, as of then."""
     idle: int | None = None
@@ -224,7 +230,18 @@ class LeaseView(View):
     @property
     def price_milli(self) -> int:
         """Milli-GPU-seconds charged per second."""
-        return 0 if self.preemptible else self.gpus * self.factor_milli
+        return 0 if not self.held else self.gpus * self.factor_milli
+
+    @property
+    def silent(self) -> int:
+        """Seconds since the last sign of life of what runs; 0 as long as the next one may be under way."""
+        gone = self.now - self.beat_at if self.beat_at and self.state is State.RUNNING else 0
+        return gone if gone > SILENT else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether this is a kernel whose Jupyter server does not answer: it can be taken back."""
+        return bool(self.silent and self.server and self.kind is Kind.KERNEL)
 
 
 class Offer(View):

@@ -3,17 +3,26 @@
     python -m nvlkernels.agent LEASE  < one line of JSON
 
 The line, from the engine: ``address``, ``public_key`` and ``token`` of the mailbox, ``grace`` (seconds), ``bind`` (address that
-tasks listen on), ``directory`` (private), ``environment`` (laid over the tasks'). Nothing of it is ever in arguments or environment.
+tasks listen on; ``auto``: the one by which this node reaches the mailbox), ``directory`` (private; empty: the agent makes one and
+removes it), ``environment`` (laid over the tasks'), and ``given: slurm`` where the GPUs are those of the job that this runs in
+(:mod:`nvlkernels.given`). Nothing of it is ever in arguments or environment.
 
-The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token and the lease:
+The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token, the lease and which agent it is:
 
-    agent -> mailbox   hello {pid, host, devices} · started {task, run, pid, conn} · hb {sample?} · exit {task, run, rc, phase, tail} · bye
-    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · signal {task, sig} · exit
+    agent -> mailbox   hello {pid, host, node, bind, place, of, devices, runs} · started {task, run, pid, conn} · hb {sample?} ·
+                       exit {task, run, rc, phase, tail} · bye
+    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · who · files {files} ·
+                       signal {task, sig} · exit
+
+A lease over several nodes has an agent on each: `of` so many, this one in that `place`, with the `devices` of its node.
 
 A kernel is one task with ``conn``: it has started when it listens. A worker has ``files`` (name: text, for its eyes only) and
 ``devices`` (its share of the lease's); several can run beside each other. With ``tell`` the end of what it wrote comes with its
 exit also when all went well. `run` counts the starts of a task, so that the end of
 one is not taken for the end of the next.
+
+A mailbox that was made again after its process died asks ``who``: the agent says hello once more, with the tasks that run. A kernel
+finds a newer token of its server in the file that ``NVLHUB_TOKEN_FILE`` names, once ``files`` has brought one.
 
 What the GPUs do (``sample``) is measured by :mod:`nvlkernels.meter`, in a thread that begins with the first sign of life.
 
@@ -38,6 +47,8 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from nvlkernels.meter import Meter
 
 LOST = 75
@@ -48,6 +59,9 @@ TERM_WAIT = 0.3
 """Seconds between SIGTERM and SIGKILL."""
 TAIL = 2000
 """Characters of a failed task's output that are reported."""
+AUTO = "auto"
+PASSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
+"""Signals that a job's owner sends to what runs in it (``scancel --signal``): they reach the tasks, too, and end no agent."""
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
@@ -63,10 +77,14 @@ class Task:
         self._connection = directory / "connection.json" if message.get("conn") else None
         directory.mkdir(mode=0o700, exist_ok=True)
         for name, text in message.get("files", {}).items():
-            self._write(directory / Path(name).name, text)
+            _write(directory / Path(name).name, text)
         if self._connection:
-            self._write(self._connection, json.dumps(message["conn"]))
-        told = {"{connection_file}": str(self._connection), "{directory}": str(directory)}
+            _write(self._connection, json.dumps(message["conn"]))
+        told = {
+            "{connection_file}": str(self._connection),
+            "{directory}": str(directory),
+            "{bind}": environment["NVLHUB_BIND"],
+        }
         argv = [_filled(part, told) for part in message["argv"]]
         cwd = message.get("cwd")
         with (directory / "task.log").open("wb") as log:
@@ -75,12 +93,6 @@ class Task:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.pidfd = os.pidfd_open(self.process.pid)
-
-    def _write(self, file: Path, text: str) -> None:
-        fresh = file.with_suffix(".new")
-        # The umask of the agent keeps it from everybody else: keys are in it.
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
 
     def listening(self) -> dict[str, Any] | None:
         """Return what to report once the task is up: a kernel's ports, nothing for others; None while it is not."""
@@ -109,9 +121,21 @@ class Agent:
         self._lease = lease
         self._token = letter["token"]
         self._grace = float(letter["grace"])
-        self._bind = letter["bind"]
+        self._bind = _reaching(letter["address"]) if letter["bind"] == AUTO else letter["bind"]
         self._directory = Path(letter["directory"])
-        self._environment = {str(name): str(value) for name, value in letter["environment"].items()}
+        said = {str(name): str(value) for name, value in letter["environment"].items()}
+        self._place = (0, 1)
+        self._own: Callable[[dict[str, str]], dict[str, str]] = dict
+        if letter.get("given") == "slurm":
+            from nvlkernels import given  # noqa: PLC0415  # only in a job
+
+            said = given.given(os.environ, said)
+            self._place, self._own = given.place(os.environ), given.own
+        self._environment = {**said, "NVLHUB_BIND": self._bind}
+        self._devices = [name for name in self._environment.get("NVLHUB_DEVICES", "").split(",") if name]
+        self._node = self._environment.get("NVLHUB_NODE") or socket.gethostname()
+        # A mailbox that was away knows it again by this, whatever way its frames come.
+        self._name = os.urandom(8).hex()
         self._tasks: dict[str, Task] = {}
         self._over: int | None = None
         self._meter: Meter | None = None
@@ -123,15 +147,14 @@ class Agent:
     def run(self, wakeup: socket.socket) -> int:
         """Serve until it is over; return the exit status."""
         self._poller.register(wakeup, zmq.POLLIN)
-        devices = [name for name in self._environment.get("NVLHUB_DEVICES", "").split(",") if name]
-        self._say("hello", pid=os.getpid(), host=socket.gethostname(), devices=devices)
+        self._hello()
         _adopt()
         next_beat = time.monotonic() + BEAT
         while self._over is None:
             starting = any(not task.reported for task in self._tasks.values())
             wait = 0.01 if starting else max(0.0, next_beat - time.monotonic())
             ready = dict(self._poller.poll(int(wait * 1000)))
-            if wakeup.fileno() in ready:
+            if wakeup.fileno() in ready and not PASSED.issuperset(wakeup.recv(16)):
                 self._over = 0
             while self._over is None and self._socket.poll(0):
                 self._hear(json.loads(self._socket.recv()))
@@ -154,9 +177,17 @@ class Agent:
         self._socket.close(linger=200)
         return self._over
 
+    def _hello(self) -> None:
+        place, of = self._place
+        runs = {name: task.run for name, task in self._tasks.items()}
+        self._say(
+            "hello", pid=os.getpid(), host=socket.gethostname(), node=self._node, bind=self._bind, place=place, of=of,
+            devices=self._devices, runs=runs,
+        )  # fmt: skip
+
     def _say(self, kind: str, **facts: object) -> None:
         # A full queue means that nobody listens; the grace time deals with that.
-        frame = {"kind": kind, "lease": self._lease, "token": self._token, **facts}
+        frame = {"kind": kind, "lease": self._lease, "token": self._token, "agent": self._name, **facts}
         with contextlib.suppress(zmq.Again):
             self._socket.send(json.dumps(frame).encode(), zmq.NOBLOCK)
 
@@ -174,6 +205,11 @@ class Agent:
         match message.get("kind"):
             case "start":
                 self._start(message.get("task", ""), message)
+            case "who":
+                self._hello()
+            case "files":
+                for name, text in message["files"].items():
+                    _write(self._directory / Path(name).name, text)
             case "signal" if (task := self._tasks.get(message.get("task", ""))) is not None:
                 task.signal(int(message["sig"]))
             case "exit":
@@ -201,13 +237,16 @@ class Agent:
 
     def _told(self, message: dict[str, Any]) -> dict[str, str]:
         """Return the environment of a task: its own, and over it what the engine says of the lease."""
-        environment = {**message["env"], **self._environment, "JPY_PARENT_PID": str(os.getpid())}
+        environment = {**self._own(message["env"]), **self._environment, "JPY_PARENT_PID": str(os.getpid())}
+        if message.get("conn"):
+            environment["NVLHUB_TOKEN_FILE"] = str(self._directory / "token")
         if message.get("devices") is not None:
-            own = self._environment.get("NVLHUB_DEVICES", "").split(",")
-            share = ",".join(name for name in message["devices"] if name in own)
-            environment["NVLHUB_DEVICES"] = share
-            if self._environment.get("CUDA_VISIBLE_DEVICES"):
-                environment["CUDA_VISIBLE_DEVICES"] = share
+            share = [name for name in message["devices"] if name in self._devices]
+            environment["NVLHUB_DEVICES"] = ",".join(share)
+            if visible := environment.get("CUDA_VISIBLE_DEVICES"):
+                # The process sees a GPU by what stands in the place of its name.
+                seen = dict(zip(self._devices, visible.split(","), strict=True))
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen[name] for name in share)
         for variable, value in _frames(environment).items():
             environment.setdefault(variable, value)
         return environment
@@ -248,6 +287,13 @@ class Agent:
         return task
 
 
+def _write(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    # The umask of the agent keeps it from everybody else: keys are in it.
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+
+
 def _adopt() -> None:
     """Have orphans among our descendants become our children (Linux: PR_SET_CHILD_SUBREAPER), so that none escapes."""
     import ctypes  # noqa: PLC0415  # after the start, which is waited for
@@ -280,12 +326,24 @@ def _filled(part: str, told: dict[str, str]) -> str:
     return part
 
 
+def _reaching(mailbox: str) -> str:
+    """Return the address by which this node reaches the mailbox ``tcp://host:port``. Raises `OSError`."""
+    host, _, port = mailbox.removeprefix("tcp://").rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: the kernel only chooses the way.
+        probe.connect((host, int(port)))
+        return str(probe.getsockname()[0])
+
+
 def _dial(address: str, public_key: str) -> zmq.Socket[bytes]:
     dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     dealer.curve_serverkey = public_key.encode()
     dealer.curve_publickey, dealer.curve_secretkey = zmq.curve_keypair()
+    # While nobody listens what is said waits here; of an end that was missed the mailbox asks.
     dealer.sndhwm = 100
     dealer.linger = 0
+    # Where packets are dropped and not refused, a server that is back would else be found a minute late.
+    dealer.connect_timeout = 5000
     dealer.connect(address)
     return dealer
 
@@ -311,9 +369,22 @@ def main() -> int:
     wakeup, write_end = socket.socketpair()
     write_end.setblocking(False)
     signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *PASSED):
         signal.signal(number, lambda _number, _frame: None)
-    return Agent(sys.argv[1], letter).run(wakeup)
+    with _private(letter) as directory:
+        return Agent(sys.argv[1], {**letter, "directory": directory}).run(wakeup)
+
+
+@contextlib.contextmanager
+def _private(letter: dict[str, Any]) -> Iterator[str]:
+    """Yield the directory of the letter, or one of our own that is gone afterwards."""
+    if letter["directory"]:
+        yield letter["directory"]
+        return
+    from nvlkernels.scratch import scratch  # noqa: PLC0415  # only in a job
+
+    with scratch() as made:
+        yield made
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +30,8 @@ from nvlhub.wire import (
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 TRIES = 5
 """How often a call is sent that the portal asks to send later."""
+PAGE = 200
+"""Leases that are asked for at once."""
 LONGEST_WAIT = 5
 """Seconds before it is sent again, at most."""
 
@@ -44,12 +48,19 @@ class PortalDownError(RuntimeError):
     """The portal cannot be reached; the text is for the user."""
 
 
+def token_of(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the server's token: a kernel that outlived its server finds that of the next one in a file."""
+    with contextlib.suppress(OSError):
+        if environment.get("NVLHUB_TOKEN_FILE"):
+            return Path(environment["NVLHUB_TOKEN_FILE"]).read_text(encoding="utf-8")
+    return environment.get("JUPYTERHUB_API_TOKEN", "")
+
+
 def settings(environment: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
     """Return the address of the API and the headers of a call, from what the hub gave this process."""
     base = environment.get("NVLHUB_PORTAL_URL", "http://127.0.0.1:8000").rstrip("/") + API_PATH
     lang = language(environment.get("NVLHUB_LANGUAGE") or environment.get("LC_ALL") or environment.get("LANG"))
-    token = environment.get("JUPYTERHUB_API_TOKEN", "")
-    return base, {"Authorization": f"token {token}", "Accept-Language": lang}
+    return base, {"Authorization": f"token {token_of(environment)}", "Accept-Language": lang}
 
 
 def answer(response: httpx.Response) -> Any:
@@ -68,7 +79,13 @@ class Portal:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         base, headers = settings(environment)
         self.lang = headers["Accept-Language"]
-        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT)
+        self._environment = environment
+        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT, auth=self._signed)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        # A client lives as long as its cluster, which is longer than a token where the server is started anew.
+        request.headers["Authorization"] = f"token {token_of(self._environment)}"
+        return request
 
     async def _call(self, method: str, path: str, **more: Any) -> Any:
         try:
@@ -110,6 +127,20 @@ class Portal:
     async def lease(self, lease_id: str) -> LeaseView:
         """Return a lease as it is now."""
         return LeaseView(**await self._call("GET", f"/leases/{lease_id}"))
+
+    async def workers(self, lease_id: str) -> list[LeaseView]:
+        """Return the leases that end with that of a kernel, all of them."""
+        found: list[LeaseView] = []
+        while True:
+            asked = {"parent": lease_id, "page": len(found) // PAGE + 1, "per_page": PAGE}
+            told = await self._call("GET", "/leases", params=asked)
+            found += [LeaseView(**item) for item in told["items"]]
+            if len(told["items"]) < PAGE:
+                return found
+
+    async def zone(self) -> str:
+        """Return the time zone that people are told times in."""
+        return str((await self._call("GET", "/health")).get("zone", "UTC"))
 
     async def beat(self, lease_id: str, beat: Beat) -> BeatAnswer:
         """Give a sign of life."""

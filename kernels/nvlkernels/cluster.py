@@ -37,6 +37,7 @@ from nvlkernels.arguments import free_name, one_of, pairs, whole
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.cluster_view import Explanation, Standing, as_rows, as_table, explanation, queue, spent
 from nvlkernels.dashboard import GuardedScheduler
+from nvlkernels.dashboard_key import LOOPBACK
 from nvlkernels.ground import ground
 from nvlkernels.mailbox import Mailbox
 from nvlkernels.payer import NoPayerError, Payer, Wish, find_payer
@@ -178,7 +179,7 @@ class Cluster(SpecCluster):
         try:
             self._payer = await self._find_payer()
             bind = os.environ.get("NVLHUB_BIND") or os.environ.get("NVLHUB_MAILBOX_BIND") or "127.0.0.1"
-            facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric, bind=bind)
+            facts = ground(simulated=self._payer.simulated, private_fabric=self._payer.private_fabric)
             self._tuning = tune(facts, **self._asked)
             self.mailbox = Mailbox(bind)
             leases = await self._payer.take(self._first, self.mailbox.address) if self._first else []
@@ -201,7 +202,7 @@ class Cluster(SpecCluster):
             self.security = Security.temporary()
         self.scheduler_spec["options"] = {
             "protocol": f"{self._tuning.protocol}://", "host": bind, "port": 0, "security": self.security,
-            "dashboard": True, "dashboard_address": "127.0.0.1:0",
+            "dashboard": True, "dashboard_address": f"{self._dashboard_host}:0",
         }  # fmt: skip
         await super()._start()
 
@@ -256,6 +257,11 @@ class Cluster(SpecCluster):
     def gave_up(self, worker: LeaseWorker, tail: str) -> None:
         """Hear that a worker ended too often: its lease is given back."""
         self._tell("cluster-gave-up", deaths=str(DEATHS), seconds=str(int(DEATHS_WITHIN)), tail=tail.strip()[-1000:])
+        self._remove([worker.name])
+
+    def lacks(self, worker: LeaseWorker, devices: int) -> None:
+        """Hear that the nodes of a lease have other GPUs than it holds: it is given back."""
+        self._tell("cluster-wrong-gpus", gpus=str(worker.lease.gpus), given=str(devices))
         self._remove([worker.name])
 
     def _correct_soon(self) -> None:
@@ -429,12 +435,14 @@ class Cluster(SpecCluster):
         scheduler: Any = self.scheduler
         idle = scheduler.check_idle()
         idle_seconds = 0 if idle is None else max(0, int(time.time() - idle))
-        speaking = {worker.lease.id: worker for worker in self.workers.values() if worker.speaks}
-        if not speaking:
-            return
-        beats = {lease: worker.beat(idle_seconds) for lease, worker in speaking.items()}
-        for answer in await self.portal.beat_all(beats):
-            self._hear(speaking[answer.lease.id], answer)
+        workers = {worker.lease.id: worker for worker in self.workers.values()}
+        beats = {lease: worker.beat(idle_seconds) for lease, worker in workers.items() if worker.speaks}
+        answers = await self.portal.beat_all(beats) if beats else []
+        # Who is silent gets no sign of life from here, and is over when the portal says so.
+        silent = [self.portal.lease(lease) for lease in workers if lease not in beats]
+        answers += [Beaten(lease=lease) for lease in await asyncio.gather(*silent)]
+        for answer in answers:
+            self._hear(workers[answer.lease.id], answer)
 
     def _hear(self, worker: LeaseWorker, answer: Beaten) -> None:
         worker.lease = answer.lease
@@ -505,13 +513,19 @@ class Cluster(SpecCluster):
         return explanation(self._tuning, self.standing, self._lang)
 
     @property
+    def _dashboard_host(self) -> str:
+        """Where the dashboard listens: the user's server reaches a kernel on another machine by the address of its lease."""
+        return os.environ.get("NVLHUB_BIND") or LOOPBACK
+
+    @property
     def dashboard_link(self) -> str:
         """The dashboard behind the login of this user's own server; empty where there is no such server."""
         services = self.scheduler_info.get("services", {})
         prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
         if "dashboard" not in services or prefix is None:
             return ""
-        return f"{prefix}nvlhub/dask/{services['dashboard']}/status"
+        where = "" if self._dashboard_host == LOOPBACK else f"{os.environ.get('NVLHUB_LEASE')}/"
+        return f"{prefix}nvlhub/dask/{where}{services['dashboard']}/status"
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tuning") or self.status is not Status.running:

@@ -98,7 +98,7 @@ def queue(standing: Standing, lang: str) -> str:
     """Say where the first of the waiting leases stands in the queue."""
     first = min(standing.waiting, key=lambda lease: lease.position or 10**9)
     if first.position is None:
-        return say("queued-unknown", lang)
+        return first.detail or say("queued-unknown", lang)
     start = say("queued-unknown", lang)
     if first.expected_start is not None:
         start = say("queued-in", lang, minutes=str(-(-max(0, first.expected_start - standing.now) // 60)))

@@ -7,16 +7,24 @@ import hmac
 import os
 from collections.abc import Mapping
 
-HEADER = "X-Nvlhub-Dashboard"
+from nvlkernels.client import token_of
 
+HEADER = "X-Nvlhub-Dashboard"
+LOOPBACK = "127.0.0.1"
 
 PROOF = "/nvlhub/proof/"
 """Where a dashboard proves that it is one: it answers a nonce with a signature of it."""
+SIGNED = 64
+"""Characters of a signature; after it comes the certificate that it is for, where there is one."""
 
 
-def proof(port: int, nonce: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what the dashboard on `port` answers to a nonce; another listener on that port cannot know it."""
-    return hmac.new(dashboard_key(port, environment).encode(), nonce.encode(), hashlib.sha256).hexdigest()
+def proof(port: int, nonce: str, certificate: str = "", environment: Mapping[str, str] = os.environ) -> str:
+    """Return what the dashboard on `port` answers to a nonce; another listener on that port cannot know it.
+
+    It vouches for its `certificate` (PEM), too: who passes the answer of a dashboard on as its own gains nothing.
+    """
+    key = dashboard_key(port, environment).encode()
+    return hmac.new(key, f"{nonce}\n{certificate}".encode(), hashlib.sha256).hexdigest()
 
 
 def dashboard_key(port: int, environment: Mapping[str, str] = os.environ) -> str:
@@ -25,5 +33,6 @@ def dashboard_key(port: int, environment: Mapping[str, str] = os.environ) -> str
     Derived from the server's token, which both processes have, and from the port: who listens on another port and is
     called by mistake learns nothing of use.
     """
-    token = environment.get("JUPYTERHUB_API_TOKEN", "")
-    return hmac.new(token.encode(), f"nvlhub: Dask dashboard {port}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        token_of(environment).encode(), f"nvlhub: Dask dashboard {port}".encode(), hashlib.sha256
+    ).hexdigest()

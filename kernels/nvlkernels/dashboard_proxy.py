@@ -1,5 +1,6 @@
 """Dask's dashboards under the address of the user's own server: ``nvlhub/dask/PORT/...``, after its login.
 
+``nvlhub/dask/LEASE/PORT/...`` is one of a kernel on another machine: where that is, its provisioner knows, and nobody else is asked.
 JupyterLab's Dask sidebar has a way of its own to the clusters that it made; it is given the same key. What listens on a port may
 belong to anybody: it has to prove that it is a dashboard of this user before anything is passed on, and never gets the visitor's
 cookies or tokens.
@@ -10,29 +11,63 @@ from __future__ import annotations
 import contextlib
 import hmac
 import secrets
+import ssl
+from dataclasses import dataclass
 from typing import Any
 
 from jupyter_server_proxy.handlers import ProxyHandler
+from jupyter_server_proxy.websocket import pingable_ws_connect
 from tornado import web
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from nvlhub.text import say
 from nvlkernels.client import settings
-from nvlkernels.dashboard_key import HEADER, PROOF, dashboard_key, proof
+from nvlkernels.dashboard_key import HEADER, LOOPBACK, PROOF, SIGNED, dashboard_key, proof
+from nvlkernels.provisioner import HELD
 
-PATTERN = r"nvlhub/dask/(\d{1,5})(/.*)"
+PATTERN = r"nvlhub/dask/(?:([0-9a-f-]{36})/)?(\d{1,5})(/.*)"
 PRIVATE = ("Cookie", "Authorization", "X-XSRFToken")
 """Headers that are for the server alone."""
 
 
-async def proven(port: int) -> bool:
-    """Tell whether a dashboard of this user's clusters listens on a port."""
-    nonce = secrets.token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A dashboard that has proven to be this user's."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None = None
+    """What speaks to it, and to nobody else, where it is on another machine."""
+
+
+async def proven(port: int, host: str = LOOPBACK) -> Door | None:
+    """Return the dashboard of this user's clusters that listens on a port; None where there is none."""
+    nonce, far = secrets.token_urlsafe(32), host != LOOPBACK
     with contextlib.suppress(Exception):
-        address = f"http://127.0.0.1:{port}{PROOF}{nonce}"
-        answer = await AsyncHTTPClient().fetch(address, request_timeout=5, follow_redirects=False)
-        return hmac.compare_digest(answer.body, proof(port, nonce).encode())
-    return False
+        answer = await AsyncHTTPClient().fetch(
+            f"{'https' if far else 'http'}://{host}:{port}{PROOF}{nonce}",
+            request_timeout=5,
+            follow_redirects=False,
+            # Who it is stands in the answer.
+            validate_cert=False,
+        )
+        signed, certificate = answer.body[:SIGNED], answer.body[SIGNED:].decode()
+        if hmac.compare_digest(signed, proof(port, nonce, certificate).encode()) and far == bool(certificate):
+            return Door(host, port, _only(certificate) if far else None)
+    return None
+
+
+def _only(certificate: str) -> ssl.SSLContext:
+    """Return what trusts one certificate, whatever name stands in it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=certificate)
+    return context
+
+
+def _machine_of(lease: str) -> str:
+    """Return where a kernel of this server runs; empty for a lease that none of them has."""
+    return next((held.address for held in HELD.values() if held.lease and held.lease.id == lease), "")
 
 
 def _passed_on(handler: ProxyHandler, port: int) -> Any:
@@ -49,21 +84,52 @@ class DashboardHandler(ProxyHandler):
 
     def proxy_request_headers(self) -> Any:
         """Give the key along, and nothing that is the visitor's alone."""
-        return _passed_on(self, int(self.path_args[0]))
+        return _passed_on(self, int(self.path_args[1]))
 
-    async def _at(self, port: str) -> int:
-        if not 0 < int(port) < 65_536 or not await proven(int(port)):
+    def proxy_request_options(self) -> Any:
+        """Speak to the dashboard that has proven itself, and to nobody else."""
+        return {**super().proxy_request_options(), "ssl_options": self._door.context}
+
+    def get_client_uri(self, protocol: str, host: str, port: int, proxied_path: str) -> Any:
+        """Return where a request goes."""
+        return super().get_client_uri(protocol + "s" * bool(self._door.context), host, port, proxied_path)
+
+    async def _find(self, lease: str | None, port: str) -> Door:
+        host = _machine_of(lease) if lease else LOOPBACK
+        found = await proven(int(port), host) if host and 0 < int(port) < 65_536 else None
+        if found is None:
             raise web.HTTPError(404, say("dashboard-gone", settings()[1]["Accept-Language"]))
-        self.proxy_base = f"nvlhub/dask/{port}"
-        return int(port)
+        self.proxy_base = f"nvlhub/dask/{lease}/{port}" if lease else f"nvlhub/dask/{port}"
+        self.host_allowlist = [found.host]
+        self._door = found
+        return found
 
-    async def http_get(self, port: str, path: str) -> Any:
+    async def http_get(self, lease: str | None, port: str, path: str) -> Any:
         """Pass on a page."""
-        return await self.proxy("127.0.0.1", await self._at(port), path)
+        door = await self._find(lease, port)
+        return await self.proxy(door.host, door.port, path)
 
-    async def open(self, port: str, path: str) -> Any:
+    async def open(self, lease: str | None, port: str, path: str) -> Any:
         """Pass on a websocket."""
-        return await self.proxy_open("127.0.0.1", await self._at(port), path)
+        door = await self._find(lease, port)
+        if door.context is None:
+            return await self.proxy_open(door.host, door.port, path)
+        request = HTTPRequest(
+            self.get_client_uri("ws", door.host, door.port, path),
+            headers=self.proxy_request_headers(),
+            ssl_options=door.context,
+        )
+        self.ws = await pingable_ws_connect(
+            request=request, on_message_callback=self._pass_back, on_ping_callback=self.ping,
+            subprotocols=self._requested_subprotocols,
+        )  # fmt: skip
+        return None
+
+    def _pass_back(self, message: str | bytes | None) -> None:
+        if message is None:
+            self.close()
+        else:
+            self.write_message(message, binary=isinstance(message, bytes))
 
 
 def open_sidebar() -> None:

@@ -1,8 +1,8 @@
-"""Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, and a clean end.
+"""Jupyter Server extension: what this server's kernels hold or wait for, Dask's dashboards, kernels taken back, a clean end.
 
 ``GET /nvlhub/leases`` lists them, with the words that JupyterLab shows; ``DELETE /nvlhub/leases/KERNEL`` cancels a start that
 waits; ``POST /nvlhub/leases/KERNEL/extend`` pays for more time. ``/nvlhub/dask/PORT/...`` is the dashboard of a cluster of this
-server's kernels.
+server's kernels, ``/nvlhub/dask/LEASE/PORT/...`` that of one on another machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from nvlhub.text import say
 from nvlhub.wire import Extend
 from nvlkernels.client import PortalDownError, PortalError, settings
 from nvlkernels.dashboard_proxy import PATTERN, DashboardHandler, open_sidebar
+from nvlkernels.manager import LeaseKernelManager
 from nvlkernels.notices import Announcements, item, words
 from nvlkernels.provisioner import ENDED, HELD, TOLD, WAITING
+from nvlkernels.sessions import take_back
 
 ANNOUNCED = Announcements()
 """One for the server, whoever looks."""
@@ -121,6 +123,11 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         # The hub stops a server with SIGINT. Without a terminal Jupyter Server would leave at once and its kernels'
         # leases with it; this way they are given back first.
         signal.signal(signal.SIGINT, serverapp._signal_stop)  # noqa: SLF001
+
+
+async def _start_jupyter_server_extension(serverapp: Any) -> None:
+    if isinstance(serverapp.kernel_manager, LeaseKernelManager):
+        await take_back(serverapp.kernel_manager, serverapp.session_manager)
 
 
 load_jupyter_server_extension = _load_jupyter_server_extension

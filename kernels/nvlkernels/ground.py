@@ -12,11 +12,10 @@ IMEX = Path("/dev/nvidia-caps-imex-channels")
 """Where the driver puts the channels by which memory is shared between trays."""
 
 
-def ground(*, simulated: bool, private_fabric: bool, bind: str) -> Ground:
+def ground(*, simulated: bool, private_fabric: bool) -> Ground:
     """Return the ground of a cluster; what the portal says comes as arguments, the rest is found here."""
     return Ground(
         simulated=simulated,
-        bind=bind,
         private_fabric=private_fabric,
         packages=frozenset(name for name in PACKAGES if find_spec(name) is not None),
         imex=IMEX.is_dir() and any(IMEX.iterdir()),

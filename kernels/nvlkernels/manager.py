@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable
+from concurrent.futures import Future
 from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado import web
 from traitlets import Bool, Float
 
-from nvlkernels.provisioner import HELD, WAITING, LeaseProvisioner
+from nvlkernels.kept import Kept
+from nvlkernels.provisioner import HELD, LEFT, WAITING, LeaseProvisioner
 from nvlkernels.specs import parts_of
 
 DECIDED = 20.0
@@ -41,6 +43,10 @@ class LeaseKernelManager(AsyncMappingKernelManager):
     use_pending_kernels = Bool(True, config=True, help="Answer at once; the kernel connects when it has its lease.")
     remembered = Float(1.0, config=True, help="Seconds for which a kernel that failed to start can still be asked why.")
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._looking: dict[str, asyncio.Task[None]] = {}
+
     async def _async_start_kernel(self, **kwargs: Any) -> str:
         """Start a kernel; return once it is known whether it may, waits for room, or was refused.
 
@@ -59,6 +65,32 @@ class LeaseKernelManager(AsyncMappingKernelManager):
         return kernel_id
 
     start_kernel = _async_start_kernel
+
+    async def take_back(self, kept: Kept, env: dict[str, str]) -> None:
+        """Have a kernel that an earlier server left, under its own id.
+
+        It is listed at once; should it not be there any more it is removed again, and :data:`~nvlkernels.provisioner.ENDED` tells why.
+        """
+        LEFT[kept.kernel] = kept
+        cwd = {"cwd": kept.cwd} if kept.cwd else {}
+        await super()._async_start_kernel(kernel_id=kept.kernel, kernel_name=kept.kernel_name, env=env, **cwd)
+        self._looking[kept.kernel] = asyncio.create_task(self._look(kept.kernel, self._kernels[kept.kernel]))
+
+    async def _look(self, kernel_id: str, km: Any) -> None:
+        """Find out whether a kernel that was taken back works: nobody heard when it began to, or ended."""
+        with contextlib.suppress(Exception):
+            await asyncio.shield(asyncio.wrap_future(km.ready) if isinstance(km.ready, Future) else km.ready)
+            # Until it answers, so that it is not taken for idle.
+            km.execution_state = "busy"
+            shell = km.connect_shell()
+
+            def heard(_message: Any) -> None:
+                shell.close()
+                km.execution_state = "idle" if km.execution_state == "busy" else km.execution_state
+
+            shell.on_recv(heard)
+            km.session.send(shell, "kernel_info_request")
+        self._looking.pop(kernel_id, None)
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Awaitable[Any]) -> None:
         await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)

@@ -35,6 +35,9 @@ class Meter(threading.Thread):
         super().__init__(name="meter", daemon=True)
         self._devices = [name for name in environment.get("NVLHUB_DEVICES", "").split(",") if name][:MOST]
         self._real = environment.get("NVLHUB_SIMULATED") == "0"
+        # The driver finds a GPU by its UUID or its number, not by a name that says its node.
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        self._seen = visible.split(",")[:MOST] if visible else self._devices
         self._newest: Sample | None = None
 
     def take(self) -> Sample | None:
@@ -60,19 +63,24 @@ class Meter(threading.Thread):
             return None
         if not self._real:
             return Processes(len(self._devices)).sample
-        return lambda: of_gpus(self._devices)
+        return lambda: of_gpus(self._seen)
 
 
 # --- real GPUs --------------------------------------------------------------------------------------------------------
 
 
 def of_gpus(devices: list[str], *, every: float = EVERY) -> Sample:
-    """Look at GPUs, by UUID, for `every` seconds. Raises what NVML raises, `ImportError` where its module is missing."""
+    """Look at GPUs, by UUID or number, for `every` seconds. Raises what NVML raises, `ImportError` where its module is missing."""
     import pynvml  # noqa: PLC0415  # loads the driver's library: only where there is a GPU
 
     pynvml.nvmlInit()
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByUUID(device) for device in devices]
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(int(device))
+            if device.isdigit()
+            else pynvml.nvmlDeviceGetHandleByUUID(device)
+            for device in devices
+        ]
         busy = [0] * len(handles)
         for _ in range(LOOKS):
             time.sleep(every / LOOKS)

@@ -11,11 +11,15 @@ import time
 from typing import Any
 
 from nvlhub.text import say
+from nvlhub.waits import waits_for
+from nvlhub.wire import LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.provisioner import LeaseProvisioner
 
 SOON, LAST = 15 * 60, 5 * 60
 """Seconds before its end at which the holder of a lease is told, and told again."""
+SILENT = 10
+"""Seconds that a lease runs before it is told that its kernel has not reported."""
 FRESH = 30.0
 """Seconds for which announcements are passed on without asking again."""
 LONGEST = 2000
@@ -57,14 +61,23 @@ def item(kernel_id: str, provisioner: LeaseProvisioner, lang: str, *, waiting: b
         "kernel": kernel_id, "waiting": waiting, "warning": provisioner.warning, **lease.model_dump(mode="json"),
         "left": left, "level": level(left),
     }  # fmt: skip
-    if waiting and lease.position is not None:
-        wait = None if lease.expected_start is None else max(0, lease.expected_start - lease.now)
-        start = say("queued-unknown", lang) if wait is None else say("queued-in", lang, minutes=str(-(-wait // 60)))
-        told["text"] = say(
-            "queued", lang, gpus=str(lease.gpus), project=lease.project, position=str(lease.position), start=start
-        )
+    if waiting and (text := waiting_text(lease, lang, provisioner.zone)):
+        told["text"] = text
         told["cancel"] = say("queued-cancel", lang)
     return told
+
+
+def waiting_text(lease: LeaseView, lang: str, zone: str) -> str:
+    """Return what a kernel waits for that has not started yet; empty: nothing that is worth a word."""
+    told = {"gpus": str(lease.gpus), "project": lease.project}
+    if lease.position is not None:
+        wait = None if lease.expected_start is None else max(0, lease.expected_start - lease.now)
+        start = say("queued-unknown", lang) if wait is None else say("queued-in", lang, minutes=str(-(-wait // 60)))
+        return say("queued", lang, position=str(lease.position), start=start, **told)
+    if why := waits_for(lease, lang, zone):
+        return say("queued-cluster", lang, why=why, **told)
+    silent = lease.started_at is not None and lease.now - lease.started_at >= SILENT
+    return say("queued-agent", lang, **told) if lease.state is State.RUNNING and silent else ""
 
 
 class Announcements:

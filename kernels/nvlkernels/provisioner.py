@@ -4,6 +4,9 @@
     launch_kernel              the agent starts the kernel and reports its ports
     cleanup(restart=False)     the lease is given back; so it is when a start fails, and when the kernel is given up
 
+A kernel that a crashed server left (:data:`LEFT`) is "started" the same way: ``pre_launch`` makes the mailbox again and waits for the
+agent, and ``launch_kernel`` returns where the kernel listens already.
+
 Named in a kernelspec as ``nvlhub-lease``, with ``project`` and ``profile`` in its config.
 """
 
@@ -17,15 +20,18 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import zmq
 from jupyter_client.provisioning import KernelProvisionerBase
+from pydantic import SecretStr
 from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
 from nvlhub.wire import Extend, LeaseAsk, LeaseView, State
-from nvlkernels.client import Portal, PortalDownError, PortalError
+from nvlkernels.client import Portal, PortalDownError, PortalError, token_of
+from nvlkernels.kept import Kept, Session, shelf
 from nvlkernels.mailbox import Line, Mailbox
 
 BEAT = 5.0
@@ -34,12 +40,20 @@ QUEUE_POLL = 1.0
 """Seconds between two looks at a lease that waits."""
 LAUNCH = 60.0
 """Seconds that a kernel has to report its ports."""
+HEARD = 30.0
+"""Seconds in which the agent of a kernel that a crashed server left must be heard."""
+PORT_AGAIN = 0.5
+"""Seconds between two tries to have a mailbox's port again."""
+WORKERS_WITHIN = 2.0
+"""Seconds that a restart waits to know what the kernel's clusters hold."""
 LOST_RC = 137
 
 WAITING: dict[str, LeaseProvisioner] = {}
 """Kernels whose start waits for a lease, by kernel id: what can be cancelled."""
 HELD: dict[str, LeaseProvisioner] = {}
 """All provisioners of this server that hold a lease or wait for one, by kernel id."""
+LEFT: dict[str, Kept] = {}
+"""Kernels that an earlier server left, by kernel id: their next start finds them running."""
 ENDED: dict[str, tuple[float, str]] = {}
 """Why kernels lost their lease, by kernel id: when (monotonic) and in words. Forgotten after :data:`TOLD` seconds."""
 TOLD = 300.0
@@ -69,13 +83,21 @@ class LeaseProvisioner(KernelProvisionerBase):
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._cancelled = False
         self._alive = False
         self._generation = 0
+        self.zone = ""
+        """Time zone that the user is told times in; empty: not known yet."""
         self.warning = ""
         """What the portal last said the user should know."""
         self._heard = time.monotonic()
         """When the lease was last heard of: its ``now``."""
+        self._left_behind: Kept | None = None
+        """Set while a kernel of an earlier server is taken back."""
+        self._cwd: str | None = None
+        self.sessions: tuple[Session, ...] = ()
+        """What opened the kernel, as it was written down last."""
 
     # --- before the kernel ------------------------------------------------------------------------------------
 
@@ -85,7 +107,8 @@ class LeaseProvisioner(KernelProvisionerBase):
         extra = kwargs.pop("extra_arguments", [])
         environment = kwargs.pop("env", None) or dict(os.environ)
         if self.lease is None:
-            await self._take()
+            self._left_behind = LEFT.pop(str(self.kernel_id), None)
+            await (self._take() if self._left_behind is None else self._take_back(self._left_behind))
         elif self._left:
             # The agent has left, so the lease is over: a restart can only say why.
             await self._over()
@@ -107,8 +130,11 @@ class LeaseProvisioner(KernelProvisionerBase):
                 self._asking.cancel()
                 await self._give_back()
                 raise
+            begun = self.lease is not None and self.lease.started_at is not None
             await self._give_back()
-            raise RuntimeError(say("kernel-cancelled", self._portal.lang)) from None
+            raise RuntimeError(
+                say("kernel-cancelled-late" if begun else "kernel-cancelled", self._portal.lang)
+            ) from None
         except (PortalError, PortalDownError) as error:
             await self._give_back()
             raise RuntimeError(str(error)) from None
@@ -137,12 +163,84 @@ class LeaseProvisioner(KernelProvisionerBase):
             await asyncio.wait([line.hello], timeout=QUEUE_POLL)
             if not line.hello.done():
                 with contextlib.suppress(PortalDownError):
-                    self.lease = await self._portal.lease(self.lease.id)
+                    self._know(await self._portal.lease(self.lease.id))
+                    if self.lease.expected_start is not None and not self.zone:
+                        self.zone = await self._portal.zone()
                 self._check(self.lease)
 
     def _check(self, lease: LeaseView) -> None:
         if lease.end_reason is not None:
             raise RuntimeError(say("kernel-ended", self._portal.lang, detail=lease.detail))
+
+    # --- a kernel that an earlier server left ------------------------------------------------------------------
+
+    async def _take_back(self, kept: Kept) -> None:
+        """Speak to the agent of a running kernel again. Raises `RuntimeError` with words for the user."""
+        HELD[self.kernel_id] = self
+        try:
+            await self._find_agent(kept)
+        except (RuntimeError, TimeoutError, ValueError, zmq.ZMQError) as error:
+            # Not heard, or not to be heard: its port is somebody else's.
+            why = str(error) if isinstance(error, RuntimeError) else say("kernel-not-back", self._portal.lang)
+            self._tell_end(why)
+            await self._give_back()
+            raise RuntimeError(why) from None
+        except BaseException:
+            await self._give_back()
+            raise
+
+    async def _find_agent(self, kept: Kept) -> None:
+        lease = kept.lease
+        # What runs goes on while the portal is down, also this: the agent decides.
+        with contextlib.suppress(PortalDownError):
+            lease = await self._portal.lease(lease.id)
+        if lease.label != str(self.kernel_id):
+            # Not what this server wrote; whose lease it is does not matter, it is left alone.
+            raise RuntimeError(say("kernel-not-its-lease", self._portal.lang))
+        self._check(lease)
+        self._know(lease)
+        self.sessions = kept.sessions
+        self._mailbox = await _again(kept)
+        self._line = line = self._mailbox.line(lease.id)
+        self._beating = asyncio.create_task(self._beat())
+        line.resume()
+        said = await asyncio.wait_for(asyncio.shield(line.hello), HEARD)
+        runs = said.get("runs", {})
+        line.run().resume(runs.get("", kept.run), runs="" in runs)
+        # The hub took the token of the server that died; clusters in the kernel need this one's.
+        line.say("files", files={"token": token_of()})
+
+    def _tell_end(self, why: str) -> None:
+        ENDED[str(self.kernel_id)] = (time.monotonic(), why)
+        self.log.warning("kernel %s: %s", self.kernel_id, why)
+
+    def _go_on(self, kept: Kept) -> dict[str, Any]:
+        """Return where a kernel listens that runs already."""
+        # What the earlier server wrote is the same; written again it is removed with the kernel.
+        Path(self.parent.connection_file).unlink(missing_ok=True)
+        self._left_behind = None
+        return self._runs({**kept.connection})
+
+    def _keep(self) -> None:
+        """Write down what the next server needs to take this kernel back."""
+        manager: Any = self.parent
+        if self.lease is None or self._mailbox is None or self._line is None or not self.connection_info:
+            return
+        keys = self._mailbox.keys
+        kept = Kept(
+            kernel=str(self.kernel_id), kernel_name=manager.kernel_name, cwd=self._cwd, lease=self.lease, host=self.bind,
+            port=keys.port, public=keys.public, secret=SecretStr(keys.secret), token=SecretStr(keys.token),
+            connection=self._connection(), run=self._line.run().number, sessions=self.sessions,
+        )  # fmt: skip
+        shelf().save(kept)
+
+    def opened_by(self, sessions: tuple[Session, ...]) -> None:
+        """Hear which sessions use the kernel."""
+        if sessions != self.sessions:
+            self.sessions = sessions
+            self._keep()
+
+    # --- waiting ----------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
         """End the wait for a lease; the place in the queue is given back."""
@@ -163,10 +261,15 @@ class LeaseProvisioner(KernelProvisionerBase):
     async def _launch(self, cmd: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self._line is None:
             raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
+        self._cwd = kwargs.get("cwd")
+        if self._left_behind is not None:
+            return self._go_on(self._left_behind)
+        if self.connection_info:
+            await self._end_workers()
         # Ports 0 the first time, so that they are chosen where the kernel runs; at a restart the known ones, so that
         # open websockets stay valid.
         answer = self._line.run().start(
-            argv=cmd, env=kwargs.get("env", {}), cwd=kwargs.get("cwd"), conn=self._connection()
+            argv=cmd, env=kwargs.get("env", {}), cwd=self._cwd, conn=self._connection()
         )  # fmt: skip
         try:
             said = await asyncio.wait_for(answer, LAUNCH)
@@ -178,13 +281,29 @@ class LeaseProvisioner(KernelProvisionerBase):
         if said["kind"] != "started":
             tail = said.get("tail", "")
             raise RuntimeError(say("kernel-failed", self._portal.lang, rc=str(said.get("rc")), tail=tail))
+        return self._runs(said["conn"])
+
+    def _runs(self, connection: dict[str, Any]) -> dict[str, Any]:
+        """Take in that the kernel runs and where it listens."""
         self._alive = True
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
-        connection: dict[str, Any] = said["conn"]
         connection["key"] = connection["key"].encode()
         self.connection_info = connection
+        self._keep()
         return connection
+
+    async def _end_workers(self) -> None:
+        """Give back what clusters of the kernel held that is about to start anew: nobody speaks for it any more."""
+        if self.lease is not None:
+            with contextlib.suppress(PortalDownError, PortalError, TimeoutError):
+                # Known before the kernel is back and takes others. A portal that is slow hears their silence instead.
+                workers = await asyncio.wait_for(self._portal.workers(self.lease.id), WORKERS_WITHIN)
+                self._ending = asyncio.create_task(self._end(workers))
+
+    async def _end(self, leases: list[LeaseView]) -> None:
+        with contextlib.suppress(PortalDownError, PortalError):
+            await asyncio.gather(*(self._portal.end(lease.id) for lease in leases))
 
     def _connection(self) -> dict[str, Any]:
         if self.connection_info:
@@ -202,6 +321,11 @@ class LeaseProvisioner(KernelProvisionerBase):
             "curve_publickey": manager.curve_publickey.decode(),
             "curve_secretkey": manager.curve_secretkey.decode(),
         }
+
+    @property
+    def address(self) -> str:
+        """The address of the machine where the kernel runs, by the word of its agent; empty while there is none."""
+        return str(self.connection_info.get("ip", ""))
 
     @property
     def has_process(self) -> bool:
@@ -307,9 +431,8 @@ class LeaseProvisioner(KernelProvisionerBase):
                 self.lease = await self._portal.lease(self.lease.id)
             if self.lease.end_reason is None:
                 await asyncio.sleep(0.2)
-        why = say("kernel-ended", self._portal.lang, detail=self._why())
-        ENDED[str(self.kernel_id)] = (time.monotonic(), why)
-        self.log.warning("kernel %s: %s", self.kernel_id, why)
+        self._tell_end(say("kernel-ended", self._portal.lang, detail=self._why()))
+        shelf().drop(str(self.kernel_id))
         self._hang_up()
 
     def _why(self) -> str:
@@ -333,6 +456,7 @@ class LeaseProvisioner(KernelProvisionerBase):
             with contextlib.suppress(PortalDownError, PortalError):
                 await self._portal.end(lease.id)
         self._hang_up()
+        shelf().drop(str(self.kernel_id))
         HELD.pop(str(self.kernel_id), None)
 
     def _hang_up(self) -> None:
@@ -358,3 +482,16 @@ class LeaseProvisioner(KernelProvisionerBase):
     def get_shutdown_wait_time(self, recommended: float = 5.0) -> float:
         """Return seconds that a kernel has to end."""
         return recommended
+
+
+async def _again(kept: Kept) -> Mailbox:
+    """Make a mailbox again. Raises `zmq.ZMQError` where somebody else has its port by now."""
+    until = time.monotonic() + HEARD / 2
+    while True:
+        try:
+            return Mailbox(kept.host, keys=kept.keys)
+        except zmq.ZMQError:
+            # A connection that the operating system has not forgotten yet goes away by itself.
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(PORT_AGAIN)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nvlhub.wire import State
 from nvlkernels.cluster import Cluster
+from nvlkernels.dashboard_key import LOOPBACK
 from nvlkernels.payer import Payer, find_payer
 from nvlkernels.provisioner import HELD
 
@@ -29,6 +30,10 @@ class SidebarCluster(Cluster):
             named += [offer.project for offer in sorted(offers, key=lambda offer: -offer.left)[:1]]
             self._wish = replace(self._wish, project=next(iter(named), None))
         return await find_payer(self.portal, self._wish)
+
+    @property
+    def _dashboard_host(self) -> str:
+        return LOOPBACK
 
     @property
     def dashboard_link(self) -> str:

@@ -149,7 +149,7 @@ class Trial:
         self._reached("placed", where=where)
 
     async def _hello(self, line: Line) -> list[str]:
-        """Wait for the agent; return the devices that it has."""
+        """Wait for the agents; return the devices of the first, which runs the task."""
         until = time.monotonic() + PATIENCE
         while not line.hello.done():
             if time.monotonic() > until:
@@ -158,7 +158,7 @@ class Trial:
             await self._look("starting")
         hello = line.hello.result()
         self._reached("hello", host=str(hello.get("host", ""))[:100])
-        return [str(name) for name in hello.get("devices", ())]
+        return line.first
 
     async def _task(self, line: Line, devices: list[str]) -> None:
         """Run the task, which has to see the devices that the agent has."""

@@ -17,7 +17,7 @@ PROTOCOLS = ("tls", "ucx")
 """``tls``: encrypted, staged through the host. ``ucx``: NVLink and multi-node NVLink, not encrypted."""
 
 DEATH_TIMEOUT = "20"
-"""Seconds that a worker looks for its scheduler before it ends; the lease's grace is of this size."""
+"""Seconds that a worker looks for its scheduler before it ends."""
 
 NO_OPTIONS: Mapping[str, str | None] = MappingProxyType({})
 NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
@@ -36,8 +36,6 @@ class Ground:
     """What a cluster stands on."""
 
     simulated: bool
-    bind: str = "127.0.0.1"
-    """Address that workers listen on."""
     private_fabric: bool = False
     """Whether the pool says that the network of a domain is private to those who hold it."""
     packages: frozenset[str] = frozenset()
@@ -71,7 +69,7 @@ class Tuning:
     gpus: bool = field(default=False)
 
     def command(self, python: str, scheduler: str, name: str) -> list[str]:
-        """Return a worker's command line; the agent puts the task's own directory in place of ``{directory}``."""
+        """Return a worker's command line; the agent fills in the task's own ``{directory}`` and the node's address, ``{bind}``."""
         said = {**self.options, "--name": name}
         if self.protocol == "tls":
             said |= {f"--tls-{part}": f"{{directory}}/{file}" for part, file in CREDENTIALS.items()}
@@ -106,7 +104,8 @@ def tune(
 
 def _common(ground: Ground, threads: int) -> dict[str, str | None]:
     return {
-        "--host": ground.bind,
+        # A lease may have several nodes, each with an address of its own.
+        "--host": "{bind}",
         "--nthreads": str(threads),
         "--resources": "GPU=1",
         "--death-timeout": DEATH_TIMEOUT,

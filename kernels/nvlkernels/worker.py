@@ -1,4 +1,4 @@
-"""One lease of a cluster: its node agent, and a Dask worker on each of its GPUs.
+"""One lease of a cluster: its node agents, and a Dask worker on each of its GPUs.
 
 Dask asks for a thing that can be started and closed (``ProcessInterface``). A start only begins it: the lease may wait in the
 queue, and nobody is kept waiting for that. A worker that ends although the cluster wants it is started again inside its lease.
@@ -50,6 +50,10 @@ class Crew(Protocol):
         """Hear that a lease was given back, as it is then."""
         ...
 
+    def lacks(self, worker: LeaseWorker, devices: int) -> None:
+        """Hear that the agents of a lease have another number of GPUs than it holds."""
+        ...
+
     def gave_up(self, worker: LeaseWorker, tail: str) -> None:
         """Hear that a worker ended too often; `tail` is the end of what it wrote."""
         ...
@@ -74,7 +78,11 @@ class LeaseWorker(ProcessInterface):
 
     async def _live(self) -> None:
         line = self._crew.mailbox.line(self.lease.id)
+        # As its nodes call them: what the portal shows may be called otherwise.
         devices = (await line.hello)["devices"]
+        if len(devices) != self.lease.gpus:
+            self._crew.lacks(self, len(devices))
+            return
         names = worker_names(self.name, len(devices))
         self._runs = {name: line.run(name) for name in names}
         together = (self._keep(name, device) for name, device in zip(names, devices, strict=True))
@@ -97,7 +105,7 @@ class LeaseWorker(ProcessInterface):
 
     @property
     def speaks(self) -> bool:
-        """Whether its agent gives signs of life, or was not to be heard yet."""
+        """Whether its agents give signs of life, or were not to be heard yet."""
         return self._crew.mailbox.line(self.lease.id).speaks
 
     def beat(self, idle_seconds: int) -> Beat:

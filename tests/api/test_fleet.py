@@ -5,14 +5,18 @@ from __future__ import annotations
 import struct
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from nvlhub.api import Doors, make_app
+from nvlhub.flow.queue import Running
+from nvlhub.forms import Service
 from nvlhub.registry import fleet
 from nvlhub.store import Store
+from nvlhub.wire import Share
 from tests.api.test_api import Client, identify, problem
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, Kit, kit
@@ -38,7 +42,7 @@ def test_a_whole_factory_is_one_byte_per_gpu(factory: tuple[Kit, Client]) -> Non
     assert sum(sum(sizes) for _, sizes in view["layout"]) == 10_008
     assert b64decode(view["states"]) == bytes([1] * 8 + [0] * 10_000)
     assert b64decode(view["busy"]) == bytes([255]) * 10_008
-    assert view["gpus"] == {"free": 10_000, "leased": 8, "out": 0, "draining": 0, "reserved": 0}
+    assert view["gpus"] == {"free": 10_000, "leased": 8, "out": 0, "draining": 0, "reserved": 0, "outside": 0}
     assert view["racks"] == {"whole": 139, "most": 0, "fewer": 0}
     assert view["shapes"][-1] == {"gpus": 72, "now": 138, "packed": 138}
     assert (view["pool"], view["simulated"]) == ("main", True)
@@ -59,6 +63,51 @@ def test_a_drained_tray_shows_what_runs_on_as_draining(api: Client, portal: Kit)
     view = api("GET", "/fleet").json()
     assert list(b64decode(view["states"])[:5]) == [3, 3, 2, 2, 0]
     assert view["racks"] == {"whole": 0, "most": 1, "fewer": 0}
+
+
+def test_what_strangers_hold_has_a_state_of_its_own_and_no_names(api: Client, portal: Kit) -> None:
+    lease = portal.ask("gpu2")
+    theirs = (Share(domain="nvl001", tray=1, gpus=(2,)), Share(domain="nvl001", tray=2, gpus=(0, 1, 2, 3)))
+    portal.engine.outside = (Running(theirs, portal.clock.now() + 600),)  # type: ignore[attr-defined]
+    portal.step()
+    view = api("GET", "/fleet").json()
+    assert list(b64decode(view["states"])[:9]) == [1, 1, 5, 0, 5, 5, 5, 5, 0]
+    assert view["gpus"] == {"free": 65, "leased": 2, "out": 0, "draining": 0, "reserved": 0, "outside": 5}
+    [domain] = api("GET", "/domains", "admin").json()["items"]
+    assert (domain["free"], domain["leased"], domain["outside"]) == (65, 2, 5)
+    assert domain["trays"][0]["gpus"] == [lease.id, lease.id, "outside", ""]
+    [pool] = [pool for pool in api("GET", "/pools").json()["items"] if pool["name"] == "main"]
+    assert (pool["free"], pool["outside"], pool["in_service"]) == (65, 5, 72)
+    portal.engine.outside = ()  # type: ignore[attr-defined]
+    portal.step()
+    assert api("GET", "/fleet").json()["gpus"]["outside"] == 0
+
+
+def test_a_gpu_that_a_stranger_holds_on_a_drained_tray_is_out_of_service(api: Client, portal: Kit) -> None:
+    portal.engine.outside = (  # type: ignore[attr-defined]
+        Running((Share(domain="nvl001", tray=1, gpus=(0,)),), portal.clock.now() + 600),
+    )
+    portal.registry.capacity.set_service(ADMIN, "main", "nvl001", Service(in_service=False, tray=1))
+    portal.step()
+    assert list(b64decode(api("GET", "/fleet").json()["states"])[:5]) == [2, 2, 2, 2, 0]
+
+
+def test_who_took_a_tray_out_of_service_is_told(api: Client, portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's word appears with the next count, and goes with it; a drain here stays an administrator's."""
+    capacity = portal.engine.capacity()
+    down = tuple(replace(tray, in_service=tray.index != 2) for tray in capacity[0].trays)
+    monkeypatch.setattr(portal.engine, "capacity", lambda: (replace(capacity[0], trays=down),))
+    portal.registry.capacity.set_service(ADMIN, "main", "nvl001", Service(in_service=False, tray=1))
+    portal.step()
+
+    def told() -> list[str]:
+        return [tray["out_by"] for tray in api("GET", "/domains", "admin").json()["items"][0]["trays"][:3]]
+
+    assert told() == ["portal", "engine", ""]
+    assert list(b64decode(api("GET", "/fleet").json()["states"])[:9]) == [2] * 8 + [0]
+    monkeypatch.undo()
+    portal.step()
+    assert told() == ["portal", "", ""]
 
 
 def test_many_who_ask_in_one_second_get_one_picture(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ programme science (officer: officer)      programme industry (officer: foreign)
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
-course lasers of optics: run 1 with a seat, an attempt and a certificate of `other`
+    course lenses, runs 1 (a draft) and 2 (asked for)
+    course lasers, run 3 (goes on): seat, attempt and certificate of `other`
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, NewReservation, Review
+from nvlhub.forms import NewCourse, NewRequest, NewReservation, NewRun, Review, RunAsk
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
@@ -40,6 +41,7 @@ from tests.portal_kit import Kit
 BASE = "/services/portal/api/v1"
 DAY = 86_400
 YEAR = 365 * DAY
+RUBRIC = {"files": ["solve.py"], "items": [{"name": "quick", "check": "time", "max": 60}]}
 KEY, CERTIFICATE = "0123456789ab", "2345678923456789"
 
 PEOPLE = {
@@ -95,13 +97,14 @@ def _fill(unit: Unit) -> None:
         )  # fmt: skip
 
 
-def _teach(unit: Unit) -> None:
+def _go_on(unit: Unit) -> None:
     """Have optics teach: a course with a live run; `other` learns there, passed, and has a certificate."""
     unit.add_course(
-        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START
+        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START,
+        assessment=RUBRIC,
     )  # fmt: skip
     run = unit.add_run(
-        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY, seats=2, gpus=1, warm=1800,
+        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY // 2, seats=2, gpus=1, warm=1800,
         flex=1800, grace=1800, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="manager", made_at=START,
     )  # fmt: skip
     unit.take_seat(run, "other", START, name="Other")
@@ -155,12 +158,22 @@ def build(folder: Path) -> Template:
         )  # fmt: skip
     kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
     portal.registry.reservations.add(PEOPLE["admin"], kept)
+    _teach(portal)
     with store.writing() as unit:
-        _teach(unit)
+        _go_on(unit)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
     return Template(database, portal.engine, portal.clock.now(), names)  # type: ignore[arg-type]
+
+
+def _teach(portal: Kit) -> None:
+    course = NewCourse(slug="lenses", project="optics", title="Lenses", profile="gpu1")
+    portal.registry.courses.add(PEOPLE["pi"], course)
+    facts = {"course": "lenses", "zone": "UTC", "seats": 4, "starts": START + DAY, "ends": START + DAY + 7200}
+    for name in ("planned", "asked"):
+        portal.registry.runs.add(PEOPLE["pi"], NewRun(name=name, **facts))  # type: ignore[arg-type]
+    portal.registry.runs.request(PEOPLE["pi"], 2, RunAsk())
 
 
 class Api:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import typer
 import yaml
 
 from nvlhub.cli import app
+from nvlhub.engines.scripted import Script
+from nvlhub.flow.queue import Running, Wait
+from nvlhub.wire import Share
 from tests.cli.conftest import Terminal
 from tests.conftest import START
 
@@ -249,3 +253,27 @@ def test_what_is_wrong_with_a_file_is_listed_by_row(nvlhub: Terminal, tmp_path: 
 def test_a_file_that_is_not_there_or_says_not_what_it_is_is_told(nvlhub: Terminal, tmp_path: Path) -> None:
     assert "cannot be read" in nvlhub.run("import", str(tmp_path / "none.yaml"), code=1)
     assert "Call it .yaml, .yml or .csv" in nvlhub.run("import", str(tmp_path / "x.xlsx"), code=1)
+
+
+def test_what_a_queue_a_stranger_or_the_engine_holds_up_is_listed(
+    nvlhub: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal, engine = nvlhub.kit, nvlhub.kit.engine
+    wait = Wait("slurm-wait-resources", portal.clock.now() + 600)
+    theirs = (Share(domain="nvl001", tray=4, gpus=(0, 1, 2)),)
+    monkeypatch.setattr(engine, "scripts", {"*": Script(pending=9, wait=wait)})
+    monkeypatch.setattr(engine, "outside", (Running(theirs, portal.clock.now() + 60),))
+    [domain] = engine.capacity()
+    down = tuple(replace(tray, in_service=tray.index not in {2, 3}) for tray in domain.trays)
+    monkeypatch.setattr(engine, "capacity", lambda: (replace(domain, trays=down),))
+    nvlhub.run("domain", "drain", "nvl001", "--tray", "18")
+    portal.ask()
+    portal.step()
+    # A narrow terminal breaks the sentence anywhere.
+    assert "waits for" in nvlhub.run("lease", "list")
+    assert nvlhub.json("lease", "list")[0]["expected_start"] == wait.start
+    assert "engine: 2, 3" in nvlhub.run("domain", "list")
+    [row] = nvlhub.json("domain", "list")
+    assert (row["outside"], row["free"]) == (3, 72 - 12 - 3 - 1)
+    assert nvlhub.json("pool", "list")[0]["outside"] == 3
+    assert "outside" in nvlhub.run("pool", "list")

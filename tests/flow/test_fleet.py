@@ -11,6 +11,7 @@ from nvlhub.flow.fleet import (
     SHAPES,
     UNMEASURED,
     GpuState,
+    Outside,
     Reserved,
     Room,
     busy_bytes,
@@ -34,6 +35,14 @@ def reserved(draw: st.DrawFn, floor: tuple[Domain, ...]) -> Reserved:
     return frozenset(draw(st.sets(st.sampled_from(trays))))
 
 
+@st.composite
+def strangers(draw: st.DrawFn, floor: tuple[Domain, ...]) -> Outside:
+    """Some of what is taken."""
+    taken = [(domain.name, tray.index, FULL - tray.free) for domain in floor for tray in domain.trays]
+    drawn = {(name, tray): draw(st.sets(st.sampled_from(sorted(gpus)))) for name, tray, gpus in taken if gpus}
+    return {place: frozenset(gpus) for place, gpus in drawn.items() if gpus}
+
+
 def everything(floor: tuple[Domain, ...]) -> tuple[Domain, ...]:
     """The floor with nothing leased."""
     every = [
@@ -42,8 +51,10 @@ def everything(floor: tuple[Domain, ...]) -> tuple[Domain, ...]:
     return given_back(floor, every)
 
 
-def state_of(domain: Domain, tray: Tray, gpu: int, kept: Reserved) -> int:
+def state_of(domain: Domain, tray: Tray, gpu: int, kept: Reserved, theirs: Outside) -> int:
     """One GPU, by the words of the table."""
+    if gpu not in tray.free and gpu in theirs.get((domain.name, tray.index), ()):
+        return GpuState.OUTSIDE if tray.in_service else GpuState.OUT
     if gpu not in tray.free:
         return GpuState.LEASED if tray.in_service else GpuState.DRAINING
     if not tray.in_service:
@@ -55,9 +66,13 @@ def state_of(domain: Domain, tray: Tray, gpu: int, kept: Reserved) -> int:
 def test_each_byte_is_what_becomes_of_its_gpu(data: st.DataObject) -> None:
     floor = data.draw(floors())
     kept = data.draw(reserved(floor))
-    seen = picture(everything(floor), floor, kept)
+    theirs = data.draw(strangers(floor))
+    seen = picture(everything(floor), floor, kept, theirs)
     expected = [
-        state_of(domain, tray, gpu, kept) for domain in floor for tray in domain.trays for gpu in range(tray.size)
+        state_of(domain, tray, gpu, kept, theirs)
+        for domain in floor
+        for tray in domain.trays
+        for gpu in range(tray.size)
     ]
     assert list(seen.states) == expected
     assert sum(sum(sizes) for _, sizes in seen.layout) == len(seen.states)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvlhub.flow.metering import ENDING, charge, due, engine_times, seconds_run, warning
+from nvlhub.flow.metering import ENDING, UNHEARD, charge, due, engine_times, seconds_run, warning
 from nvlhub.flow.settlement import award_postings, extend_postings, hold_postings, settle_postings
 from nvlhub.wire import EndReason, State
 from tests.flow.strategies import lease
@@ -38,6 +38,15 @@ def test_the_engines_own_clock_says_when_it_ran() -> None:
 
 def test_silence_is_paid_for_the_grace_at_most() -> None:
     assert seconds_run(lease(started_at=100, beat_at=120, ended_at=10_000, end_reason=EndReason.LOST), GRACE) == 35
+
+
+def test_a_longer_grace_keeps_a_lease_and_costs_no_more() -> None:
+    silent = lease(state=State.RUNNING, started_at=100, beat_at=120)
+    assert due(silent, 120 + 180, 180, 0) is None
+    assert due(silent, 120 + 181, 180, 0) is EndReason.LOST
+    lost = lease(started_at=100, beat_at=120, ended_at=120 + 181, end_reason=EndReason.LOST)
+    assert seconds_run(lost, 180) == 20 + UNHEARD
+    assert seconds_run(lost, 5) == 25
 
 
 def test_nothing_is_charged_beyond_the_deadline() -> None:

@@ -23,7 +23,7 @@ IDS = st.sampled_from(["a", "b", "c", "d", "e"])
 leases = st.lists(
     st.builds(
         Charged, lease_id=IDS, gpus=st.integers(1, 4), settled=st.booleans(),
-        gpu_seconds=st.none() | st.integers(0, 3000),
+        gpu_seconds=st.none() | st.integers(0, 3000), unpaid=st.just(0) | st.integers(0, 300),
     ),
     unique_by=lambda lease: lease.lease_id,
 )  # fmt: skip
@@ -50,7 +50,9 @@ def naive(charged: Sequence[Charged], seen: Sequence[Record], tolerance: int) ->
             continue
         elif not runs and lease.gpu_seconds > 0:
             kind = DifferenceKind.MISSING_RECORD
-        elif runs and not -tolerance * lease.gpus <= used - lease.gpu_seconds <= tolerance * lease.gpus:
+        elif (
+            runs and not -tolerance * lease.gpus <= used - lease.gpu_seconds <= (tolerance + lease.unpaid) * lease.gpus
+        ):
             kind = DifferenceKind.AMOUNT
         found.add(Difference(kind, lease.lease_id, lease.gpu_seconds, used if runs else None))
     for lease_id in {record.lease_id for record in seen} - {lease.lease_id for lease in charged}:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from nvlhub.engines.base import Handle, Sight, Sighting, Task
+from nvlhub.engines.base import Engine, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import SimulatedFloor, devices
 from nvlhub.flow.placement import Domain, Placement
 
 
-class FileEngine:
+class FileEngine(Engine):
     """A task runs while its file is there. `started` is called when it is, before anybody knows."""
 
     name = "files"

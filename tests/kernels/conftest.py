@@ -25,7 +25,6 @@ from nvlhub.store import verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import API_PATH
 
-GPUS = 8
 GRACE = 6
 PEOPLE = {
     "t-researcher": Visitor("researcher", server="researcher/"),
@@ -57,13 +56,15 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        settings = Settings(
+    def settings(self) -> Settings:
+        return Settings(
             data=self.data, simulate=1, trays=2, run_as="portal", demo=True, tick=0.2, grace=GRACE, public_url=self.url
         )
-        self.portal = Portal(settings)
-        assert isinstance(self.portal.engine, LocalEngine)
-        self.engines.append(self.portal.engine)
+
+    def start(self) -> None:
+        self.portal = Portal(self.settings())
+        if isinstance(self.portal.engine, LocalEngine):
+            self.engines.append(self.portal.engine)
         app = make_app(Doors(self.portal.desk, self.portal.registry, identify), "/services/portal/")
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
@@ -102,12 +103,19 @@ class Served:
         self.until(lambda: not self.leases())
         with self.portal.store.reading() as unit:
             assert verify(unit) == []
-        assert sum(domain.free_gpus for domain in self.portal.desk.board.domains) == GPUS
+        self.until(self._all_free)
         ended = self.leases(state="ended")
-        for lease in ended:
-            assert of_lease(lease["id"]) == []
-        self.until(lambda: list((self.data / "tasks").iterdir()) == [])
+        self.nothing_left([lease["id"] for lease in ended])
         return ended
+
+    def _all_free(self) -> bool:
+        board = self.portal.desk.board
+        return sum(domain.free_gpus for domain in board.domains) == sum(domain.size for domain in board.capacity)
+
+    def nothing_left(self, leases: list[str]) -> None:
+        for lease in leases:
+            assert of_lease(lease) == []
+        self.until(lambda: list((self.data / "tasks").iterdir()) == [])
 
 
 @pytest.fixture

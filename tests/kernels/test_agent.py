@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from nvlkernels.mailbox import Line, Mailbox
+from nvlkernels.mailbox import Keys, Line, Mailbox
 
 LEASE = "lease-1"
 
@@ -98,6 +100,53 @@ async def test_the_last_words_of_a_failed_task_are_reported_and_it_can_start_aga
     run.signal(9)
     await asyncio.wait_for(run.ended.wait(), 10)
     assert run.exited["rc"] == -9  # type: ignore[index]
+
+
+async def test_a_mailbox_that_is_made_again_finds_the_agent_with_the_tasks_that_run(
+    line: Line, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    await line.run("ends").start(**python("pass"))
+    await asyncio.wait_for(line.run("ends").ended.wait(), 10)
+    await line.run("stays").start(**python("pass"))
+    await asyncio.wait_for(line.run("stays").ended.wait(), 10)
+    await line.run("stays").start(**python("import time; time.sleep(60)"))
+    keys = mailbox.keys
+    assert keys.secret not in repr(keys)
+    mailbox.close()
+    for strange in (replace(keys, secret=zmq.curve_keypair()[1].decode()), replace(keys, token="another" * 8)):
+        other = await made_again(strange)
+        unheard = other.line(LEASE)
+        unheard.resume()
+        await asyncio.sleep(1.5)
+        assert unheard.having([]) is None
+        other.close()
+    again = await made_again(keys)
+    found = again.line(LEASE)
+    found.resume()
+    said = await asyncio.wait_for(asyncio.shield(found.hello), 10)
+    assert said["runs"] == {"stays": 2}
+    run = found.run("stays")
+    run.resume(2, runs=True)
+    found.say("files", files={"../token": "new"})
+    run.signal(9)
+    await asyncio.wait_for(run.ended.wait(), 10)
+    assert (run.number, run.exited["rc"]) == (2, -9)  # type: ignore[index]
+    assert (tmp_path / "token").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+    with pytest.raises(zmq.ZMQError):
+        Mailbox("127.0.0.1", keys=keys)
+    found.say("exit")
+    await asyncio.sleep(0.2)
+    again.close()
+
+
+async def made_again(keys: Keys) -> Mailbox:
+    """A socket of ours is closed by a thread of ZeroMQ, soon."""
+    for _ in range(100):
+        with contextlib.suppress(zmq.ZMQError):
+            return Mailbox("127.0.0.1", keys=keys)
+        await asyncio.sleep(0.05)
+    raise AssertionError("the port is not given back")
 
 
 async def test_a_stranger_without_the_token_is_not_heard(mailbox: Mailbox) -> None:

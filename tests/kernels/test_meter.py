@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from nvlhub.wire import Beat, BeatAnswer, GpuSample, State
+from nvlkernels import mailbox as mailbox_module
 from nvlkernels import meter
 from nvlkernels.mailbox import Line, Mailbox
 from nvlkernels.meter import Meter, Processes, below, of_gpus
@@ -72,6 +73,7 @@ class Nvml(ModuleType):
         self.nvmlInit = lambda: None
         self.nvmlShutdown = self._shutdown
         self.nvmlDeviceGetHandleByUUID = self._handle
+        self.nvmlDeviceGetHandleByIndex = lambda number: ["GPU-a", "GPU-b"][number]
         self.nvmlDeviceGetUtilizationRates = lambda uuid: SimpleNamespace(gpu=60 if uuid == "GPU-a" else 0)
         self.nvmlDeviceGetMemoryInfo = lambda _uuid: SimpleNamespace(used=5, total=10)
 
@@ -95,6 +97,17 @@ def test_real_gpus_are_asked_for_by_uuid(nvml: Nvml) -> None:
     assert of_gpus(["GPU-a", "GPU-b"], every=0.01) == {"real": True, "busy": True, "gpus": [[60, 5, 10], [0, 5, 10]]}
     assert of_gpus(["GPU-b"], every=0.01)["busy"] is False
     assert nvml.shut == 2
+
+
+def test_gpus_of_a_job_are_asked_for_by_the_number_by_which_its_processes_see_them(
+    nvml: Nvml, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(meter, "of_gpus", lambda devices: of_gpus(devices, every=0.01))
+    given = {"NVLHUB_DEVICES": "n1/3,n1/2", "CUDA_VISIBLE_DEVICES": "1,0", "NVLHUB_SIMULATED": "0"}
+    measure = Meter(given)._measure()
+    assert measure is not None
+    assert measure()["gpus"] == [[0, 5, 10], [60, 5, 10]]
+    assert nvml.shut == 1
 
 
 def test_a_driver_that_fails_costs_the_figure_and_nothing_else(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,8 +199,7 @@ async def test_what_is_no_sample_is_dropped_and_the_sign_of_life_stays(frame: ob
 
 async def test_what_was_measured_long_ago_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
     mailbox, line = await line_with({"real": True, "busy": True, "gpus": [[60, 5, 10]]})
-    assert line._measured is not None
-    line._measured = (line._measured[0] - 60, line._measured[1])
+    monkeypatch.setattr(mailbox_module, "SILENT", -60.0)
     assert line.beat("running", 0).sample is None
     mailbox.close()
 

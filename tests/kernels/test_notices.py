@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from nvlhub.text import LANGUAGES
-from nvlhub.wire import Extend, LeaseView
+from nvlhub.wire import Extend, LeaseAsk, LeaseView
 from nvlkernels import notices, provisioner
 from nvlkernels.client import Portal, PortalDownError, PortalError
 from nvlkernels.notices import Announcements, item, level, words
@@ -66,6 +66,67 @@ async def test_a_start_that_waits_has_no_time_left_but_a_place_in_the_queue(cloc
     assert told["left"] is None
     assert "position 2" in told["text"]
     assert "about 2 min" in told["text"]
+
+
+async def test_a_start_that_its_engine_has_queued_says_why_and_can_be_cancelled(clock: Clock) -> None:
+    told = {"state": "starting", "deadline": None, "detail": "The cluster is full.", "expected_start": NOW + 90}
+    held = holding(**told)
+    held.zone = "Asia/Taipei"
+    shown = item("k", held, "en", waiting=True)
+    assert "1 × GPU (demo): The cluster is full. Expected at 16:01 CST." in shown["text"]
+    assert shown["cancel"] == "Cancel"
+    assert "text" not in item("k", held, "en", waiting=False)
+    assert "text" not in item("k", holding(state="starting", deadline=None), "en", waiting=True)
+
+
+async def test_gpus_that_are_there_without_a_kernel_are_told_after_a_while(clock: Clock) -> None:
+    assert "text" not in item("k", holding(started_at=NOW - 9), "en", waiting=True)
+    assert "the GPUs are there and are charged" in item("k", holding(started_at=NOW - 10), "en", waiting=True)["text"]
+
+
+class PortalOfAQueue(Portal):
+    """Has a lease in its engine's queue until it is given back."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.ended: list[str] = []
+        self.looked = asyncio.Event()
+        self.began: int | None = None
+
+    async def ask(self, ask: LeaseAsk, key: str) -> LeaseView:
+        return LeaseView(**LEASE | {"state": "starting", "deadline": None})
+
+    async def lease(self, lease_id: str) -> LeaseView:
+        self.looked.set()
+        wait = {"state": "starting", "deadline": None, "detail": "Full.", "expected_start": NOW + 60}
+        return LeaseView(**LEASE | wait | {"started_at": self.began})
+
+    async def zone(self) -> str:
+        return "Asia/Taipei"
+
+    async def end(self, lease_id: str) -> LeaseView:
+        self.ended.append(lease_id)
+        return LeaseView(**LEASE)
+
+
+@pytest.mark.parametrize(("began", "words"), [(None, "nothing was charged"), (NOW, "Only the seconds")])
+async def test_a_start_is_cancelled_while_its_agent_is_awaited(
+    monkeypatch: pytest.MonkeyPatch, began: int | None, words: str
+) -> None:
+    monkeypatch.setattr(provisioner, "QUEUE_POLL", 0.01)
+    held, portal = LeaseProvisioner(kernel_id="k1", project="demo", profile="gpu1"), PortalOfAQueue()
+    held._portal, portal.began = portal, began
+    taking = asyncio.create_task(held._take())
+    async with asyncio.timeout(10):
+        await portal.looked.wait()
+        while not held.zone:
+            await asyncio.sleep(0)
+        assert "Full. Expected at 16:01 CST." in item("k1", held, "en", waiting=True)["text"]
+        provisioner.WAITING["k1"].cancel()
+        with pytest.raises(RuntimeError, match=words):
+            await taking
+    assert portal.ended == ["L1"]
+    assert "k1" not in provisioner.HELD
 
 
 async def test_more_time_is_known_at_once(clock: Clock) -> None:

@@ -59,6 +59,7 @@ class PortalStandIn:
         self.calls: list[str] = []
         self.officers: dict[str, list[str]] = {}
         self.mode = "well"
+        self.engine_away = False
         self.leases: list[dict[str, Any]] = []
 
     def about(self, path: str, token: str) -> Any:
@@ -67,7 +68,7 @@ class PortalStandIn:
             case "/me":
                 return {"name": name, "projects": [], "officer_of": self.officers.get(name, [])}
             case "/health":
-                return {"zone": "UTC"}
+                return {"zone": "UTC", "engine_away": self.engine_away}
             case _:
                 return {"items": self.leases, "total": len(self.leases), "page": 1, "per_page": 200}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from bokeh.plotting import figure
 
 from nvlhub.text import say
-from nvlwidgets.panels import api, door, service
+from nvlwidgets.panels import api, door, service, visit
 from nvlwidgets.panels.parts import Html
 from nvlwidgets.panels.screens import SCREENS, Screen
 from nvlwidgets.panels.source import Reading, Sources
@@ -70,7 +71,7 @@ async def tab(visitor: Visitor, screen: str, **headers: str) -> Socket:
 async def bare(kit: Kit, screen: Screen) -> bool:
     """Tell whether a screen says nothing at all."""
     async with kit.guest("root") as root, await tab(root, screen.slug) as socket:
-        return not (await socket.words()).strip()
+        return not re.sub("<[^>]*>", "", await socket.words()).strip()
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +164,24 @@ async def test_a_screen_that_breaks_is_a_readable_page(monkeypatch: pytest.Monke
         socket = await tab(alice, "compute", **{"Accept-Language": lang})
         async with socket:
             assert say("panels-broken", lang) in await socket.words()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh-TW"])
+@pytest.mark.parametrize("screen", ["compute", "fleet"])
+async def test_an_engine_that_is_away_is_told_around_a_screen_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, screen: str, lang: str
+) -> None:
+    monkeypatch.setattr(visit, "SITE_EVERY", 0.05)
+    async with serving() as kit, kit.guest("root") as root:
+        socket = await tab(root, screen, **{"Accept-Language": lang})
+        async with socket:
+            assert say("engine-away", lang) not in await socket.words()
+            kit.portal.engine_away = True
+            await socket.shows(say("engine-away", lang))
+            kit.portal.engine_away = False
+            async with asyncio.timeout(15):
+                while say("engine-away", lang) in await socket.words():
+                    await asyncio.sleep(0.05)
 
 
 @pytest.mark.usefixtures("sample")

@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from nvlhub.engines.base import Sight
-from nvlhub.engines.scripted import Script
+from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.errors import RefusedError
 from nvlhub.flow.awarding import RequestState
+from nvlhub.flow.queue import Running
 from nvlhub.forms import NewCapacity
 from nvlhub.portal import metrics
 from nvlhub.portal.counts import OTHER, REFUSALS, Counts
@@ -25,7 +26,7 @@ from nvlhub.store import Store
 from nvlhub.store import tables as t
 from nvlhub.store.totals import CAPACITIES
 from nvlhub.visitor import Visitor
-from nvlhub.wire import EndReason, Kind, State
+from nvlhub.wire import EndReason, Kind, Share, State
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
 from tests.test_text import messages
@@ -259,3 +260,16 @@ def test_names_are_as_prometheus_wants_them(watched: Watched) -> None:
         for sample in family.samples:
             assert sample.name.endswith("_total") == (family.type == "counter")
             assert not sample.name.endswith("_created")
+
+
+def test_an_engine_that_is_away_and_what_strangers_hold_are_gauges(watched: Watched) -> None:
+    assert (watched("nvlhub_engine_away"), watched("nvlhub_gpus", pool="main", state="outside")) == (0, 0)
+    engine = watched.kit.engine
+    assert isinstance(engine, ScriptedEngine)
+    engine.outside = (Running((Share(domain="nvl001", tray=1, gpus=(0, 1, 2)),), watched.kit.clock.now() + 60),)
+    watched.kit.step()
+    assert watched("nvlhub_gpus", pool="main", state="outside") == 3
+    assert watched("nvlhub_gpus", pool="main", state="free") == 5
+    engine.away = True
+    watched.kit.step()
+    assert watched("nvlhub_engine_away") == 1

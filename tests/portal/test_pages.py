@@ -16,7 +16,9 @@ from fastapi.responses import RedirectResponse
 from starlette.testclient import TestClient
 
 from nvlhub.api import Doors, make_app
+from nvlhub.engines.scripted import Script
 from nvlhub.errors import BadInputError
+from nvlhub.flow.queue import Running, Wait
 from nvlhub.forms import DomainView, NewAnnouncement, TrayView
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking, asked
@@ -24,10 +26,12 @@ from nvlhub.portal.floor_plan import floor_plan, legend
 from nvlhub.portal.html import Site, site_of
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.store import Store
+from nvlhub.text import say
 from nvlhub.visitor import Visitor
+from nvlhub.wire import Share
 from tests.conftest import HandClock
 from tests.portal.hub_kit import MARKUP
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, GRACE, RESEARCHER, Kit, kit
 
 PREFIX = "/services/portal/"
 TAIPEI = ZoneInfo("Asia/Taipei")
@@ -162,6 +166,15 @@ def test_the_home_page_is_told_what_runs_and_what_is_left(portal: Kit, http: Tes
     assert "/jupyter/services/panels/compute" in text
 
 
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_a_kernel_without_its_server_is_told_with_the_way_back(portal: Kit, http: TestClient, path: str) -> None:
+    portal.ask("gpu4")
+    portal.step()
+    assert "notebook server does not answer" not in shown(http, path)
+    portal.clock.forward(GRACE + 1)
+    assert "its notebook server does not answer; kept for 0 s: start your server to go back in" in shown(http, path)
+
+
 @pytest.mark.parametrize("path", ["fragments/home", "fragments/offers"])
 def test_a_part_of_a_page_says_whose_it_is(http: TestClient, login: Login, path: str) -> None:
     login.who = Visitor("安 a%b", csrf="x")
@@ -195,22 +208,58 @@ def test_a_user_without_projects_is_shown_the_way_to_one(portal: Kit, http: Test
     assert f"{PREFIX}more" in text
 
 
+# --- an engine with a queue of its own, strangers, and bad days --------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "fragments/home", "fragments/offers"])
+def test_an_engine_that_is_away_is_told_on_the_pages_and_in_the_hubs(portal: Kit, http: TestClient, path: str) -> None:
+    assert "does not answer now" not in shown(http, path)
+    portal.engine.away = True
+    portal.step()
+    assert f'role="status">{say("engine-away").replace(chr(39), "&#39;")}</p>' in shown(http, path)
+    assert say("engine-away", "zh-TW") in shown(http, path, **CHINESE)
+
+
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(portal: Kit, http: TestClient, path: str) -> None:
+    portal.engine.scripts = {"*": Script(pending=9, wait=Wait("slurm-wait-resources", portal.clock.now() + 600))}  # type: ignore[attr-defined]
+    portal.ask()
+    portal.step()
+    starts = datetime.fromtimestamp(portal.clock.now() + 599, TAIPEI)
+    assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST." in shown(http, path)
+
+
+def test_what_strangers_hold_is_neither_free_nor_taken(portal: Kit, http: TestClient) -> None:
+    theirs = (Share(domain="nvl002", tray=1, gpus=(0, 1, 2)),)
+    portal.engine.outside = (Running(theirs, portal.clock.now() + 60),)  # type: ignore[attr-defined]
+    portal.step()
+    text = shown(http)
+    assert "141 of 144 GPUs are free now. 3 GPUs are held by others, outside the portal." in text
+    assert text.count(": outside the portal</title>") == 3
+
+
 # --- the floor plan ---------------------------------------------------------------------------------------------------
 
 
 def test_states_of_gpus_differ_by_more_than_their_colour() -> None:
     trays = [
-        TrayView(index=0, in_service=True, gpus=["", "mine", "*", ""]),
+        TrayView(index=0, in_service=True, gpus=["", "mine", "*", "outside"]),
         TrayView(index=1, in_service=False, gpus=["", "", "", ""]),
     ]
-    domain = DomainView(name="<x>", pool="main", gpus=8, free=2, leased=2, in_service=True, trays=trays)
+    domain = DomainView(name="<x>", pool="main", gpus=8, free=1, leased=2, outside=1, in_service=True, trays=trays)
     text = str(floor_plan([domain], "en"))
     shapes = {
         re.search(r": (\w[\w ]*)</title>", part)[1]: tuple(re.findall(r'<path d="[^"]+"', part))  # type: ignore[index]
         for part in text.split("<g ")[1:]
     }
-    assert shapes.keys() == {"free", "yours", "taken", "out of service"}
+    assert shapes.keys() == {"free", "yours", "taken", "outside the portal", "out of service"}
     # Free is empty and taken is full: one is white, the other dark; the others carry a mark each.
-    assert len({shapes["yours"], shapes["out of service"], ()}) == 3
+    assert len({shapes["yours"], shapes["outside the portal"], shapes["out of service"], ()}) == 4
     assert "&lt;x&gt;" in text
-    assert [meaning for _, meaning in legend("en")] == ["free", "yours", "taken", "out of service"]
+    assert [meaning for _, meaning in legend("en")] == [
+        "free",
+        "yours",
+        "taken",
+        "outside the portal",
+        "out of service",
+    ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
-from nvlhub.text import LANGUAGES
-from nvlhub.wire import Extend, Kind, Offer, Problem
-from nvlwidgets.panels.screens.compute import SILENT, Compute, can_start
+from nvlhub.engines.scripted import Script
+from nvlhub.flow.queue import Wait
+from nvlhub.text import LANGUAGES, say
+from nvlhub.wire import SILENT, Extend, Kind, Offer, Problem
+from nvlwidgets.markup import clock
+from nvlwidgets.panels.screens.compute import Compute, can_start
 from tests.api.world import PEOPLE
-from tests.portal_kit import Kit
+from tests.portal_kit import GRACE, Kit
 from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
 
 OPTICS = (("optics", "Project optics", "member"),)
@@ -43,7 +48,7 @@ async def test_a_new_user_is_told_what_to_do_next(portal: Kit, http: httpx.Async
     await until(lambda: screen.awards.known is not None)
     assert "nobody pays for GPUs. Ask for more" in words(screen.awards)
     assert screen.led not in screen.blocks
-    assert "Maintenance" in words(screen.announcements)
+    await until(lambda: "Maintenance" in words(screen.announcements))
 
 
 async def test_extending_and_ending_say_what_came_of_it_at_the_lease(portal: Kit, http: httpx.AsyncClient) -> None:
@@ -95,13 +100,47 @@ async def test_workers_stand_below_their_kernel_and_are_paged(portal: Kit, http:
     await until(lambda: "↳ Worker" not in words(screen.leases))
 
 
-async def test_a_kernel_whose_server_is_gone_is_marked(portal: Kit, http: httpx.AsyncClient) -> None:
-    lease = portal.ask("gpu1", MEMBER, "optics")
+async def test_a_kernel_of_no_server_that_falls_silent_is_marked(portal: Kit, http: httpx.AsyncClient) -> None:
+    lease = portal.ask("gpu1", replace(MEMBER, server=""), "optics")
     portal.step(1)
     portal.clock.forward(SILENT + 2)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
     await until(lambda: lease.id in screen.leases.html.html)
-    assert "No sign of life for 14 s: its Jupyter server is gone" in words(screen.leases)
+    assert f"No sign of life for {SILENT + 2} s: its Jupyter server is gone" in words(screen.leases)
+
+
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ("member/", "/hub/spawn/member"),
+        ("member/big one", "/hub/spawn/member/big%20one"),
+        ("m/../x", "/hub/spawn/m/..%2Fx"),
+    ],
+)
+async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
+    portal: Kit, http: httpx.AsyncClient, server: str, address: str
+) -> None:
+    lease = portal.ask("gpu1", replace(MEMBER, server=server), "optics")
+    worker = portal.ask("gpu1", replace(MEMBER, server=server), "optics", kind=Kind.WORKER, parent=lease.id)
+    portal.step(1)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    assert "Go back in" not in words(screen.leases)
+    portal.clock.forward(SILENT + 2)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    told = words(screen.leases)
+    assert f"Its notebook server has not answered for {SILENT + 2} s." in told
+    assert "It ends by itself in" in told
+    assert f'href="{address}" aria-label="Go back in: optics · gpu1"' in screen.leases.html.html
+    assert screen.leases.html.html.count("Go back in</a>") == 1
+    seen = portal.seen(lease)
+    assert seen.kept_until == (seen.beat_at or 0) + GRACE
+    press(screen.leases, "end", lease=lease.id, name="optics · gpu1")
+    await until(lambda: portal.seen(lease).state in {"ending", "settled"})
+    assert portal.seen(lease).kept_until is None
+    portal.step(1)
+    assert portal.seen(worker).state in {"ending", "settled"}
 
 
 async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, http: httpx.AsyncClient) -> None:
@@ -114,6 +153,39 @@ async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, h
     await until(lambda: "They are told that it was you." in words(screen.led))
     portal.step(1)
     assert portal.desk.lease(MEMBER, lease.id).detail == "pi, who answers for the project, ended it"
+
+
+async def test_what_its_engine_has_queued_says_why_and_until_when_and_leaves_the_queue_unpaid(
+    portal: Kit, http: httpx.AsyncClient
+) -> None:
+    wait = Wait("slurm-wait-limit", portal.clock.now() + 600)
+    portal.engine.scripts = {"*": Script(pending=1000, wait=wait)}  # type: ignore[attr-defined]
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    member = Compute(visit_of(http, "member", projects=OPTICS))
+    lead = Compute(visit_of(http, "pi", projects=LEAD))
+    words_of_it = f"{say('slurm-wait-limit')} Expected at {clock(wait.start)[-9:]}."
+    await until(lambda: words_of_it in words(member.leases))
+    await until(lambda: words_of_it in words(lead.led))
+    assert "Leave the queue" in words(member.leases)
+    press(member.leases, "end", lease=lease.id, name="optics · gpu1", waits="starting")
+    await until(
+        lambda: (
+            "leaves the cluster's queue. Unless the cluster had begun it, nothing is charged." in words(member.leases)
+        )
+    )
+    portal.step(1)
+    assert (portal.seen(lease).state, portal.seen(lease).charged) == ("settled", 0)
+
+
+async def test_while_the_engine_is_away_nothing_is_promised(portal: Kit, http: httpx.AsyncClient) -> None:
+    portal.engine.away = True
+    lease = portal.ask("gpu1", MEMBER, "optics")
+    portal.step(1)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html and screen.offers.known)
+    assert say("engine-away-waiting") in words(screen.leases)
+    assert "Nothing can start at once" in words(screen.answers)
 
 
 # --- what comes from outside ----------------------------------------------------------------------------------------

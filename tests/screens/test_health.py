@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from nvlhub.forms import ProgrammePatch
-from nvlhub.text import LANGUAGES
+from nvlhub.text import LANGUAGES, say
 from nvlwidgets.panels.screens.health import Health, changes
 from tests.api.world import PEOPLE
 from tests.portal_kit import Kit
@@ -31,6 +31,14 @@ async def test_an_administrator_sees_how_the_portal_does_and_verifies_the_ledger
     await until(lambda: "Right: " in words(shown.ledger))
     await until(lambda: shown.differences.known is not None)
     assert "No difference waits for a person." in words(shown.differences)
+
+
+async def test_an_engine_that_is_away_is_told_beside_its_name(portal: Kit, http: httpx.AsyncClient) -> None:
+    portal.engine.away = True
+    portal.step(1)
+    shown = Health(visit_of(http, "admin", admin=True))
+    await until(lambda: shown.report.known is not None)
+    assert say("engine-away-admin") in words(shown.report)
 
 
 async def test_a_broken_ledger_is_not_called_right(portal: Kit, http: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from nvlhub.engines.slurm.commands import Commands
+from nvlhub.engines.slurm.engine import SlurmEngine
+from nvlhub.engines.slurm.job import Site
+from nvlhub.engines.slurm.private import Slurm
 from nvlhub.flow.request import Pool, Profile
 from nvlhub.ports import free_port
 from nvlhub.store import Store, verify
 from nvlhub.wire import Span
 from tests.hammer.points import POINTS, Orders
 from tests.hammer.portal import CLIENTS, GRACE
+from tests.slurm.kit import SLEEPER, jobs
 
 ROUNDS = 1 + int(os.environ.get("NVLHUB_PROOF", "0")) // 15
 """``NVLHUB_PROOF=600`` hammers for about so many seconds."""
@@ -34,27 +40,27 @@ AWARDED = 10
 """GPU-hours: less than half of what the clients would hold at once."""
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, pool: str) -> None:
     store, now = Store(url), int(time.time())
     store.migrate()
     with store.writing() as unit:
-        unit.set_pool(Pool("main", "GB300", 1000, 16, 16))
+        unit.set_pool(Pool(pool, "GB300", 1000, 16, 16))
         unit.add_programme("hammer", "Hammer")
-        unit.set_budget("hammer", "main", AWARDED * MILLI, ref="all", at=now, actor="test")
+        unit.set_budget("hammer", pool, AWARDED * MILLI, ref="all", at=now, actor="test")
         unit.add_project("hammer", "Hammer", "hammer")
         for number in range(CLIENTS):
             unit.know_user(f"client{number}", now)
             unit.set_member("hammer", f"client{number}", "member", cap=5)
-        unit.add_award("hammer", "main", AWARDED * MILLI, now - HOUR, now + DAY, cap=None, at=now, actor="test")
-        unit.publish("gpu2", unit.add_profile(Profile("gpu2", 0, "2 GPUs", "main", 2, Span.DOMAIN, HOUR)))
+        unit.add_award("hammer", pool, AWARDED * MILLI, now - HOUR, now + DAY, cap=None, at=now, actor="test")
+        unit.publish("gpu2", unit.add_profile(Profile("gpu2", 0, "2 GPUs", pool, 2, Span.DOMAIN, HOUR)))
     store.close()
 
 
 class Hammer:
     """Starts, kills and counts its processes; none is left when it is closed."""
 
-    def __init__(self, data: Path, url: str) -> None:
-        self.data, self.url, self.port = data, url, free_port()
+    def __init__(self, data: Path, url: str, slurm: Slurm | None) -> None:
+        self.data, self.url, self.slurm, self.port = data, url, slurm, free_port()
         self.dice = random.Random(7)
         self.orders = Orders(data)
         self.clients: dict[int, subprocess.Popen[bytes]] = {}
@@ -69,7 +75,7 @@ class Hammer:
             )
 
     def start_portal(self) -> None:
-        self.portal = self._start("portal", self.url, self.port)
+        self.portal = self._start("portal", self.url, self.port, *([self.slurm.conf] if self.slurm else []))
         until = time.monotonic() + 30
         while self.get("/health") is None:
             assert self.portal.poll() is None, (self.data / "portal.err").read_text()[-3000:]
@@ -105,12 +111,26 @@ class Hammer:
         assert self.portal.wait(20) == -signal.SIGKILL
         self.start_portal()
 
+    def tasks(self) -> list[str]:
+        """Return what runs, or is about to."""
+        if self.slurm is None:
+            return [file.name for file in (self.data / "tasks").iterdir()]
+        return [number for found in jobs(self.slurm, self.data.name).values() for number in map(str, found)]
+
+    def active(self) -> int:
+        """Return how many leases are not over."""
+        store = Store(self.url)
+        with store.reading() as unit:
+            count = len(unit.active_leases())
+        store.close()
+        return count
+
     def rest(self) -> None:
         """Let the clients give everything back, then stop the portal."""
         (self.data / "rest").touch()
         assert [client.wait(40) for client in self.clients.values()] == [0] * CLIENTS
-        until = time.monotonic() + 3 * GRACE
-        while list((self.data / "tasks").iterdir()):
+        until = time.monotonic() + 6 * GRACE
+        while self.tasks() or self.active():
             # An ask of a client that died was granted to nobody; its lease is lost after the grace.
             assert time.monotonic() < until
             time.sleep(0.1)
@@ -126,10 +146,13 @@ class Hammer:
 
 
 @contextmanager
-def hammering(data: Path, url: str) -> Iterator[Hammer]:
-    (data / "tasks").mkdir()
-    prepare(url)
-    hammer = Hammer(data, url)
+def hammering(data: Path, url: str, slurm: Slurm | None = None) -> Iterator[Hammer]:
+    (data / "tasks").mkdir(parents=True)
+    prepare(url, data.name if slurm else "main")
+    if slurm is not None:
+        (data / "python").write_text(SLEEPER)
+        (data / "python").chmod(0o755)
+    hammer = Hammer(data, url, slurm)
     try:
         hammer.start_portal()
         for number in range(CLIENTS):
@@ -142,14 +165,45 @@ def hammering(data: Path, url: str) -> Iterator[Hammer]:
 @pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_nothing_is_lost_doubled_or_overspent_by_killing(database_url: str, tmp_path: Path) -> None:
     with hammering(tmp_path, database_url) as hammer:
-        for point in [*POINTS, "", ""] * ROUNDS:
-            time.sleep(0.5 + hammer.dice.random())
-            hammer.kill_some_clients()
-            hammer.kill_portal(point)
-        hammer.rest()
+        strike(hammer, [*POINTS, "", ""] * ROUNDS)
+    check(database_url, tmp_path)
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(300 + 60 * ROUNDS)
+def test_nothing_is_lost_doubled_or_overspent_on_slurm_either(slurm: Slurm, tmp_path: Path) -> None:
+    data = tmp_path / f"h{uuid.uuid4().hex[:8]}"
+    url = f"sqlite:///{tmp_path / 'portal.sqlite'}"
+    with hammering(data, url, slurm) as hammer:
+        strike(hammer, [*POINTS] * ROUNDS)
+    rows = check(url, data)
+    engine = SlurmEngine(Commands(slurm.conf, as_user=False), Site(data.name))
+    slurm.until(
+        lambda: all(record.ended_at is not None for record in engine.records(0)), "the accounting of all jobs"
+    )  # fmt: skip
+    counted: dict[str, int] = defaultdict(int)
+    for record in engine.records(0):
+        counted[record.lease_id] += 1000 * record.gpus * ((record.ended_at or 0) - record.started_at)
+    assert counted.keys() <= {row.id for row in rows}
+    assert sum(counted.values()) > 0
+    # Whoever went silent pays until the grace was over; of a start that was repeated the portal saw one job.
+    assert [row.id for row in rows if row.end_reason == "user" and row.charged != counted[row.id]] == []
+    assert all(row.charged <= counted[row.id] for row in rows)
+
+
+def strike(hammer: Hammer, points: list[str]) -> None:
+    for point in points:
+        time.sleep(0.5 + hammer.dice.random())
+        hammer.kill_some_clients()
+        hammer.kill_portal(point)
+    hammer.rest()
     assert sorted(hammer.orders.obeyed()) == sorted(POINTS * ROUNDS)
-    assert list((tmp_path / "tasks").iterdir()) == []
-    store = Store(database_url)
+    assert hammer.tasks() == []
+
+
+def check(url: str, data: Path) -> list[Any]:
+    """Prove the books and what every client was told; return the leases."""
+    store = Store(url)
     with store.reading() as unit:
         assert verify(unit) == []
         rows = {
@@ -165,7 +219,8 @@ def test_nothing_is_lost_doubled_or_overspent_by_killing(database_url: str, tmp_
         }
     store.close()
     check_ledger(rows)
-    check_views(rows, tmp_path)
+    check_views(rows, data)
+    return [*rows["leases"]]
 
 
 def check_ledger(rows: dict[str, Any]) -> None:

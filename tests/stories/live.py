@@ -111,7 +111,7 @@ def live_portal(data: Path, **environment: str) -> Iterator[Live]:
         "--data",
         str(data),
     ]
-    environment = {"NVLHUB_TRAYS": "2", "NVLHUB_TICK": "0.3", **environment}
+    environment = {"NVLHUB_TRAYS": "2", "NVLHUB_TICK": "0.3", "NVLHUB_GRACE": "15", **environment}
     told = {name: value for name, value in os.environ.items() if not name.startswith(("NVLHUB_", "JUPYTER"))}
     process = subprocess.Popen(
         command,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from bokeh.document.events import ModelChangedEvent
 from bokeh.protocol import Protocol
 
 from nvlhub.api import Doors, make_app
+from nvlhub.flow.queue import Running
 from nvlhub.store import Store
+from nvlhub.wire import Share
 from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.fleet_day import levels
@@ -193,6 +196,32 @@ async def test_what_a_browser_makes_up_changes_nothing_and_is_escaped(tmp_path: 
         assert (seen.fleet._mode, seen.fleet._by) == ("state", "programme")
 
 
+async def test_what_strangers_hold_has_no_lease_to_open_and_the_engines_trays_no_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as seen:
+        engine = seen.portal.engine
+        theirs = (Share(domain="nvl001", tray=1, gpus=(0, 1, 2, 3)),)
+        monkeypatch.setattr(engine, "outside", (Running(theirs, seen.portal.clock.now() + 60),))
+        first, *others = engine.capacity()
+        down = tuple(replace(tray, in_service=tray.index != 2) for tray in first.trays)
+        monkeypatch.setattr(engine, "capacity", lambda: (replace(first, trays=down), *others))
+        await seen.look()
+        assert "4 are held outside the portal." in seen.fleet._head.html
+        seen.press(seen.fleet._map, "rack", domain="nvl001")
+        await seen.until(lambda: "tray-18" in seen.fleet._rack.html.html)
+        html = seen.fleet._rack.html.html
+        trays = html.split('<tr id="tray-')[1:]
+        assert trays[0].count("outside the portal") == 4
+        assert re.search(r'data-ask="tray"[^>]* disabled', trays[0])
+        assert "out of service, by the cluster" in trays[1]
+        assert re.search(r'data-ask="undrain"[^>]* disabled', trays[1])
+        assert "4 are held outside the portal: nothing can be done to them here." in html
+        assert "comes back by itself" in html
+        seen.press(seen.fleet._rack.html, "tray", tray="1")
+        await seen.until(lambda: "No lease holds a GPU of this tray." in seen.fleet._rack.html.html)
+
+
 async def test_a_portal_that_goes_away_leaves_the_last_picture_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +259,7 @@ def wire_bytes(document: Document, changes: dict[tuple[Any, str], Any]) -> int:
 
 async def test_one_per_cent_of_a_factory_changes_in_less_than_14_kilobytes(tmp_path: Path) -> None:
     async with scene(tmp_path, domains=139) as seen:
+        await seen.until(lambda: all(source.reading for source in seen.visit.sources._known.values()))
         document, view = Document(), seen.fleet.view
         document.add_root(view.get_root(document))
         before = told(view)

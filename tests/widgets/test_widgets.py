@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -99,6 +101,21 @@ def test_a_waiting_lease_says_where_it_stands(scripted: Scripted) -> None:
     waiting = {"state": "held", "placement": [], "deadline": None, "position": 3, "expected_start": NOW + 600}
     assert "position 3" in bar(scripted, **waiting).html
     assert "10 min" in repr(bar(scripted, **waiting)).replace("9 min", "10 min")
+
+
+def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(scripted: Scripted) -> None:
+    waiting = {"state": "starting", "deadline": None, "detail": "The cluster is full.", "expected_start": NOW + 600}
+    widget = bar(scripted, **waiting)
+    at = f"{datetime.fromtimestamp(NOW + 600, ZoneInfo('Asia/Taipei')):%H:%M} CST"
+    until(lambda: f"The cluster is full. Expected at {at}." in widget.html)
+    assert Elements(widget.html).told("data-ask") == ["release"]
+
+
+def test_an_engine_that_is_away_is_told_where_something_is_started_or_held(scripted: Scripted) -> None:
+    scripted.answers["/health"] |= {"engine_away": True}
+    scripted.answers["/offers"] = {"items": []}
+    for widget in (bar(scripted), StartEstimate()):
+        until(lambda widget=widget: "does not answer now" in widget.html)
 
 
 def test_a_preemptible_lease_that_has_to_make_room_says_when(scripted: Scripted) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 from nvlhub.text import say
 
 MODES = ("state", "busy", "holder")
-STATES = ("free", "leased", "out", "draining", "reserved")
+STATES = ("free", "leased", "out", "draining", "reserved", "outside")
 """In the order of their numbers."""
-FREE, LEASED, OUT, DRAINING, RESERVED = range(5)
+FREE, LEASED, OUT, DRAINING, RESERVED, OUTSIDE = range(6)
 NAMED = 8
 """Holders with a colour of their own."""
 STEP = 5
@@ -99,7 +99,7 @@ def legend(mode: str, lang: str, names: Sequence[str] = ()) -> list[tuple[int, s
     states = [(number, say(f"fleet-state-{state}", lang)) for number, state in enumerate(STATES)]
     if mode == "state":
         return states
-    others = [states[number] for number in (FREE, OUT, RESERVED)]
+    others = [states[number] for number in (FREE, OUT, RESERVED, OUTSIDE)]
     if mode == "busy":
         steps = [
             (LEASED | (percent // STEP + 1) << 3, say("fleet-busy-level", lang, percent=percent))

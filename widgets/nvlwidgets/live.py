@@ -19,13 +19,13 @@ FIRST = 2.0
 """Seconds that text waits for the first answer, so that it says more than that something was asked."""
 
 
-def _site(found: Any) -> tuple[str, int]:
-    return str(found["zone"]), int(found["now"])
+def _site(found: Any) -> tuple[str, int, bool]:
+    return str(found["zone"]), int(found["now"]), bool(found.get("engine_away"))
 
 
 def site() -> Topic:
-    """Return the topic of the site's time zone and clock."""
-    return portal("/health", _site, 300.0)
+    """Return the topic of the site's time zone and clock, and whether its engine is away."""
+    return portal("/health", _site, 30.0)
 
 
 class Live(anywidget.AnyWidget):
@@ -122,12 +122,12 @@ class Live(anywidget.AnyWidget):
         readings = {topic: self.reading(topic) for topic in self.topics()}
         kind, said = self._said
         where = readings.get(site(), Reading())
-        zone, now = where.value or ("UTC", None)
+        zone, now, away = where.value or ("UTC", None, False)
         late = stale({topic: reading for topic, reading in readings.items() if not self.may_fail(topic, reading)})
         return markup(
             self.template, self.lang, zone=zone, title=say(self.title, self.lang), live=live, waits=self._busy, kind=kind,
             said=said, error=late.error if late else "", known=late is not None and late.value is not None,
-            age=late.age if late else 0, as_of=None if live or now is None else now + where.age, **self.values(),
+            age=late.age if late else 0, away=away, as_of=None if live or now is None else now + where.age, **self.values(),
         )  # fmt: skip
 
     def may_fail(self, topic: Topic, reading: Reading) -> bool:

@@ -5,16 +5,18 @@ Every value is escaped; what is shown is the same in a notebook and in a dashboa
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import jinja2
 
+from nvlhub.dates import zone_of
 from nvlhub.text import say
-from nvlhub.wire import gpu_hours
+from nvlhub.waits import waits_for
+from nvlhub.wire import LeaseView, gpu_hours
 
 LAST = 253_402_300_799
 """The last second that a date can be told of."""
@@ -35,15 +37,6 @@ def asset(name: str) -> str:
     return (files("nvlwidgets") / "esm" / name).read_text(encoding="utf-8")
 
 
-@cache
-def zone_of(name: str) -> tzinfo:
-    """Return a time zone; UTC for a name that this machine does not know."""
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError):
-        return ZoneInfo("UTC")
-
-
 def clock(at: float | None, zone: str = "UTC") -> str:
     """Return a moment as people write it, in the zone of the site; nothing for None."""
     return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), zone_of(zone)):%Y-%m-%d %H:%M %Z}"
@@ -61,13 +54,17 @@ def span(seconds: float, lang: str) -> str:
 def markup(name: str, lang: str, *, zone: str = "UTC", **values: Any) -> str:
     """Return the template `name` filled with `values`.
 
-    Templates may use ``_(message, **members)``, ``hours(amount)``, ``span(seconds)``, ``clock(at)`` and ``units``.
+    Templates may use ``_(message, **members)``, ``hours(amount)``, ``span(seconds)``, ``clock(at)``, ``waits_for(lease)`` and ``units``.
     """
 
     def word(message: str, **members: object) -> str:
         return say(message, lang, **members)
 
+    def why(lease: LeaseView | Mapping[str, Any]) -> str:
+        told = lease if isinstance(lease, LeaseView) else LeaseView.model_construct(**lease)
+        return waits_for(told, lang, zone)
+
     return _templates().get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: span(seconds, lang), clock=lambda at: clock(at, zone),
-        units=say("units", lang), **values,
+        waits_for=why, units=say("units", lang), **values,
     )  # fmt: skip

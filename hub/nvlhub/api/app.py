@@ -9,10 +9,13 @@ from fastapi import FastAPI
 from nvlhub import __version__
 from nvlhub.api import (
     announcements,
+    assessing,
     awards,
+    board,
     burning,
     capacity,
     certificates,
+    courses,
     directory,
     exchange,
     fleet,
@@ -43,7 +46,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles, certificates, seats,
+        burning, health, profiles, courses, seats, board, assessing, certificates,
     ):  # fmt: skip
         app.include_router(part.router, prefix=api)
     app.add_middleware(Bounded)

@@ -33,7 +33,7 @@ def break_certificate_key(here: Here, who: Who, key: KeyId) -> KeyView:
     return here.registry.certificates.break_key(who, key)
 
 
-@router.post("/certificates/verify")
+@router.post("/verify")
 def verify_certificate(here: Here, body: SignedDocument) -> CertificateView:
     """Tell whether a downloaded certificate counts; open to everybody."""
     return here.registry.certificates.verify(body)

@@ -31,8 +31,9 @@ def health(here: Here) -> Health:
     """Tell that the portal runs; open to all."""
     desk = here.desk
     return Health(
-        status="ok", engine=desk.engine.name, simulated=desk.engine.simulated, now=desk.clock.now(), zone=desk.zone
-    )
+        status="ok", engine=desk.engine.name, simulated=desk.engine.simulated, engine_away=desk.board.away,
+        now=desk.clock.now(), zone=desk.zone,
+    )  # fmt: skip
 
 
 @router.get("/me")

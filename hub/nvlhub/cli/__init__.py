@@ -2,9 +2,12 @@
 
 from nvlhub.cli import (
     announcements,
+    assessing,
     awards,
+    board,
     capacity,
     certificates,
+    courses,
     directory,
     exchange,
     leases,
@@ -14,6 +17,9 @@ from nvlhub.cli import (
     reconciling,
     requests,
     reservations,
+    slurm,
+    slurm_limits,
+    slurm_reservations,
     usage,
 )
 from nvlhub.cli.base import app
@@ -21,9 +27,12 @@ from nvlhub.cli.base import app
 __all__ = [
     "announcements",
     "app",
+    "assessing",
     "awards",
+    "board",
     "capacity",
     "certificates",
+    "courses",
     "directory",
     "exchange",
     "leases",
@@ -33,5 +42,8 @@ __all__ = [
     "reconciling",
     "requests",
     "reservations",
+    "slurm",
+    "slurm_limits",
+    "slurm_reservations",
     "usage",
 ]

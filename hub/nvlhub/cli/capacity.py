@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ domains = group("domain", "NVLink domains.")
 @pools.command("list")
 def pool_list(as_json: Json = False) -> None:
     """List pools."""
-    names = ("name", "gpu_model", "gpus", "in_service", "free", "factor_milli", "simulated")
+    names = ("name", "gpu_model", "gpus", "in_service", "free", "outside", "factor_milli", "simulated")
     show(items("/pools"), {name: key(name) for name in names}, as_json=as_json)
 
 
@@ -55,11 +55,18 @@ def domain_list(as_json: Json = False) -> None:
     show(
         items("/domains"),
         {
-            **{name: key(name) for name in ("name", "pool", "gpus", "free", "leased")},
+            **{name: key(name) for name in ("name", "pool", "gpus", "free", "leased", "outside")},
             "trays in service": lambda row: f"{sum(tray['in_service'] for tray in row['trays'])}/{len(row['trays'])}",
+            "out by": lambda row: _out_by(row["trays"]),
         },
         as_json=as_json,
     )
+
+
+def _out_by(trays: list[dict[str, Any]]) -> str:
+    """Say who took trays out of service: the portal, or the engine, which alone puts them back then."""
+    named = {who: [str(tray["index"]) for tray in trays if tray["out_by"] == who] for who in ("portal", "engine")}
+    return "; ".join(f"{who}: {', '.join(indices)}" for who, indices in named.items() if indices)
 
 
 def _serve(name: str, tray: int | None, pool: str, *, in_service: bool) -> None:

@@ -42,7 +42,7 @@ def certificate_verify(
         view = call("GET", f"/certificates/{certificate}")
     else:
         signed = _signed(file)
-        view = _offline(signed, keys) if keys is not None else call("POST", "/certificates/verify", json=signed)
+        view = _offline(signed, keys) if keys is not None else call("POST", "/verify", json=signed)
     tell(view, as_json=as_json)
     if view["verdict"] != "valid":
         raise typer.Exit(1)

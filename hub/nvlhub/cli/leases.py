@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import cache
+from typing import Any
 
 import typer
 
 from nvlhub.cli.base import Json, call, group, items, key, show
-from nvlhub.wire import gpu_hours
+from nvlhub.text import language
+from nvlhub.waits import waits_for
+from nvlhub.wire import LeaseView, gpu_hours
 
 leases = group("lease", "Leases.")
+
+
+@cache
+def _zone() -> str:
+    return str(call("GET", "/health")["zone"])
+
+
+def _waits(row: dict[str, Any]) -> str:
+    lease = LeaseView(**row)
+    return waits_for(lease, language(os.environ.get("LANG")), _zone() if lease.expected_start else "UTC")
 
 
 @leases.command("list")
@@ -20,7 +35,7 @@ def lease_list(state: str = "active", user: str = "", project: str = "", as_json
     columns = {
         "id": key("id"), "user": key("user"), "project": key("project"), "GPUs": key("gpus"),
         "where": lambda row: " ".join(f"{share['domain']}/{share['tray']}" for share in row["placement"]),
-        "state": key("state"), "pre-emptible": lambda row: "yes" if row["preemptible"] else "",
+        "state": key("state"), "waits for": _waits, "pre-emptible": lambda row: "yes" if row["preemptible"] else "",
         "why": lambda row: row["end_reason"] or "", "charged": lambda row: gpu_hours(row["charged"]),
     }  # fmt: skip
     show(rows, columns, as_json=as_json)

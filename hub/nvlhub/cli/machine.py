@@ -15,9 +15,15 @@ from nvlhub.up import Options, UpError, running
 @app.command()
 def up(
     simulate: Annotated[
-        int, typer.Option(min=0, max=1000, help="Simulated NVLink domains; 0: this machine's GPUs.")
-    ] = 2,
-    engine: Annotated[str, typer.Option(help="What runs kernels: local, scripted.")] = "local",
+        int | None,
+        typer.Option(
+            min=0,
+            max=1000,
+            show_default="2; 0 with --engine slurm",
+            help="Simulated NVLink domains, with --engine slurm in a Slurm of its own; 0: this machine's GPUs, or its Slurm.",
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What runs kernels: local, slurm, scripted.")] = "local",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DATA,
 ) -> None:
@@ -30,10 +36,9 @@ def up(
     signal.signal(signal.SIGTERM, stop)
     try:
         with running(options, lambda text: err.print(text, markup=False)) as portal:
-            what = (
-                f"{simulate} simulated domains, {simulate * 72} simulated GPUs" if simulate else "this machine's GPUs"
-            )
-            typer.echo(f"nvlhub runs at {portal.url}  ({what})")
+            typer.echo(f"nvlhub runs at {portal.url}  ({portal.what})")
+            for hint in portal.hints:
+                typer.echo(hint)
             typer.echo(f"Log in as researcher, instructor or admin; password: {portal.password}")
             typer.echo("Ctrl+C stops it.")
             portal.run()

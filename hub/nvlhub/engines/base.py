@@ -86,6 +86,10 @@ class EngineError(Exception):
     """The engine could not do what it was asked; the text, or the message id, says why, for the user and the admin."""
 
 
+class AwayError(EngineError):
+    """The engine gave no answer: whether it did what it was asked, nobody knows until it is looked at."""
+
+
 class Engine(Protocol):
     """What the run loop asks of an engine."""
 
@@ -121,7 +125,8 @@ class Engine(Protocol):
         The run loop saves each yielded handle before it asks for the next; the last one is the handle of the
         running task. Several tasks are started side by side. Closing the iterator early must leave nothing behind
         that :meth:`stop` with the last handle cannot end. Raises :class:`EngineError` when it cannot start; then
-        nothing of the task is left.
+        nothing of the task is left. Raises :class:`AwayError` when nobody knows: :meth:`look` will tell, and a task
+        that is not there then is started again.
         """
         ...
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import Floor, devices
 from nvlhub.flow.placement import Domain, Placement
+from nvlhub.flow.queue import Running, Wait
 from nvlhub.flow.reconciliation import Record
 
 
@@ -25,6 +26,8 @@ class Script:
     """Why it cannot be started at all; empty: it can."""
     pending: int = 0
     """Looks during which the engine has it queued."""
+    wait: Wait | None = None
+    """What it says of that."""
     runs: int | None = None
     """Looks during which it runs; None: until it is stopped."""
     then: Sight = Sight.GONE
@@ -66,6 +69,9 @@ class ScriptedEngine(Engine):
     """The clock of its records."""
     running: dict[str, tuple[Script, Record]] = field(default_factory=dict)
     ended: list[Record] = field(default_factory=list)
+    outside: tuple[Running, ...] = ()
+    """What strangers hold."""
+    away: bool = False
 
     def __post_init__(self) -> None:
         self.simulated = self.floor.simulated
@@ -74,6 +80,10 @@ class ScriptedEngine(Engine):
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains of the floor."""
         return self.floor.domains()
+
+    def others(self) -> tuple[Running, ...]:
+        """Return what strangers hold."""
+        return self.outside
 
     def devices(self, placement: Placement) -> tuple[str, ...]:
         """Return device names."""
@@ -89,8 +99,14 @@ class ScriptedEngine(Engine):
         yield {"part": task.lease_id, "whole": True}
 
     def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
-        """Go on by one look in every script."""
-        return {lease_id: Sighting(self._recorded(lease_id)) for lease_id in tasks}
+        """Go on by one look in every script; nothing is seen of any while the engine is away."""
+        if self.away:
+            return dict.fromkeys(tasks, Sighting(Sight.UNKNOWN))
+        return {lease_id: self._seen(lease_id) for lease_id in tasks}
+
+    def _seen(self, lease_id: str) -> Sighting:
+        sight = self._recorded(lease_id)
+        return Sighting(sight, wait=self.played[lease_id].script.wait if sight is Sight.PENDING else None)
 
     def _recorded(self, lease_id: str) -> Sight:
         sight, now = self._sight(lease_id), int(self.now())

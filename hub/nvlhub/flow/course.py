@@ -1,8 +1,9 @@
-"""A run of a course x the time -> where it stands, and what may be done with its code.
+"""A run of a course x the time -> where it stands, and what may be done with it and its code.
 
     draft -> requested -> approved -> closed        as decided by people
                  |            `-> cancelled
                  `-> refused
+    A run that is refused, or changed while it is looked at, is a draft again.
     approved:  scheduled | warming | live | grace | over      by the clock alone
 
 Times are Unix seconds; the zone of a run is for people only, so that no change of clocks moves a run once it is made.
@@ -10,10 +11,13 @@ Times are Unix seconds; the zone of a run is for people only, so that no change 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 from urllib.parse import quote, urlencode
+
+from nvlhub.errors import ConflictError
 
 
 class RunState(StrEnum):
@@ -25,6 +29,42 @@ class RunState(StrEnum):
     REFUSED = "refused"
     CANCELLED = "cancelled"
     CLOSED = "closed"
+
+
+class Action(StrEnum):
+    """What people do with a run."""
+
+    EDIT = "edit"
+    REQUEST = "request"
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    CANCEL = "cancel"
+    CLOSE = "close"
+
+
+MOVES: Mapping[RunState, Mapping[Action, RunState]] = {
+    RunState.DRAFT: {
+        Action.EDIT: RunState.DRAFT, Action.REQUEST: RunState.REQUESTED, Action.CANCEL: RunState.CANCELLED
+    },
+    RunState.REQUESTED: {
+        Action.EDIT: RunState.DRAFT, Action.APPROVE: RunState.APPROVED, Action.REFUSE: RunState.REFUSED,
+        Action.CANCEL: RunState.CANCELLED,
+    },
+    RunState.APPROVED: {
+        Action.EDIT: RunState.APPROVED, Action.CANCEL: RunState.CANCELLED, Action.CLOSE: RunState.CLOSED
+    },
+    RunState.REFUSED: {Action.EDIT: RunState.DRAFT, Action.CANCEL: RunState.CANCELLED},
+    RunState.CANCELLED: {},
+    RunState.CLOSED: {},
+}  # fmt: skip
+
+
+def moved(state: RunState, action: Action) -> RunState:
+    """Return where a run stands after `action`. Raises `ConflictError` when it cannot be done from `state`."""
+    after = MOVES[state].get(action)
+    if after is None:
+        raise ConflictError("run-cannot", state=state.value, action=action.value)
+    return after
 
 
 class Phase(StrEnum):

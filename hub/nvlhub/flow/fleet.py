@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from nvlhub.flow.placement import Domain, Placement, Tray, count_free
@@ -25,6 +26,9 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 """Domains with the sizes of their trays."""
 Reserved = frozenset[tuple[str, int]]
 """Trays that are kept for a reservation now, by domain and index."""
+Outside = Mapping[tuple[str, int], frozenset[int]]
+"""GPUs that somebody holds outside the portal, by domain and tray."""
+_NOBODY: frozenset[int] = frozenset()
 
 
 class GpuState(IntEnum):
@@ -38,6 +42,8 @@ class GpuState(IntEnum):
     """Leased, and its tray is out of service: it comes back to nobody."""
     RESERVED = 4
     """Free, and kept for a reservation."""
+    OUTSIDE = 5
+    """Held by somebody outside the portal."""
 
 
 class Room(NamedTuple):
@@ -81,27 +87,36 @@ def layout_of(capacity: Iterable[Domain]) -> Layout:
     return tuple((domain.name, tuple(tray.size for tray in domain.trays)) for domain in capacity)
 
 
-def picture(capacity: Sequence[Domain], domains: Sequence[Domain], reserved: Reserved = frozenset()) -> Picture:
+def picture(
+    capacity: Sequence[Domain],
+    domains: Sequence[Domain],
+    reserved: Reserved = frozenset(),
+    outside: Outside = MappingProxyType({}),
+) -> Picture:
     """Return the picture of a floor.
 
-    `capacity` has every GPU of a domain free, `domains` the same with what is leased taken; in both, trays that were
-    drained are out of service.
+    `capacity` has every GPU of a domain free, `domains` the same with what is leased or held `outside` taken; in both,
+    trays that were drained are out of service. Whoever holds its GPUs, a tray out of service is told as such.
     """
     states = b"".join(
-        _states(tray, (domain.name, tray.index) in reserved) for domain in domains for tray in domain.trays
+        _states(tray, (domain.name, tray.index) in reserved, outside.get((domain.name, tray.index), _NOBODY))
+        for domain in domains
+        for tray in domain.trays
     )
     shapes = rooms(capacity, domains, reserved)
     return Picture(layout_of(capacity), states, shapes, fragmentation(shapes), by_health(capacity))
 
 
-def _states(tray: Tray, reserved: bool) -> bytes:
+def _states(tray: Tray, reserved: bool, outside: frozenset[int]) -> bytes:
     if tray.in_service:
         free, taken = GpuState.RESERVED if reserved else GpuState.FREE, GpuState.LEASED
+        theirs = GpuState.OUTSIDE
     else:
         free, taken = GpuState.OUT, GpuState.DRAINING
+        theirs = GpuState.OUT
     if len(tray.free) == tray.size:
         return bytes((free,)) * tray.size
-    return bytes(free if gpu in tray.free else taken for gpu in range(tray.size))
+    return bytes(free if gpu in tray.free else theirs if gpu in outside else taken for gpu in range(tray.size))
 
 
 def rooms(capacity: Sequence[Domain], domains: Sequence[Domain], reserved: Reserved = frozenset()) -> tuple[Room, ...]:

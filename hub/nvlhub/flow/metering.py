@@ -16,6 +16,8 @@ IDLE_WARNING = 5 * 60
 
 ENDING = 60
 """Seconds that an engine may take to end a task and that are still charged; beyond them it is not the holder's doing."""
+UNHEARD = 15
+"""Seconds after the last sign of life that a lost lease pays for at most. It may be kept for longer, for its server to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +32,23 @@ def seconds_run(lease: Lease, grace: int) -> int:
     """Return the whole seconds that `lease` ran and pays for.
 
     From when the engine saw it running to its end, never beyond the deadline, never negative whatever the clock
-    did. A lease that went silent pays for `grace` seconds after its last sign of life at most.
+    did. A lease that was lost pays for `grace` seconds after its last sign of life at most, and never for more than
+    :data:`UNHEARD`.
     """
     if lease.started_at is None or lease.ended_at is None:
         return 0
     end = lease.ended_at
     if lease.end_reason is EndReason.LOST:
-        end = min(end, (lease.beat_at or lease.started_at) + grace)
+        end = min(end, (lease.beat_at or lease.started_at) + min(grace, UNHEARD))
     return min(max(0, end - lease.started_at), lease.seconds)
 
 
 def charge(lease: Lease, grace: int) -> int:
     """Return the charge in milli-GPU-seconds: GPUs x seconds run x factor. Never above what is held.
 
-    A pre-emptible lease has nothing held and is charged nothing.
+    What has nothing held is charged nothing: a pre-emptible lease, and one in a slot that is paid for.
     """
-    return 0 if lease.preemptible else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
+    return 0 if not lease.pays else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
 
 
 def engine_times(lease: Lease, began: int | None, ran: int | None) -> tuple[int, int] | None:
@@ -71,6 +74,11 @@ def idle_for(lease: Lease, now: int, said: int, *, gpu_busy: bool) -> int:
     return said if known is None else min(said, lease.idle_seconds + max(0, now - known))
 
 
+def kept_until(lease: Lease, grace: int, listening_since: int) -> int:
+    """Return until when a lease is kept whose holder stays silent from now on; `listening_since` as for :func:`due`."""
+    return max(lease.beat_at or lease.asked_at, listening_since) + grace
+
+
 def due(
     lease: Lease, now: int, grace: int, listening_since: int, parent: Lease | None = None
 ) -> EndReason | None:  # fmt: skip
@@ -87,7 +95,7 @@ def due(
         return EndReason.DEADLINE
     if lease.preempt_at is not None and now >= lease.preempt_at:
         return EndReason.PREEMPTED
-    if now - max(lease.beat_at or lease.asked_at, listening_since) > grace:
+    if now > kept_until(lease, grace, listening_since):
         return EndReason.LOST
     if lease.state is State.RUNNING and lease.idle is not None and lease.idle_seconds >= lease.idle:
         return EndReason.IDLE

@@ -54,6 +54,8 @@ class Charged:
     settled: bool
     gpu_seconds: int | None
     """What was charged in the end, corrections included; None: this is not to be compared."""
+    unpaid: int = 0
+    """Seconds of silence that the engine may have seen beside, and by rule nobody pays for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _judge(lease: Charged, ran: _Ran | None, tolerance: int) -> Difference | Non
         kind = None
     elif ran is None:
         kind = DifferenceKind.MISSING_RECORD if lease.gpu_seconds else DifferenceKind.MATCHED
-    elif abs(lease.gpu_seconds - ran.gpu_seconds) > tolerance * lease.gpus:
+    elif not -tolerance * lease.gpus <= ran.gpu_seconds - lease.gpu_seconds <= (tolerance + lease.unpaid) * lease.gpus:
         kind = DifferenceKind.AMOUNT
     else:
         kind = DifferenceKind.MATCHED

@@ -50,6 +50,8 @@ class Health(View):
     status: Literal["ok"]
     engine: str
     simulated: bool
+    engine_away: bool = False
+    """Whether the engine does not answer now: what runs goes on, and nothing new is started."""
     now: int
     zone: str
     """Time zone that people are told times in, e.g. ``Asia/Taipei``."""

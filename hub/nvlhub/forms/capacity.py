@@ -32,6 +32,8 @@ class PoolView(View):
     installed: int | None
     in_service: int
     free: int
+    outside: int = 0
+    """Held by somebody outside the portal."""
     simulated: bool
 
 
@@ -54,11 +56,20 @@ class CapacityView(View):
     actor: str
 
 
+OUTSIDE = "outside"
+"""Who holds a GPU that somebody has outside the portal."""
+
+
 class TrayView(View):
-    """A tray; `gpus`: who holds each of them: empty: nobody, ``*``: somebody else, otherwise a lease."""
+    """A tray; `gpus`: who holds each of them.
+
+    Empty: nobody; ``*``: somebody else; ``outside``: somebody outside the portal; otherwise a lease.
+    """
 
     index: int
     in_service: bool
+    out_by: Literal["", "portal", "engine"] = ""
+    """Who took it out of service: an administrator here, or the engine, which alone puts it back then."""
     gpus: list[str]
 
 
@@ -70,6 +81,8 @@ class DomainView(View):
     gpus: int
     free: int
     leased: int
+    outside: int = 0
+    """GPUs held by somebody outside the portal."""
     in_service: bool
     trays: list[TrayView]
 

@@ -13,7 +13,7 @@ CertificateId = Annotated[str, StringConstraints(pattern=r"^[2-9a-hj-km-np-z]{16
 
 
 class SignedDocument(Strict):
-    """Body of ``POST /certificates/verify``: a certificate as it was downloaded."""
+    """Body of ``POST /verify``: a certificate as it was downloaded."""
 
     document: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
     signature: Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StringConstraints
 
 from nvlhub.forms.base import PRINTED, Name, Reason, Time, UserName
+from nvlhub.forms.reservations import TrayPlace
 from nvlhub.wire import Slug, Strict, View
 
 Line = Annotated[str, StringConstraints(max_length=100, pattern=rf"^{PRINTED}*$")]
@@ -121,11 +122,36 @@ class RunPatch(Strict):
     note: Paragraph = ""
 
 
+class RunAsk(Strict):
+    """Body of ``POST /runs/{id}/request`` and of ``/cancel`` and ``/close``: words for those who decide, or why."""
+
+    note: Paragraph = ""
+
+
 class RunDecision(Strict):
     """Body of ``POST /runs/{id}/decision``."""
 
     approve: StrictBool
     reason: Reason
+
+
+class RunRoom(View):
+    """Whether there is capacity for a run that is not approved yet, in its slot; nothing is kept for it."""
+
+    fits: bool
+    starts: int
+    """Of the slot: when its seats begin to be started, or now."""
+    ends: int
+    gpus: int
+    """GPUs of the whole trays that it needs."""
+    trays: list[TrayPlace]
+    """Those that it would have now; empty where there are too few."""
+    most_gpus: int
+    """GPUs that could be had in the same slot."""
+    next_starts: int | None
+    """The first start of the run from which it would fit, within 30 days; null: none, or it fits."""
+    left: int
+    """What the award that could pay for the slot has left; 0: none could. Milli-GPU-seconds."""
 
 
 class RunView(View):
@@ -158,16 +184,69 @@ class RunView(View):
     reservation: str = ""
     slot_charge: bool = False
     """Whether it pays for its whole slot, or for what is used."""
+    slot_gpus: int = 0
+    """GPUs of the whole trays that are kept for it, or would be."""
     price: int = 0
     """What the whole slot costs, in milli-GPU-seconds."""
+    held: int = 0
+    """What of it is set aside now."""
     charged: int = 0
+    """What the slot and the leases of the run have cost by now."""
+    room: RunRoom | None = None
+    """Of a single run that is not decided yet."""
+    trays: list[TrayPlace] = Field(default_factory=list)
+    """Those that are kept for it."""
     note: str = ""
     made_by: str = ""
     made_at: int = 0
+    requested_by: str = ""
+    requested_at: int | None = None
     decided_by: str = ""
     decided_at: int | None = None
     reason: str = ""
     closed_at: int | None = None
+
+
+class RosterFile(Strict):
+    """Body of ``POST /runs/{id}/roster`` as JSON; as ``text/csv`` it is the file itself."""
+
+    csv: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+    dry_run: StrictBool = False
+    """True: only tell what it would change."""
+
+
+class RosterEntry(View):
+    """Somebody who is to come. `row` stays theirs for ever."""
+
+    row: int
+    student_no: str
+    name_zh: str
+    name_latin: str
+    email_or_username: str
+    group: str
+    seat: int | None
+
+
+class RosterView(View):
+    """The roster of a run, and what a file changed of it, or would change."""
+
+    run: str
+    rows: list[RosterEntry]
+    dry_run: bool = False
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    dropped: int = 0
+    ignored: list[str] = Field(default_factory=list)
+    """Columns of the file that mean nothing here."""
+
+
+class RosterFault(View):
+    """What is wrong with a row of a file; `row` as a spreadsheet counts, 0: with the file as a whole."""
+
+    row: int
+    field: str
+    detail: str
 
 
 class SeatView(View):

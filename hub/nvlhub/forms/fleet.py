@@ -15,11 +15,13 @@ class GpuCounts(View):
     free: int
     leased: int
     out: int
-    """Not leased, on a tray out of service."""
+    """Not leased, on a tray out of service, whoever holds it."""
     draining: int
     """Leased, on a tray out of service."""
     reserved: int
     """Not leased, kept for a reservation."""
+    outside: int
+    """Held by somebody outside the portal."""
 
 
 class RoomView(View):
@@ -58,7 +60,8 @@ class FleetView(View):
     layout: list[tuple[str, list[int]]]
     """Domains with the sizes of their trays."""
     states: str
-    """Base64; per GPU 0 free, 1 leased, 2 out of service, 3 leased on a tray out of service, 4 reserved and free."""
+    """Base64; per GPU 0 free, 1 leased, 2 out of service, 3 leased on a tray out of service, 4 reserved and free,
+    5 held by somebody outside the portal."""
     busy: str
     """Base64; utilisation of each GPU in per cent; 255: not measured."""
     gpus: GpuCounts

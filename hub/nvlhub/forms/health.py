@@ -41,6 +41,8 @@ class HealthReport(View):
     version: str
     engine: str
     simulated: bool
+    engine_away: bool = False
+    """Whether the engine does not answer now."""
     database: Literal["sqlite", "postgresql"]
     now: int
     up: int

@@ -12,6 +12,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 
 from nvlhub.demo_data import USERS
 from nvlhub.portal.configure import configure
+from nvlhub.portal.slurm_spawner import SlurmSpawner
 from nvlhub.ports import free_port
 
 
@@ -22,6 +23,16 @@ class LocalSpawner(SimpleLocalProcessSpawner):
         """Start a server."""
         self.port = free_port()
         return await super().start()
+
+
+def server_partition() -> str:
+    """Return the partition that servers run in as jobs; empty: they are processes of this machine.
+
+    ``NVLHUB_SERVER_PARTITION`` names it. A simulated cluster has one for CPU work.
+    """
+    told = {name: os.environ.get(name) for name in ("NVLHUB_ENGINE", "NVLHUB_SLURM__SIMULATED")}
+    simulated = told == {"NVLHUB_ENGINE": "slurm", "NVLHUB_SLURM__SIMULATED": "true"}
+    return os.environ.get("NVLHUB_SERVER_PARTITION", "cpu" if simulated else "")
 
 
 def embed(c: Any) -> None:
@@ -46,6 +57,12 @@ def embed(c: Any) -> None:
     hub.spawner_class = LocalSpawner
     home = data / "home"
     c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
+    if partition := server_partition():
+        hub.spawner_class = SlurmSpawner
+        c.SlurmSpawner.partition = partition
+        c.SlurmSpawner.slurm_conf = os.environ.get("NVLHUB_SLURM__CONF", "")
+        c.SlurmSpawner.run_as = "hub"
+        c.SlurmSpawner.directory = str(home / "{username}")
     c.Spawner.notebook_dir = ""
     c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
     c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}

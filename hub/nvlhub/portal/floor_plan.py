@@ -9,21 +9,34 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from nvlhub.forms import DomainView
+from nvlhub.forms import OUTSIDE, DomainView
 from nvlhub.text import say
 
 GPU, GAP, TRAY_GAP, ROW, LABEL = 9, 2, 5, 16, 64
 SHOWN = 40
 """Domains drawn; more would be a wall."""
-COLOURS = {"free": "#ffffff", "mine": "#0072b2", "taken": "#999999", "out": "#f0e442"}
+COLOURS = {"free": "#ffffff", "mine": "#0072b2", "taken": "#999999", "outside": "#cc79a7", "out": "#f0e442"}
 STROKES = {
     "free": "",
     "mine": "M1.5 4.5l2 2.5 4-5",
     "taken": "",
+    "outside": "M4.5 0v9",
     "out": "M1 1l7 7M8 1l-7 7",
 }
-"""What is drawn over a square: yours has a tick, what is out of service a cross; free is empty, taken is full."""
-INK = {"mine": "#ffffff", "out": "#000000"}
+"""What is drawn over a square: yours has a tick, what is out of service a cross, what others have a bar; free is empty."""
+INK = {"mine": "#ffffff", "outside": "#000000", "out": "#000000"}
+
+
+def _state(held: str, *, in_service: bool) -> str:
+    match held:
+        case "":
+            return "free" if in_service else "out"
+        case "*":
+            return "taken"
+        case found if found == OUTSIDE:
+            return "outside"
+        case _:
+            return "mine"
 
 
 def _square(state: str, left: int, top: int, title: str) -> str:
@@ -44,7 +57,7 @@ def floor_plan(domains: Sequence[DomainView], lang: str) -> Markup:
         top, left, squares = number * ROW + 2, LABEL, []
         for tray in domain.trays:
             for index, held in enumerate(tray.gpus):
-                state = "mine" if held and held != "*" else "taken" if held else "free" if tray.in_service else "out"
+                state = _state(held, in_service=tray.in_service)
                 squares.append(
                     _square(state, left, top, f"{domain.name} tray {tray.index} GPU {index}: {words[state]}")
                 )

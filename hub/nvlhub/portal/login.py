@@ -20,7 +20,8 @@ from nvlhub.portal.identity import Hub, LoginNeededError
 from nvlhub.visitor import Visitor
 
 SESSION = "nvlhub-session"
-STATE = "nvlhub-login"
+STATE = "nvlhub-login-"
+"""Beginning of the cookie of one login: a page and what it fetches may each be at one."""
 LOGIN_TAKES = 600.0
 """Seconds that a login may take."""
 SESSIONS = 20_000
@@ -86,7 +87,7 @@ class Login:
             }
         )  # fmt: skip
         response = RedirectResponse(f"{self._hub_prefix}/api/oauth2/authorize?{query}", 302)
-        self._cookie(request, response, STATE, state, int(LOGIN_TAKES))
+        self._cookie(request, response, _cookie_of(state), state, int(LOGIN_TAKES))
         return response
 
     def finish(self, request: Request) -> Response:
@@ -94,7 +95,7 @@ class Login:
         state = request.query_params.get("state", "")
         with self._lock:
             login = self._logins.pop(state, None)
-        own = secrets.compare_digest(request.cookies.get(STATE, "").encode(), state.encode())
+        own = secrets.compare_digest(request.cookies.get(_cookie_of(state), "").encode(), state.encode())
         if login is None or not own or time.monotonic() - login.at > LOGIN_TAKES:
             return RedirectResponse(self._prefix, 302)
         token = self._token(request.query_params.get("code", ""), login.verifier)
@@ -106,7 +107,7 @@ class Login:
                 self._sessions.popitem(last=False)
         response = RedirectResponse(login.next, 302)
         self._cookie(request, response, SESSION, session, None)
-        response.delete_cookie(STATE, path=self._prefix)
+        response.delete_cookie(_cookie_of(state), path=self._prefix)
         return response
 
     def _token(self, code: str, verifier: str) -> str:
@@ -133,3 +134,8 @@ class Login:
         router = APIRouter(include_in_schema=False)
         router.add_api_route(self._callback, self.finish, methods=["GET"])
         return router
+
+
+def _cookie_of(state: str) -> str:
+    """Return the name of a login's cookie. What comes from outside is shortened and made harmless."""
+    return STATE + "".join(letter for letter in state[:12] if letter.isascii() and (letter.isalnum() or letter in "-_"))

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from nvlhub.explain import duration
 from nvlhub.page import templates
 from nvlhub.text import say
+from nvlhub.waits import waits_for
 from nvlhub.wire import gpu_hours
 
 _TEMPLATES = templates("nvlhub.portal")
@@ -26,6 +27,11 @@ def clock(at: int | None, zone: str = "UTC") -> str:
     return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), _zone(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
+def plain(name: str) -> str:
+    """Return a template as it stands: one that holds no words and nothing to fill in."""
+    return _TEMPLATES.get_template(name).render()
+
+
 def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
     """Return a template filled in, in the reader's language and the site's zone."""
 
@@ -34,5 +40,5 @@ def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
 
     return _TEMPLATES.get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: duration(seconds, lang),
-        clock=lambda at: clock(at, zone), **values,
+        clock=lambda at: clock(at, zone), waits_for=lambda lease: waits_for(lease, lang, zone), **values,
     )  # fmt: skip

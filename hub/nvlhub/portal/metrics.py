@@ -63,10 +63,12 @@ class Metrics(Collector):
         in_service = sum(domain.free_gpus for domain in board.capacity)
         free = sum(domain.free_gpus for domain in board.domains)
         installed = sum(domain.size for domain in board.capacity)
-        by_use = (("installed", installed), ("in_service", in_service), ("free", free))
+        outside = sum(map(len, board.outside.values()))
+        by_use = (("installed", installed), ("in_service", in_service), ("free", free), ("outside", outside))
         pool = self._desk.pool
         yield _gauge("nvlhub_gpus", "GPUs of the pool", ["pool", "state"], (([pool, state], n) for state, n in by_use))
         yield GaugeMetricFamily("nvlhub_queue_length", "Leases waiting for room", value=len(board.waiting))
+        yield GaugeMetricFamily("nvlhub_engine_away", "Whether the engine does not answer", value=board.away)
         yield GaugeMetricFamily(
             "nvlhub_board_age_seconds",
             "Age of the run loop's last change",

@@ -58,6 +58,7 @@ class _Pages:
             announcements=self._registry.announcements.current(who, lang),
             picture=floor_plan(domains, lang), marks=legend(lang), free=sum(domain.free for domain in domains),
             gpus=sum(domain.gpus for domain in domains),
+            outside=sum(domain.outside for domain in domains), away=self._desk.board.away,
             simulated=self._desk.engine.simulated, floor=self._desk.engine.gpu_model,
         )  # fmt: skip
 
@@ -73,7 +74,7 @@ class _Pages:
         return self._site.fragment(
             "home_fragment.html", lang, who.name, leases=_families(leases), total=total,
             left=sum(award.left for award in paying), projects=len({award.project for award in paying}),
-            announcements=self._registry.announcements.current(who, lang),
+            announcements=self._registry.announcements.current(who, lang), away=self._desk.board.away,
         )  # fmt: skip
 
     def offers_fragment(self, request: Request) -> Response:
@@ -85,7 +86,7 @@ class _Pages:
         lang = lang_of(request)
         return self._site.fragment(
             "offers.html", lang, who.name, projects=by_project(self._desk.offers(who.name, lang)), age=0,
-            announcements=self._registry.announcements.current(who, lang),
+            announcements=self._registry.announcements.current(who, lang), away=self._desk.board.away,
         )  # fmt: skip
 
     def _awards(self, who: Visitor) -> list[AwardView]:

@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
+from nvlhub.arena import LocalArena
 from nvlhub.clock import SteadyClock
 from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
@@ -32,19 +33,24 @@ from nvlhub.logs import write_json_lines
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
+from nvlhub.portal.caretaker import Caretaker
 from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.joining import Joining
+from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
 from nvlhub.portal.warming import Warming
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
 from nvlhub.signing import Signer
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -81,7 +87,13 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        self.registry = Registry(self.desk, Signer(settings.data / "certificate-keys"), settings.public_url)
+        arena = LocalArena(settings.data / "arena", settings.kernel_python) if settings.assessors else None
+        self.registry = Registry(
+            self.desk, Signer(settings.data / "certificate-keys"), settings.public_url, arena,
+            Snapshots(settings.data / "attempts"),
+        )  # fmt: skip
+        self.judges = Judges(self.registry.assessing, settings.assessors)
+        self.caretaker = Caretaker(self.registry.boards, self.clock)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
@@ -94,9 +106,13 @@ class Portal:
         self.runner.start()
         self.desk.telemetry.start()
         self.dcgm.start()
+        self.caretaker.start()
+        self.judges.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.caretaker.stop()
+        self.judges.stop()
         self.dcgm.stop()
         self.runner.stop()
         self.desk.telemetry.stop()
@@ -132,14 +148,17 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     classroom = Classroom(api_url, environment["JUPYTERHUB_API_TOKEN"], settings.spawns)
     joining = portal.registry.joining
     warming = Warming(portal.store, portal.clock, classroom, joining, settings.spawns)
-    joining.on_seat = warming.wake
+    joining.on_seat = portal.registry.boards.on_seat = warming.wake
+    portal.registry.boards.rooms = classroom
     doors = Doors(portal.desk, portal.registry, identify, limiter)
     app = make_app(doors, prefix)
     app.include_router(login.routes())
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
+    app.include_router(HandingIn(portal.registry, login, site).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
+    app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
     app.include_router(Joining(doors, login, site).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 

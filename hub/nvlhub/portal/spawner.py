@@ -68,6 +68,8 @@ class LeaseSpawnerMixin(Configurable):
 
     _seen: Seen | None = None
     _asking: asyncio.Future[Seen | None] | None = None
+    _stopped = False
+    """Whether the hub ended the server that runs."""
 
     async def _portal(self, method: str, path: str, lang: str = "en", **more: Any) -> Any:
         headers = {"Authorization": f"token {self.portal_token}", "Accept-Language": lang}
@@ -91,7 +93,7 @@ class LeaseSpawnerMixin(Configurable):
         base = str(getattr(handler, "base_url", "/"))
         return render(
             "spawn_form.html", lang, projects=by_project(seen.offers if seen else ()), down=seen is None,
-            age=age if age > FRESH else 0, announcements=(), prefix=f"{base}services/portal/",
+            age=age if age > FRESH else 0, announcements=(), away=False, prefix=f"{base}services/portal/",
             user=self.user.name,  # type: ignore[attr-defined]
         )  # fmt: skip
 
@@ -151,14 +153,27 @@ class LeaseSpawnerMixin(Configurable):
             *super().get_args(),  # type: ignore[misc]
             "--ServerApp.kernel_spec_manager_class=nvlkernels.specs.OfferKernelSpecManager",
             "--ServerApp.kernel_manager_class=nvlkernels.manager.LeaseKernelManager",
+            "--ServerApp.session_manager_class=nvlkernels.sessions.LeaseSessionManager",
             # What listens on a port of the machine may belong to anybody: no general way to ports.
             "--ServerApp.jpserver_extensions={'nvlkernels.extension': True, 'jupyter_server_proxy': False}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",
         ]
 
+    async def stop(self, *args: Any, **kwargs: Any) -> None:
+        """Stop a server that runs."""
+        self._stopped = True
+        await super().stop(*args, **kwargs)  # type: ignore[misc]
+
     async def release_leases(self, spawner: Any = None) -> None:
-        """Tell the portal that the server is gone, so that its leases end now and not after the grace time."""
+        """Tell the portal that the server was stopped, so that its leases end now and not after the grace time.
+
+        A server that was found dead is another matter: the next one takes its kernels back.
+        """
+        stopped, self._stopped = self._stopped, False
+        if not stopped:
+            self.log.warning("a server ended that nobody stopped: its kernels are kept for the grace time")  # type: ignore[attr-defined]
+            return
         name = self.name or "-"  # type: ignore[attr-defined]
         try:
             await self._portal("POST", f"/servers/{self.user.escaped_name}/{name}/stopped")  # type: ignore[attr-defined]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
+from typing import Literal
 
 from nvlhub.errors import NotFoundError
-from nvlhub.flow.placement import Domain
+from nvlhub.flow.placement import Domain, Tray
 from nvlhub.flow.request import Pool
 from nvlhub.forms import (
+    OUTSIDE,
     CapacityView,
     DomainView,
     NewCapacity,
@@ -38,6 +42,7 @@ class Capacity(Office):
             installed=unit.capacity_at(pool.name, "installed", now), simulated=runs_here and self._desk.engine.simulated,
             in_service=sum(domain.free_gpus for domain in board.capacity) if runs_here else 0,
             free=sum(domain.free_gpus for domain in board.domains) if runs_here else 0,
+            outside=sum(map(len, board.outside.values())) if runs_here else 0,
         )  # fmt: skip
 
     def add_pool(self, visitor: Visitor, new: NewPool) -> PoolView:
@@ -71,17 +76,25 @@ class Capacity(Office):
         Who holds a GPU is told to administrators and to the holder.
         """
         board = self._desk.board
-        holder: dict[tuple[str, int, int], str] = {}
+        holder = {(*place, gpu): OUTSIDE for place, gpus in board.outside.items() for gpu in gpus}
         for lease in board.leases.values():
             shown = lease.id if visitor.admin or lease.user == visitor.name else "*"
             holder |= {(share.domain, share.tray, gpu): shown for share in lease.placement for gpu in share.gpus}
-        return [self._domain(domain, holder) for domain in board.capacity if not name or domain.name == name]
+        with self._store.reading() as unit:
+            drained = unit.out_of_service(self._desk.pool)
+        return [self._domain(domain, holder, drained) for domain in board.capacity if not name or domain.name == name]
 
-    def _domain(self, domain: Domain, holder: dict[tuple[str, int, int], str]) -> DomainView:
+    def _domain(
+        self, domain: Domain, holder: Mapping[tuple[str, int, int], str], drained: AbstractSet[tuple[str, int]]
+    ) -> DomainView:
+        def out_by(tray: Tray) -> Literal["", "portal", "engine"]:
+            return "" if tray.in_service else "portal" if (domain.name, tray.index) in drained else "engine"
+
         trays = [
             TrayView(
                 index=tray.index,
                 in_service=tray.in_service,
+                out_by=out_by(tray),
                 gpus=[holder.get((domain.name, tray.index, gpu), "") for gpu in range(tray.size)],
             )
             for tray in domain.trays
@@ -89,7 +102,8 @@ class Capacity(Office):
         return DomainView(
             name=domain.name, pool=self._desk.pool, gpus=domain.size,
             free=sum(1 for tray in trays if tray.in_service for held in tray.gpus if not held),
-            leased=sum(1 for tray in trays for held in tray.gpus if held),
+            leased=sum(1 for tray in trays for held in tray.gpus if held and held != OUTSIDE),
+            outside=sum(1 for tray in trays for held in tray.gpus if held == OUTSIDE),
             in_service=any(tray.in_service for tray in domain.trays), trays=trays,
         )  # fmt: skip
 

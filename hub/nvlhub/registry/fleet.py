@@ -65,7 +65,11 @@ class Fleet(Office):
             same = known is not None and known.board is board and known.reserved == reserved
             if known is not None and same and known.view.at == now:
                 return known.view
-            seen = known.picture if known is not None and same else picture(board.capacity, board.domains, reserved)
+            seen = (
+                known.picture
+                if known is not None and same
+                else picture(board.capacity, board.domains, reserved, board.outside)
+            )
             view = self._view(board, seen, now)
             self._shared = _Shared(board, reserved, seen, view)
             return view

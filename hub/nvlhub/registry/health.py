@@ -32,8 +32,8 @@ class Health(Office):
         so_far, board = desk.observer.so_far(), desk.board
         refused = sorted(so_far.refused.items(), key=lambda row: (-row[1], row[0]))
         return HealthReport(
-            version=__version__, engine=desk.engine.name, simulated=desk.engine.simulated, database=database, now=now,
-            up=so_far.up, admitted=so_far.admitted,
+            version=__version__, engine=desk.engine.name, simulated=desk.engine.simulated,
+            engine_away=board.away, database=database, now=now, up=so_far.up, admitted=so_far.admitted,
             refused=[RefusedView(slug=slug, count=count) for slug, count in refused], since=since,
             started=sum(took.values()), start_median=at_share(took, 50), start_most=at_share(took, 95), took=_told(took),
             ended=[EndedView(reason=EndReason(why), count=ends[why]) for why in EndReason if why in ends],

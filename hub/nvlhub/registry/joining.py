@@ -131,7 +131,7 @@ class Joining(Office):
         if unit.member(run["project"], user) is None:
             unit.set_member(run["project"], user, "member", run["gpus"])
             return True
-        return unit.others_membership(run["project"], user, run["id"])
+        return unit.made_member_elsewhere(run["project"], user, run["id"])
 
     # --- the seat ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,11 @@ class Teacher:
         course = row.get("course") or row["slug"]
         return self.standing.admin or course in self.named or row["project"] in self.standing.led
 
+    @property
+    def projects(self) -> list[str] | None:
+        """The projects whose courses are all theirs to teach; None: all are."""
+        return None if self.standing.admin else sorted(self.standing.led)
+
     def decides(self, row: dict[str, Any]) -> bool:
         """Tell whether they decide about a run: its programme's officers and administrators."""
         return self.standing.admin or row["programme"] in self.standing.officer_of

@@ -115,10 +115,11 @@ class Courses(Work):
 
     def runs(
         self, slugs: frozenset[str] | None, projects: Sequence[str] | None, programmes: Iterable[str], page: int,
-        per_page: int,
+        per_page: int, *, course: str = "", state: str = "",
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-        """Return a page of runs, the latest start first; whose, as in :meth:`courses`."""
-        query = self._runs()
+        """Return a page of runs, the latest start first; whose, as in :meth:`courses`, of a course, in a state."""
+        wanted = ((t.runs.c.course, course), (t.runs.c.state, state))
+        query = self._runs().where(*(column == value for column, value in wanted if value))
         if projects is not None:
             query = query.where(
                 t.runs.c.course.in_(slugs or ())
@@ -126,6 +127,15 @@ class Courses(Work):
                 | t.projects.c.programme.in_(list(programmes))
             )
         return self._page(query, [t.runs.c.starts.desc(), t.runs.c.id.desc()], page, per_page)
+
+    def slots_of(self, runs: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the reservations of runs, by run, without their trays."""
+        query = (
+            sa.select(t.reservations, t.runs.c.id.label("run"))
+            .join(t.runs, t.runs.c.reservation == t.reservations.c.id)
+            .where(t.runs.c.id.in_(runs))
+        )  # fmt: skip
+        return {row.run: as_dict(row) for row in self._all(query)}
 
     def runs_now(self, now: int) -> list[dict[str, Any]]:
         """Return the approved runs that are not over and whose seats are to be started, or were."""
@@ -140,6 +150,31 @@ class Courses(Work):
         query = sa.select(t.seats).where(t.seats.c.run == run).order_by(t.seats.c.number)
         return [as_dict(row) for row in self._all(query)]
 
+    def seat_counts(self, runs: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return how many seats of runs are taken, and how many are ready, by run."""
+        seats = t.seats.c
+        query = (
+            sa.select(seats.run, sa.func.count(seats.user).label("taken"), sa.func.count(seats.ready_at).label("ready"))
+            .where(seats.run.in_(runs))
+            .group_by(seats.run)
+        )
+        return {row.run: (row.taken, row.ready) for row in self._all(query)}
+
+    def drop_seats(self, run: int, most: int) -> int:
+        """Take the seats above a number out of a run; return how many of them cannot go.
+
+        Those are taken, or kept by the roster; then none is taken out.
+        """
+        self._alone(f"seats:{run}")
+        seats, listed = t.seats.c, t.roster.c
+        beyond = (seats.run == run) & (seats.number > most)
+        kept = sa.select(listed.seat).where(listed.run == run, listed.seat.is_not(None), ~listed.dropped)
+        used = sa.select(sa.func.count()).where(beyond, seats.user.is_not(None) | seats.number.in_(kept))
+        count = int(self.connection.scalar(used) or 0)
+        if not count:
+            self.connection.execute(t.seats.delete().where(beyond))
+        return count
+
     def seat_of(self, run: int, user: str) -> dict[str, Any] | None:
         """Return the seat of a user; None: they have none."""
         row = self._one(sa.select(t.seats).where(t.seats.c.run == run, t.seats.c.user == user))
@@ -153,7 +188,7 @@ class Courses(Work):
         """
         seats, listed = t.seats.c, t.roster.c
         self._alone(f"seats:{run}")
-        wished = sa.select(listed.seat).where(listed.run == run, listed.seat.is_not(None))
+        wished = sa.select(listed.seat).where(listed.run == run, listed.seat.is_not(None), ~listed.dropped)
         free = sa.select(seats.number).where(seats.run == run, seats.user.is_(None))
         free = free.order_by(seats.number.in_(wished), seats.number).limit(1)
         if wanted is not None:
@@ -177,12 +212,14 @@ class Courses(Work):
     # --- roster -----------------------------------------------------------------------------------------------
 
     def set_roster(self, run: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Replace the roster of a run."""
+        """Replace the roster of a run, those included who are on it no more."""
         self.connection.execute(t.roster.delete().where(t.roster.c.run == run))
         if rows:
             self.connection.execute(t.roster.insert(), [{"run": run, **row} for row in rows])
 
-    def roster(self, run: int) -> list[dict[str, Any]]:
-        """Return the roster of a run in order."""
+    def roster(self, run: int, *, dropped: bool = False) -> list[dict[str, Any]]:
+        """Return the roster of a run in order; `dropped`: with those who are on it no more."""
         query = sa.select(t.roster).where(t.roster.c.run == run).order_by(t.roster.c.row)
+        if not dropped:
+            query = query.where(~t.roster.c.dropped)
         return [as_dict(row) for row in self._all(query)]

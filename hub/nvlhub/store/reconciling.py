@@ -7,9 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nvlhub.flow.metering import UNHEARD
 from nvlhub.flow.reconciliation import Charged, Difference
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work, as_dict
+from nvlhub.wire import EndReason
 
 AT_ONCE = 500
 """Rows that are read, and ids that are looked up, at once."""
@@ -28,9 +30,9 @@ class Reconciling(Work):
 
     def charged_since(self, pool: str, since: int) -> Iterator[Charged]:
         """Yield the leases of a pool that ended at or after `since` and are settled, a few in memory at a time."""
-        query = sa.select(t.leases.c.id, t.leases.c.gpus, *_CHARGE).where(*_settled(pool, since))
+        query = sa.select(t.leases.c.id, t.leases.c.gpus, *_CHARGE, *_SILENCE).where(*_settled(pool, since))
         for row in self.connection.execute(query, execution_options={"yield_per": AT_ONCE}):
-            yield Charged(row.id, row.gpus, settled=True, gpu_seconds=_gpu_seconds(row))
+            yield Charged(row.id, row.gpus, settled=True, gpu_seconds=_gpu_seconds(row), unpaid=_unpaid(row))
 
     def known(self, lease_ids: Sequence[str], before: int) -> Iterator[Charged]:
         """Yield those of the ids that are leases, not to be compared; settled are those that ended before `before`."""
@@ -105,7 +107,10 @@ class Reconciling(Work):
         return _paid(self.connection.execute(query).one())
 
 
-_CHARGE = tuple(t.leases.c[name] for name in ("charged", "refunded", "corrected", "factor_milli", "preemptible"))
+_CHARGE = tuple(
+    t.leases.c[name] for name in ("charged", "refunded", "corrected", "factor_milli", "held", "preemptible")
+)
+_SILENCE = tuple(t.leases.c[name] for name in ("end_reason", "started_at", "beat_at", "ended_at"))
 _REOPENED = {"state": "open", "closed_by": "", "closed_at": None, "reason": "", "correction": ""}
 
 
@@ -124,6 +129,13 @@ def _paid(row: sa.Row[Any]) -> int:
 
 def _gpu_seconds(row: sa.Row[Any]) -> int | None:
     """Return what a settled lease was charged in GPU-seconds; None for one that by rule costs nothing, whatever it ran."""
-    if row.preemptible or row.refunded:
+    if row.preemptible or not row.held or row.refunded:
         return None
     return _paid(row) // int(row.factor_milli)
+
+
+def _unpaid(row: sa.Row[Any]) -> int:
+    """Return the seconds of silence before its end that a lost lease does not pay for."""
+    if row.end_reason != EndReason.LOST or row.started_at is None:
+        return 0
+    return max(0, int(row.ended_at - (row.beat_at or row.started_at) - UNHEARD))

@@ -54,7 +54,7 @@ class Seating(Work):
 
     def roster_row(self, run: int, user: str) -> dict[str, Any] | None:
         """Return the row of a user on the roster of a run; None: they are not on it. Upper and lower case are the same."""
-        query = sa.select(t.roster).where(_listed.run == run, sa.func.lower(_listed.user) == user.lower())
+        query = sa.select(t.roster).where(_listed.run == run, ~_listed.dropped, sa.func.lower(_listed.user) == user.lower())
         row = self.connection.execute(query.order_by(_listed.row).limit(1)).one_or_none()
         return as_dict(row) if row else None
 
@@ -64,18 +64,10 @@ class Seating(Work):
         query = (
             sa.select(t.roster, t.users.c.name.label("account"))
             .join(t.users, sa.func.lower(t.users.c.name) == sa.func.lower(_listed.user))
-            .where(_listed.run == run, t.users.c.name.not_in(seated))
+            .where(_listed.run == run, ~_listed.dropped, t.users.c.name.not_in(seated))
             .order_by(_listed.seat.is_(None), _listed.row)
         )
         return [as_dict(row) for row in self._all(query)]
-
-    def others_membership(self, project: str, user: str, run: int) -> bool:
-        """Tell whether another run of a project made a user its member."""
-        made = (_seats.user == user) & (_seats.run != run) & _seats.made_member
-        query = (
-            sa.select(_seats.run).join(t.runs, _runs.id == _seats.run).join(t.courses, _courses.slug == _runs.course)
-        )
-        return self.connection.execute(query.where(made, _courses.project == project).limit(1)).first() is not None
 
     def change_seat_of(self, run: int, number: int, user: str, **values: Any) -> bool:
         """Change what is known of a seat while a user has it; tell whether they still do."""

@@ -274,6 +274,8 @@ sa.Index(
 sa.Index(
     "leases_active_by_user", leases.c.user, leases.c.gpus, sqlite_where=active, postgresql_where=active,
 )  # fmt: skip
+of_a_run = leases.c.run.is_not(None)
+sa.Index("leases_by_run", leases.c.run, sqlite_where=of_a_run, postgresql_where=of_a_run)
 
 keys = sa.Table(
     "keys",
@@ -309,6 +311,8 @@ transactions = sa.Table(
     # None: between the supply of a pool and a programme, where no award is concerned.
     sa.Column("award", sa.ForeignKey("awards.id"), index=True),
     sa.Column("lease", sa.String(36), nullable=False, server_default="", index=True),
+    # The run of a course whose slot it is about.
+    sa.Column("run", sa.BigInteger),
     sa.Column("corrects", sa.String(120), nullable=False, server_default=""),
     sa.Column("reason", sa.String(500), nullable=False, server_default=""),
 )
@@ -524,9 +528,15 @@ runs = sa.Table(
     sa.Column("award", sa.ForeignKey("awards.id")),
     sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("charged", sa.BigInteger, nullable=False, server_default="0"),
+    # The charge factor as it was when money was set aside; how often it was; when the slot was paid for.
+    sa.Column("factor_milli", sa.Integer),
+    sa.Column("holds", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("settled_at", sa.BigInteger),
     sa.Column("note", sa.String(500), nullable=False, server_default=""),
     sa.Column("made_by", sa.String(255), nullable=False),
     sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("requested_at", sa.BigInteger),
     sa.Column("decided_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("decided_at", sa.BigInteger),
     sa.Column("reason", sa.String(500), nullable=False, server_default=""),
@@ -554,6 +564,8 @@ roster = sa.Table(
     sa.Column("user", sa.String(255), nullable=False, server_default=""),
     sa.Column("group", sa.String(40), nullable=False, server_default=""),
     sa.Column("seat", sa.Integer),
+    # Somebody who is on the roster no more: their number is never another's.
+    sa.Column("dropped", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 seats = sa.Table(
@@ -624,6 +636,11 @@ attempts = sa.Table(
     sa.Column("snapshot", sa.String(64), nullable=False, server_default=""),
     sa.Column("grader", sa.String(64), nullable=False, server_default=""),
     sa.Column("lease", sa.String(36), nullable=False, server_default=""),
+    # How often it was begun: one that a portal’s end cut short is begun once more.
+    sa.Column("starts", sa.Integer, nullable=False, server_default="0"),
+    # What it printed, for its learner; what the grader printed, for those who teach.
+    sa.Column("log", sa.Text, nullable=False, server_default=""),
+    sa.Column("grader_log", sa.Text, nullable=False, server_default=""),
     sa.Column("ended_at", sa.BigInteger),
     sa.CheckConstraint("state IN ('queued', 'running', 'passed', 'failed', 'broken')", name="attempt_state_known"),
     sa.UniqueConstraint("run", "user", "number", name="attempts_in_order"),
@@ -671,7 +688,7 @@ def lease_of(row: sa.Row[Any]) -> Lease:
         preemptible=row.preemptible, preempt_at=row.preempt_at, idle=row.idle, label=row.label,
         server=row.server, parent=row.parent, domain=row.domain, pinned=row.pinned, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
         placement=tuple(Share(**share) for share in row.placement), handle=row.handle, placed_at=row.placed_at, started_at=row.started_at,
-        beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at,
+        beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at, run=row.run,
         end_reason=EndReason(row.end_reason) if row.end_reason else None, note=row.note,
     )  # fmt: skip
 
@@ -684,7 +701,7 @@ def row_of(lease: Lease) -> dict[str, Any]:
         "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli, "preemptible": lease.preemptible,
         "asked_at": lease.asked_at, "award": lease.award, "idle": lease.idle, "label": lease.label,
         "server": lease.server, "parent": lease.parent, "domain": lease.domain, "pinned": lease.pinned,
-        "mailbox": lease.mailbox.model_dump() if lease.mailbox else None, **changing_of(lease),
+        "run": lease.run, "mailbox": lease.mailbox.model_dump() if lease.mailbox else None, **changing_of(lease),
     }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def asked(placement: tuple[Share, ...], version: str, pin: str, plugin: str = "t
 def test_every_release_is_asked_for_the_same_shape(version: str) -> None:
     said = asked(ONE, version, "tray")
     assert {
-        "--parsable", "--no-requeue", "--output=/dev/null", "--export=PATH,LANG,HOME", f"--job-name=nvlhub-main-{LEASE}",
+        "--parsable", "--no-requeue", "--output=/dev/null", "--export=ALL", f"--job-name=nvlhub-main-{LEASE}",
         f"--comment=nvlhub:main:{LEASE}", "--nodes=1", "--ntasks-per-node=1", "--gres=gpu:2", "--nodelist=nvl002-07",
     } <= said  # fmt: skip
     # The portal ends it first: an hour, the grace time, a minute.

@@ -1,25 +1,27 @@
 // All GPUs as one picture: a tile per rack, a row per tray, a cell per GPU. The same file runs in notebooks (anywidget) and in Panel.
 //
 //   cells   one byte per GPU, in order of rack, tray, GPU: its state in the low 3 bits, what the mode shows of it in the high 5
-//             state    0 free, 1 leased, 2 out of service, 3 leased on a tray out of service, 4 reserved
+//             state    0 free, 1 leased, 2 out of service, 3 leased on a tray out of service, 4 reserved,
+//                      5 held by somebody outside the portal
 //             "busy"   0 not measured, 1 to 21: 0 % to 100 % in steps of 5
 //             "holder" 0 nobody, 1 to 8 a holder of the legend, 9 another one
 //   racks   [[name, [GPUs of each tray]], ...]
 //   mode    "state", "busy" or "holder": what the colours mean
 //   legend  [[byte, text], ...]
 //   sentence  the figures in words, shown above; may be empty
-//   words   label, help, rack ("{name}: {parts}"), states (5 names), mean ("... {percent} ...")
+//   words   label, help, rack ("{name}: {parts}"), states (6 names), mean ("... {percent} ...")
 //   chosen  name of the rack that is looked at
 //   asked   {count, action: "rack", domain}: set when somebody opens a rack
 //
 // Colours: Okabe and Ito (2008) for states and holders, Cividis for utilisation. Whatever is not simply free or leased carries a mark
-// as well: a cross (out of service), a stroke (draining), a dot (reserved), a dash (not measured).
+// as well: a cross (out of service), a stroke (draining), a dot (reserved), a bar (outside the portal),
+// a dash (not measured).
 
 const SIZES = [[26, 13], [20, 11], [16, 9], [13, 7], [11, 6], [9, 5], [8, 4]]; // width and height of a cell, CSS pixels
 const TALLEST = 700; // CSS pixels that the whole may be high before cells get smaller
 const PAD = 4;
 const NAME = 14; // height of a rack's name
-const STATES = ["#f4f7f2", "#0072B2", "#D55E00", "#E69F00", "#56B4E9"];
+const STATES = ["#f4f7f2", "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#CC79A7"];
 const HOLDERS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000", "#8a938d"];
 const CIVIDIS = ["#00204C", "#002963", "#00316F", "#1A3A6C", "#31446B", "#414D6B", "#4D556B", "#5A5F6D", "#666870", "#717273", "#7C7B78",
   "#888578", "#958F78", "#A29976", "#AEA373", "#BCAE6E", "#CAB969", "#D8C561", "#E7D158", "#F5DD4D", "#FFE945"];
@@ -39,7 +41,7 @@ function colourOf(mode, state, level) {
   const held = state === 1 || state === 3;
   if (mode === "busy" && held) return level ? CIVIDIS[Math.min(level, 21) - 1] : UNKNOWN;
   if (mode === "holder" && held) return level ? HOLDERS[Math.min(level, 9) - 1] : UNKNOWN;
-  return mode === "state" || state === 2 ? STATES[state] || UNKNOWN : STATES[0];
+  return mode === "state" || state === 2 || state === 5 ? STATES[state] || UNKNOWN : STATES[0];
 }
 
 // Draw one cell; all lengths in device pixels.
@@ -59,6 +61,7 @@ function paint(context, mode, value, x, y, width, height) {
   if (state === 2 || state === 3) { context.moveTo(x + 1, y + height - 1); context.lineTo(x + width - 1, y + 1); }
   if (state === 2) { context.moveTo(x + 1, y + 1); context.lineTo(x + width - 1, y + height - 1); }
   if (mode === "busy" && state === 1 && !level) { context.moveTo(x + width / 4, y + height / 2); context.lineTo(x + width * 0.75, y + height / 2); }
+  if (state === 5) { context.moveTo(x + width / 2, y); context.lineTo(x + width / 2, y + height); }
   context.stroke();
   if (state === 4) { const dot = Math.max(2, height / 2); context.fillRect(x + (width - dot) / 2, y + (height - dot) / 2, dot, dot); }
 }
@@ -202,7 +205,7 @@ function render({ model, el }) {
   function figures(rack) {
     const told = words();
     const part = drawn ? drawn.subarray(plan.starts[rack], plan.starts[rack + 1]) : [];
-    const counts = [0, 0, 0, 0, 0];
+    const counts = STATES.map(() => 0);
     const levels = new Map();
     for (const value of part) {
       counts[value & 7] += 1;

@@ -9,9 +9,10 @@ from typing import Any
 import panel as pn
 from bokeh.models import ColumnDataSource
 
+from nvlhub.dates import zone_of
 from nvlhub.text import say
 from nvlkernels.client import PortalError
-from nvlwidgets.markup import clock, zone_of
+from nvlwidgets.markup import clock
 from nvlwidgets.panels.parts import DASHES, SERIES, Plot, empty_figure
 from nvlwidgets.panels.source import Reading
 from nvlwidgets.panels.visit import Visit

@@ -12,6 +12,8 @@ from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.panels.parts import Html
 from nvlwidgets.panels.visit import Visit
 
+OUTSIDE = "outside"
+"""Who holds a GPU that somebody has outside the portal: no lease."""
 LEVELS = ("info", "warning", "urgent")
 STICKY = ":host{position:sticky;bottom:0;z-index:2;display:block}"
 """What was done, and the form of a message, stay in sight wherever on the page they were asked for."""
@@ -113,7 +115,13 @@ class Rack:
             self._put()
 
     async def _of_tray(self, rack: Mapping[str, Any], tray: int) -> list[Mapping[str, Any]]:
-        held = {lease for one in rack.get("trays", ()) if one["index"] == tray for lease in one["gpus"] if lease}
+        held = {
+            lease
+            for one in rack.get("trays", ())
+            if one["index"] == tray
+            for lease in one["gpus"]
+            if lease not in {"", OUTSIDE}
+        }
         return list(await asyncio.gather(*(self._visit.api.get(f"/leases/{lease}") for lease in sorted(held))))
 
     def _put(self) -> None:

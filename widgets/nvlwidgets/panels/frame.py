@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from nvlhub.text import LANGUAGES, say
 from nvlwidgets.markup import asset
+from nvlwidgets.panels.parts import Html
+from nvlwidgets.panels.source import Reading
 from nvlwidgets.panels.visit import Visit
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _PAGE = """
 {% extends base %}
 {% block postamble %}<meta name="viewport" content="width=device-width, initial-scale=1">{{ top }}{% endblock %}
-{% block contents %}{{ head }}<main id="main" tabindex="-1">{{ embed(roots.main) }}</main>{{ foot }}{{ embed(roots.location) }}{% endblock %}
+{% block contents %}{{ head }}<main id="main" tabindex="-1">{{ embed(roots.away) }}{{ embed(roots.main) }}</main>{{ foot }}{{ embed(roots.location) }}{% endblock %}
 """
 
 
@@ -39,5 +41,18 @@ def frame(visit: Visit, screen: Screen, screens: Sequence[Screen]) -> Any:
         page.add_variable(name, Markup(value))  # noqa: S704  # rendered and escaped by the template
     page.add_variable("title", f"{title} · nvlhub")
     page.add_panel("main", screen.make(visit))
+    page.add_panel("away", _away(visit))
     visit.doc.title = f"{title} · nvlhub"
     return page
+
+
+def _away(visit: Visit) -> Html:
+    """Return what says, on every screen, that the engine does not answer."""
+    html = Html()
+
+    def told(reading: Reading[Mapping[str, Any]] | None, _error: str) -> None:
+        away = reading is not None and bool(reading.value.get("engine_away"))
+        html.put(visit.markup("frame_away.html", away=away))
+
+    visit.follow(visit.site(), told)
+    return html

@@ -43,7 +43,7 @@ from nvlwidgets.panels.frame import frame
 from nvlwidgets.panels.parts import Html
 from nvlwidgets.panels.screens import SCREENS, Screen
 from nvlwidgets.panels.source import Sources
-from nvlwidgets.panels.visit import Visit
+from nvlwidgets.panels.visit import Visit, site
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ class Panels:
             lang = chosen_language(request.cookies.get(CHOSEN), request.headers.get("Accept-Language"))
             args = {name: values[0].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
             nobody = self._api(self._token)
-            site = self.sources.get(("", "health"), lambda: nobody.get("/health"), 60)
-            zone = site.reading.value.get("zone", "UTC") if site.reading else "UTC"
+            known = site(self.sources, nobody).reading
+            zone = known.value.get("zone", "UTC") if known else "UTC"
             visit = Visit(
                 guest,
                 lang,
@@ -100,7 +100,6 @@ class Panels:
                 ready=False,
             )
             doc.on_event("document_ready", lambda _event: visit.shown())
-            visit.follow(site, lambda _reading, _error: None)
             doc.on_session_destroyed(lambda _context: visit.leave())
             visit.run(self._recheck(visit, screen))
             try:

@@ -19,7 +19,14 @@ from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.source import Reading, Source, Sources
 
 T = TypeVar("T")
+SITE_EVERY = 10.0
+"""Seconds between two looks at what the portal says of itself."""
 logger = logging.getLogger(__name__)
+
+
+def site(sources: Sources, nobody: Api) -> Source[Mapping[str, Any]]:
+    """Return the source of what the portal says of itself: one for the whole process."""
+    return sources.get(("", "health"), lambda: nobody.get("/health"), SITE_EVERY)
 
 
 @dataclass
@@ -57,6 +64,10 @@ class Visit:
     def public(self, name: Hashable, fetch: Callable[[], Awaitable[T]], every: float) -> Source[T]:
         """Return a source of what is the same to everybody: one for the whole process. `fetch` uses :attr:`nobody`."""
         return self.sources.get(("", name), fetch, every)
+
+    def site(self) -> Source[Mapping[str, Any]]:
+        """Return the source of what the portal says of itself: zone, clock, whether its engine answers."""
+        return site(self.sources, self.nobody)
 
     def follow(self, source: Source[T], told: Callable[[Reading[T] | None, str], None]) -> Callable[[], None]:
         """Have `told` called with what is known now, and with every new reading until the tab is closed.

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvlhub.engines.base import EngineError
+from nvlhub.engines.base import AwayError, EngineError
 from nvlhub.engines.slurm.reasons import AWAY, why_refused
 
 KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "SLURM_CONF", "LD_LIBRARY_PATH")
 """Variables of ours that a command may have: no secrets."""
 
 
-class SlurmAwayError(EngineError):
+class SlurmAwayError(AwayError):
     """Slurm cannot be spoken to now: nothing may be concluded."""
 
 
@@ -41,9 +41,17 @@ class Commands:
     as_user: bool = True
     """Whether jobs run as their users; False: as the portal's account."""
 
+    @property
+    def account(self) -> str:
+        """The one account that all jobs run under; empty: each runs under its user's."""
+        return "" if self.as_user else pwd.getpwuid(os.geteuid()).pw_name
+
     def ask(self, *command: str) -> str:
         """Return what a command prints. Raises `SlurmAwayError` and `SlurmRefusedError`."""
-        return self._run(self._found(command), self._environment(), {})
+        # Times are printed in this zone.
+        return self._run(
+            self._found(command), {**self._environment(), "TZ": "UTC", "SLURM_TIME_FORMAT": "standard"}, {}
+        )
 
     def tell(self, account: str, *command: str, text: str = "") -> str:
         """Run a command as a user's account, with `text` on its standard input. Raises as :meth:`ask`, and `EngineError`."""
@@ -68,9 +76,7 @@ class Commands:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name in KEPT if (value := os.environ.get(name)) is not None}
-        conf = {} if self.conf is None else {"SLURM_CONF": str(self.conf)}
-        # Times are printed in this zone.
-        return {**kept, **conf, "TZ": "UTC", "SLURM_TIME_FORMAT": "standard"}
+        return kept if self.conf is None else {**kept, "SLURM_CONF": str(self.conf)}
 
     def _found(self, command: Sequence[str]) -> tuple[str, ...]:
         program, *rest = command

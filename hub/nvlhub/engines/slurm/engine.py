@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,9 +18,10 @@ from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Sighting, Ta
 from nvlhub.engines.slurm import reading
 from nvlhub.engines.slurm.abilities import Abilities, abilities
 from nvlhub.engines.slurm.commands import Commands, SlurmAwayError, SlurmRefusedError
+from nvlhub.engines.slurm.hostlist import expand
 from nvlhub.engines.slurm.inventory import Inventory, inventory
 from nvlhub.engines.slurm.job import Site, arguments, limit, script
-from nvlhub.engines.slurm.reading import Job, Queued
+from nvlhub.engines.slurm.reading import Past, Queued
 from nvlhub.engines.slurm.reasons import why_ended, why_waiting
 from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.queue import Running, Wait
@@ -44,22 +45,25 @@ RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING
 BROKEN = frozenset({"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"})
 
 
+FEW = 8
+"""Jobs that are asked about one by one; more of them all at once."""
+
+
 @dataclass
 class _Queue:
     """What squeue said, and when (monotonic)."""
 
     jobs: list[Queued]
     at: float
+    by_number: dict[int, Queued] = field(init=False)
     by_lease: dict[str, list[Queued]] = field(init=False)
-    strangers: frozenset[int] = field(init=False)
-    """Running jobs that are none of ours."""
 
     def __post_init__(self) -> None:
+        self.by_number = {job.job: job for job in self.jobs}
         self.by_lease = {}
         for job in self.jobs:
             if job.lease:
                 self.by_lease.setdefault(job.lease, []).append(job)
-        self.strangers = frozenset(job.job for job in self.jobs if not job.lease and job.state in RUNNING)
 
 
 class SlurmEngine(Engine):
@@ -79,9 +83,14 @@ class SlurmEngine(Engine):
         self._queue: _Queue | None = None
         self._quiet_until = float("-inf")
         self._given: dict[int, Placement] = {}
+        self._past: dict[int, Past] = {}
+        self._accounts: dict[str, str] = {}
+        """Whose job a lease's is, of those that were looked at last."""
         self._others: tuple[Running, ...] = ()
         self._strangers: frozenset[int] = frozenset()
         self._asked: dict[int, float] = {}
+        self._touched = False
+        """Whether jobs were cancelled since squeue was asked."""
         self.gpu_model = model
         self.capacity()
 
@@ -98,6 +107,7 @@ class SlurmEngine(Engine):
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains; those that were known last while Slurm does not answer."""
         try:
+            self._need_answers()
             nodes = reading.nodes(self._commands.ask("scontrol", "show", "node", "-o"))
             self._inventory = inventory(nodes, reading.topology(self._topology()))
             self.away = False
@@ -118,21 +128,23 @@ class SlurmEngine(Engine):
 
     def others(self) -> tuple[Running, ...]:
         """Return what strangers' jobs hold; asked anew when other ones run."""
-        queue = self._queue
-        if queue is not None and queue.strangers != self._strangers:
-            try:
-                jobs = self._jobs(())
-            except EngineError as error:
-                self._missed(error)
-                return self._others
-            now = int(time.time())
-            held = [
-                Running(placement, job.end or now + FOREVER)
-                for job in jobs
-                if job.job in queue.strangers and (placement := self._inventory.placement(job.given))
+        try:
+            running = [
+                job for job in self._listed().jobs if job.state in RUNNING and job.gpus and not self._is_ours(job)
             ]
-            self._others, self._strangers = tuple(held), queue.strangers
+            strangers = frozenset(job.job for job in running)
+            if strangers != self._strangers:
+                given = self._placements(running)
+                now = int(time.time())
+                held = [Running(given[job.job], job.end or now + FOREVER) for job in running if given.get(job.job)]
+                self._others, self._strangers = tuple(held), strangers
+        except EngineError as error:
+            self._missed(error)
         return self._others
+
+    def _is_ours(self, job: Queued) -> bool:
+        """Tell whether a job that has the mark of a lease can be that lease's."""
+        return bool(job.lease) and self._is_of(job, {"account": self._accounts.get(job.lease)})
 
     def devices(self, placement: Placement) -> tuple[str, ...]:
         """Return e.g. ``nvl001-03/2``: the node, and the index of the GPU on it."""
@@ -145,7 +157,7 @@ class SlurmEngine(Engine):
         """Submit a job."""
         yield {"account": task.user}
         if self.away:
-            raise EngineError("slurm-away")
+            raise SlurmAwayError("slurm-away")
         try:
             wanted = arguments(task, self._site, self._inventory, self.abilities)
             text = script(task, self._site, self._environment(task), self._modules)
@@ -176,74 +188,125 @@ class SlurmEngine(Engine):
         except EngineError as error:
             self._missed(error)
             return dict.fromkeys(tasks, Sighting(Sight.UNKNOWN))
+        self._accounts |= {
+            lease_id: str(handle["account"]) for lease_id, handle in tasks.items() if "account" in handle
+        }
         seen = {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
-        self._learn(job for job in seen.values() if job is not None and job.state in RUNNING)
+        self._learn([job for job in seen.values() if job is not None and job.state in RUNNING])
+        self._remember([tasks[lease_id].get("job") for lease_id, job in seen.items() if job is None])
         return {lease_id: self._sighting(tasks[lease_id], job) for lease_id, job in seen.items()}
 
-    def _listed(self) -> _Queue:
-        """Return what squeue says, at most once every moment. Raises `EngineError`."""
+    def _listed(self, *, as_it_was: bool = False) -> _Queue:
+        """Return what squeue says, at most once every moment; `as_it_was`: before what was cancelled in this moment.
+
+        Raises `EngineError`.
+        """
+        self._need_answers()
         now = time.monotonic()
-        if now < self._quiet_until:
-            raise SlurmAwayError("slurm-away")
-        if self._queue is None or now - self._queue.at > FRESH:
-            text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.QUEUE_FORMAT)
-            self._queue = _Queue(reading.queue(text, self._site.pool), time.monotonic())
+        if self._queue is None or now - self._queue.at > FRESH or (self._touched and not as_it_was):
+            self._touched = False
+            mark = reading.fresh_separator()
+            text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
+            self._queue = _Queue(reading.queue(text, self._site.pool, mark), time.monotonic())
             self.away = False
             self._asked = {job: at for job, at in self._asked.items() if now - at < 2 * AGAIN}
         return self._queue
+
+    def _need_answers(self) -> None:
+        """Raise `SlurmAwayError` for a while after there was no answer."""
+        if time.monotonic() < self._quiet_until:
+            raise SlurmAwayError("slurm-away")
 
     def _missed(self, error: EngineError) -> None:
         if not self.away:
             logger.warning("Slurm does not answer: %s", error)
         self.away, self._queue = True, None
-        self._quiet_until = time.monotonic() + BACK_OFF
+        if time.monotonic() >= self._quiet_until:
+            # Not again for what was not asked.
+            self._quiet_until = time.monotonic() + BACK_OFF
 
     def _of(self, queue: _Queue, lease_id: str, handle: Handle) -> Queued | None:
-        """Return the job of a lease: the one that it is known by, else the newest with its mark."""
-        jobs = queue.by_lease.get(lease_id, [])
-        known = next((job for job in jobs if job.job == handle.get("job")), None)
-        if known is not None:
-            return known
-        mine = [job for job in jobs if self._is_of(job, handle)]
-        return max(mine, key=lambda job: job.job, default=None)
+        """Return the job of a lease: the one that it is known by, else the first that lives, else the newest.
+
+        There can be two: of a start that nobody knew had worked, and of its repetition. The other one is ended.
+        """
+        mine = self._mine(queue, lease_id, handle)
+        living = [job for job in mine if _lives(job)]
+        chosen = next((job for job in mine if job.job == handle.get("job")), None)
+        if chosen is None or (living and not _lives(chosen)):
+            chosen = min(living, key=lambda job: job.job, default=max(mine, key=lambda job: job.job, default=None))
+        self._cancel([job for job in living if job is not chosen])
+        return chosen
+
+    def _mine(self, queue: _Queue, lease_id: str, handle: Handle) -> list[Queued]:
+        """Return the jobs that can be a lease's: whoever runs a job can change its mark, but not its number."""
+        number = handle.get("job")
+        known = queue.by_number.get(number) if isinstance(number, int) else None
+        others = [job for job in queue.by_lease.get(lease_id, []) if job is not known]
+        return [job for job in ([known] if known else []) + others if self._is_of(job, handle)]
 
     def _is_of(self, job: Queued, handle: Handle) -> bool:
-        """Tell whether a job can be a lease's: anybody may put its mark on a job, but not run it as another."""
-        return not self._commands.as_user or handle.get("account") in {None, job.user}
+        """Tell whether a job is run by whom it must be: anybody may put our mark on a job, but not run it as another."""
+        return job.user == (self._commands.account or handle.get("account") or job.user)
 
-    def _learn(self, running: Iterable[Queued]) -> None:
+    def _learn(self, running: Sequence[Queued]) -> None:
         """Look up which GPUs Slurm gave to jobs that newly run."""
-        new = [job.job for job in running if job.job not in self._given and job.state != "COMPLETING"]
+        new = [job for job in running if job.job not in self._given and job.state != "COMPLETING"]
         if not new:
             return
         try:
-            for job in self._jobs(new):
-                self._given[job.job] = self._inventory.placement(job.given)
+            self._given |= self._placements(new)
         except EngineError as error:
             logger.warning("what Slurm gave to jobs is not known yet: %s", error)
 
-    def _jobs(self, which: Iterable[int]) -> list[Job]:
-        """Return jobs with what they were given: one by one where there are few, else all at once."""
-        wanted = list(which)
-        if len(wanted) == 1:
+    def _placements(self, which: Sequence[Queued]) -> dict[int, Placement]:
+        """Return the GPUs of running jobs that Slurm can tell of: one by one where there are few, else all at once.
+
+        Words of people can look like Slurm's: what is not on the very nodes of a job is none of it, and where there are
+        two answers only that job is asked about.
+        """
+        found: dict[int, set[Placement]] = {}
+        nodes = {job.job: set(expand(job.nodes)) for job in which}
+        if len(which) > FEW:
+            for job in reading.jobs(self._commands.ask("scontrol", "show", "job", "-d", "-o")):
+                if {node for node, _ in job.given} == nodes.get(job.job):
+                    found.setdefault(job.job, set()).add(self._inventory.placement(job.given))
+        placements = {number: told.pop() for number, told in found.items() if len(told) == 1}
+        for number in nodes.keys() - placements.keys() if len(which) <= FEW else found.keys() - placements.keys():
             try:
-                text = self._commands.ask("scontrol", "show", "job", "-d", "-o", str(wanted[0]))
+                text = self._commands.ask("scontrol", "show", "job", "-d", "-o", str(number))
             except SlurmRefusedError:
                 # It is over, and forgotten.
-                return []
-            return list(reading.jobs(text, self._site.pool))
-        text = self._commands.ask("scontrol", "show", "job", "-d", "-o")
-        return list(reading.jobs(text, self._site.pool))
+                continue
+            first = next(reading.jobs(text), None)
+            if first is not None and {node for node, _ in first.given} == nodes[number]:
+                placements[number] = self._inventory.placement(first.given)
+        return placements
+
+    def _remember(self, numbers: Iterable[object]) -> None:
+        """Look up in the accounting what became of jobs that the controller has forgotten."""
+        forgotten = [number for number in numbers if isinstance(number, int) and number not in self._past]
+        if not forgotten:
+            return
+        try:
+            if self.abilities.accounting:
+                told = self._recorded("-j", ",".join(map(str, forgotten)))
+                self._past |= {past.job: past for past in told}
+        except EngineError as error:
+            logger.warning("what became of jobs is not known: %s", error)
 
     def _sighting(self, handle: Handle, job: Queued | None) -> Sighting:
         if job is None:
-            return Sighting(Sight.GONE)
+            past = self._past.get(int(str(handle.get("job") or 0)))
+            if past is None or past.state in RUNNING:
+                return Sighting(Sight.GONE)
+            sight = Sight.BROKEN if past.state in BROKEN else Sight.GONE
+            return Sighting(sight, began=past.start, ran=past.ran, note=why_ended(past.state))
         new = None if handle.get("job") == job.job else {"account": handle.get("account") or job.user, "job": job.job}
         if job.state in PENDING:
             return Sighting(Sight.PENDING, new, wait=Wait(why_waiting(job.reason), job.start))
         if job.state in RUNNING:
             return Sighting(Sight.RUNNING, new, placement=self._given.get(job.job, ()), began=job.start)
-        self._given.pop(job.job, None)
         sight = Sight.BROKEN if job.state in BROKEN else Sight.GONE
         # One that was cancelled while it waited has an end, and ran for no time.
         began = job.start if job.ran else None
@@ -268,27 +331,28 @@ class SlurmEngine(Engine):
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Cancel all jobs of a lease, as whoever runs them."""
         try:
-            queue = self._listed()
+            queue = self._listed(as_it_was=True)
         except EngineError as error:
             self._missed(error)
             return
-        now = time.monotonic()
-        for job in queue.by_lease.get(lease_id, []):
-            over = job.state not in PENDING | RUNNING or job.state == "COMPLETING"
-            if not over and now - self._asked.get(job.job, float("-inf")) > AGAIN:
-                self._asked[job.job] = now
-                self._cancel(job)
+        self._cancel([job for job in self._mine(queue, lease_id, handle) if _lives(job)])
 
-    def _cancel(self, job: Queued) -> None:
-        try:
-            self._commands.tell(job.user, "scancel", str(job.job))
-        except SlurmAwayError as error:
-            self._missed(error)
-        except EngineError as error:
-            # It may have ended by itself; the next look says so.
-            logger.warning("job %s could not be cancelled: %s", job.job, error)
-        finally:
-            self._queue = None
+    def _cancel(self, jobs: Iterable[Queued]) -> None:
+        """Cancel jobs as whoever runs them; asked again after a while, if they are still there."""
+        for job in jobs:
+            now = time.monotonic()
+            if now - self._asked.get(job.job, float("-inf")) <= AGAIN:
+                continue
+            self._asked[job.job] = now
+            try:
+                self._commands.tell(job.user, "scancel", str(job.job))
+            except SlurmAwayError as error:
+                self._missed(error)
+                return
+            except EngineError as error:
+                # It may have ended by itself; the next look says so.
+                logger.warning("job %s could not be cancelled: %s", job.job, error)
+            self._touched = True
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
         """Return leases of our jobs that nobody knows, and forget what is known of jobs that are no more."""
@@ -297,36 +361,58 @@ class SlurmEngine(Engine):
         except EngineError as error:
             self._missed(error)
             return frozenset()
-        listed = {job.job for job in queue.jobs}
-        self._given = {job: placement for job, placement in self._given.items() if job in listed}
-        found = {job.lease for job in queue.jobs if job.lease and job.state in PENDING | RUNNING}
+        self._given = {job: placement for job, placement in self._given.items() if job in queue.by_number}
+        self._past.clear()
+        self._accounts = {lease_id: account for lease_id, account in self._accounts.items() if lease_id in known}
+        found = {job.lease for job in queue.jobs if job.lease and _lives(job) and self._is_of(job, {})}
         return frozenset(found - known)
 
     def records(self, since: int) -> list[Record]:
         """Return what ran: by sacct, and for what ended lately by the controller itself, which knows it first."""
         now = int(time.time())
-        text = self._commands.ask("scontrol", "show", "job", "-d", "-o")
-        found = {
-            (job.job, job.start): _record(job.lease, job.gpus, job.start, job.end, job.ran, job.state, now)
-            for job in reading.jobs(text, self._site.pool)
-            if job.lease and job.gpus and job.start is not None and (job.state in RUNNING or job.ran)
-        }
+        mark = reading.fresh_separator()
+        # The controller first: what it forgets meanwhile stands in the accounting.
+        queue = reading.queue(
+            self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark)), self._site.pool, mark
+        )
+        past = []
         if self.abilities.accounting:
-            for past in reading.records(self._past(since), self._site.pool):
-                found.setdefault(
-                    (past.job, past.start),
-                    _record(past.lease, past.gpus, past.start, past.end, past.ran, past.state, now),
-                )
+            # sacct refuses a time to come.
+            begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(min(max(since, 0), now)))
+            past = self._recorded("-S", begin, "-E", "now")
         elif since < now - self.abilities.min_job_age:
             raise EngineError("slurm-no-accounting")
+        found = {
+            (run.job, run.start): _record(run.lease, run.gpus, run.start, run.end, run.ran, run.state, now)
+            for run in past
+        }
+        for job in queue:
+            # What the accounting has not heard yet; of what is over it has the last word.
+            known = found.get((job.job, job.start or 0))
+            if (
+                job.lease and job.gpus and job.start is not None and (job.state in RUNNING or job.ran)
+                and (known is None or known.ended_at is None) and self._is_of(job, {})
+            ):  # fmt: skip
+                lease = known.lease_id if known else job.lease
+                found[job.job, job.start] = _record(lease, job.gpus, job.start, job.end, job.ran, job.state, now)
         return [record for record in found.values() if record.ended_at is None or record.ended_at >= since]
 
-    def _past(self, since: int) -> str:
-        # sacct refuses a time to come.
-        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(min(max(since, 0), int(time.time()))))
-        return self._commands.ask(
-            "sacct", "-a", "-D", "-X", "-n", "-P", "-S", begin, "-E", "now", "-o", reading.RECORD_FORMAT
+    def _recorded(self, *which: str) -> list[Past]:
+        """Return what accounting has of our jobs. Raises `EngineError`."""
+        mark = reading.fresh_separator()
+        text = self._commands.ask(
+            "sacct", "-a", "-D", "-X", "-n", "-P", f"--delimiter={mark}", "-o", self._record_format, *which
         )
+        told = reading.records(text, self._site.pool, mark)
+        return [past for past in told if self._commands.account in {"", past.user}]
+
+    @cached_property
+    def _record_format(self) -> str:
+        return reading.record_format(self._commands.ask("sacct", "--helpformat"))
+
+
+def _lives(job: Queued) -> bool:
+    return job.state in PENDING | RUNNING and job.state != "COMPLETING"
 
 
 def _record(lease: str, gpus: int, start: int, end: int | None, ran: int, state: str, now: int) -> Record:

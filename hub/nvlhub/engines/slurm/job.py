@@ -17,11 +17,15 @@ from nvlhub.engines.base import EngineError, Task
 from nvlhub.engines.slurm.abilities import Abilities
 from nvlhub.engines.slurm.hostlist import joined
 from nvlhub.engines.slurm.inventory import Inventory
-from nvlhub.engines.slurm.reading import MARK, comment, job_name
+from nvlhub.engines.slurm.names import account_of, reservation_name
+from nvlhub.engines.slurm.reading import comment, job_name
 from nvlhub.flow.placement import SEGMENT_TRAYS
 
 AGENT = "nvlkernels.agent"
 END_OF_LETTER = "END_OF_LETTER"
+EXPORT = "--export=ALL"
+"""All that :class:`~nvlhub.engines.slurm.commands.Commands` lets `sbatch` have, which is no secret. With a list of names Slurm would run
+a login shell of the user on the node first, at every start: a second, or whatever its profile does."""
 HINTS: Mapping[str, str] = {
     "partition": "--partition",
     "qos": "--qos",
@@ -63,7 +67,7 @@ def arguments(task: Task, site: Site, inventory: Inventory, can: Abilities) -> l
     account = (task.preemptible and site.low_account) or site.account
     told = {
         "--partition": site.partition,
-        "--account": account.replace("{project}", task.project).lower(),
+        "--account": account_of(account, task.project),
         "--qos": site.qos,
         **_hinted(task.hints),
     }
@@ -73,9 +77,9 @@ def arguments(task: Task, site: Site, inventory: Inventory, can: Abilities) -> l
         where["--constraint"] = _both(where["--constraint"], told["--constraint"])
     told |= where
     if site.reservations and task.reservation is not None:
-        told["--reservation"] = f"{MARK}-{task.reservation}"
+        told["--reservation"] = reservation_name(task.reservation)
     return [
-        "--parsable", "--no-requeue", "--output=/dev/null", "--export=PATH,LANG,HOME",
+        "--parsable", "--no-requeue", "--output=/dev/null", EXPORT,
         f"--job-name={job_name(site.pool, task.lease_id)}", f"--comment={comment(site.pool, task.lease_id)}",
         f"--time={-(-limit(task.seconds, site.grace) // 60)}", *shape(task, site),
         *(f"{option}={value}" for option, value in told.items() if value), *site.options,

@@ -4,8 +4,9 @@
         slurm.run("sbatch", "--gres=gpu:1", "--wrap", "sleep 60")
 
 Works for any account; jobs run as the one that started it, and as others where that is root. Nothing outside the directory
-is written, nothing but the loopback address is listened on. A directory that was used before is used on: job numbers and
-accounting continue.
+is written. Its daemons listen on the loopback address alone where this machine's name resolves to it (:func:`own_address`);
+elsewhere others can reach their ports, and get no further than munge, whose key lies in the directory. A directory that was
+used before is used on: job numbers and accounting continue.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from nvlhub.engines.slurm.render import Paths, Site, render
 from nvlhub.parent import follow_parent
 from nvlhub.ports import taken
@@ -34,6 +37,9 @@ STOP = 10.0
 """Seconds that a daemon has to end."""
 LOOK = 0.05
 """Seconds between two looks whether a daemon answers."""
+LONGEST = 60
+"""Characters of the directory's path: sockets lie in it, and a socket's path can have 107."""
+LOOPBACK = "127.0.0.1"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db", "mariadb-admin")
 SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -80,10 +86,17 @@ class Slurm:
         ).stdout  # fmt: skip
 
     def add_account(self, name: str, gpu_minutes: int | None = None, users: tuple[str, ...] = ()) -> None:
-        """Add an account, with a budget if told; its users are those named, or whoever runs this."""
+        """Add an account, with a budget if told; its users are those named, or whoever runs this. What is there stays."""
         budget = [] if gpu_minutes is None else [f"GrpTRESMins=gres/gpu={gpu_minutes}"]
-        self.run("sacctmgr", "-i", "add", "account", name, *budget)
-        self.run("sacctmgr", "-i", "add", "user", ",".join(users) or getpass.getuser(), f"Account={name}")
+        self._add("account", name, *budget)
+        self._add("user", ",".join(users) or getpass.getuser(), f"Account={name}")
+
+    def _add(self, *words: str) -> None:
+        try:
+            self.run("sacctmgr", "-i", "add", *words)
+        except subprocess.CalledProcessError as error:
+            if "Nothing new added" not in error.stdout:
+                raise
 
     def jobs(self) -> int:
         """Return how many jobs wait, run or end."""
@@ -97,9 +110,10 @@ class Slurm:
             self.until(lambda: not self.jobs(), "the end of all jobs", patience=20)
 
     def start_controller(self) -> None:
-        """Start slurmctld and wait until it answers."""
+        """Start slurmctld and wait until it answers and knows the nodes that run."""
         self._start("slurmctld", "slurmctld", "-D")
         self.until(lambda: "is UP" in self._said("scontrol", "ping"), "slurmctld")
+        self._until_usable({name for name in self.site.nodes if name in self._daemons})
 
     def stop_controller(self) -> None:
         """End slurmctld; jobs go on, commands hang until they time out."""
@@ -118,21 +132,48 @@ class Slurm:
         """Start the slurmd of nodes and wait until they can be used."""
         for name in names:
             self._start(name, "slurmd", "-D", "-N", name)
-        usable = "idle,alloc,mix"
-        wanted = set(names)
-        self.until(
-            lambda: wanted <= set(self._said("sinfo", "-h", "-N", "-t", usable, "-o", "%N").split()),
-            f"nodes {names[0]} and on",
-        )
+        ports = {name: self.site.first_node_port + index for index, name in enumerate(self.site.nodes)}
+        self.until(lambda: all(taken(ports[name], self.site.address) for name in names), f"slurmd of {names[0]} and on")
+        self._until_usable(set(names))
+
+    def _until_usable(self, names: set[str]) -> None:
+        if not names:
+            return
+        ask = ("sinfo", "-h", "-N", "-t", "idle,alloc,mix", "-o", "%N")
+        self.until(lambda: names <= set(self._said(*ask).split()), f"nodes {min(names)} and on")
 
     def kill_node(self, name: str) -> None:
-        """Kill the slurmd of a node, as when its power fails; the processes of its jobs stay."""
+        """Kill the slurmd of a node and what runs there, as when its power fails.
+
+        Slurm notices after ``SlurmdTimeout``, or when told: ``scontrol update NodeName=… State=DOWN Reason=…``.
+        """
         self._end(name, signal.SIGKILL)
+        self._kill_steps(name)
+
+    def _kill_steps(self, node: str | None = None) -> None:
+        """Kill the processes of jobs: those of a node, or all that are left."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                told = process.environ()
+                if told.get("SLURM_CONF") != str(self.conf) or "SLURM_JOB_ID" not in told:
+                    continue
+                if node in {None, told.get("SLURMD_NODENAME")}:
+                    parent = process.parent()
+                    # The one that watches a step has overwritten its own environment.
+                    found += [parent] if parent is not None and parent.name() == "slurmstepd" else []
+                    found += [process, *process.children(recursive=True)]
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def until(self, answered: Callable[[], object], what: str, *, patience: float = PATIENCE) -> None:
-        """Wait until it is so. Raises `TimeoutError` with what the daemons wrote last."""
+        """Wait until it is so. Raises `TimeoutError` with what the daemons wrote last, at once where one has ended."""
         give_up = time.monotonic() + patience
         while not answered():
+            ended = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
+            if ended:
+                raise TimeoutError(f"{what} did not come: {', '.join(ended)} ended by itself\n{self._tails()}")
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{what} did not come within {patience:.0f} s\n{self._tails()}")
             time.sleep(LOOK)
@@ -150,7 +191,7 @@ class Slurm:
 
     def _said(self, *command: str) -> str:
         try:
-            return self.run(*command, timeout=5)
+            return self.run(*command, timeout=2)
         except (OSError, subprocess.SubprocessError):
             return ""
 
@@ -209,6 +250,7 @@ class Slurm:
                 daemon.terminate()
             for daemon in daemons:
                 _wait(daemon)
+        self._kill_steps()
 
 
 @contextlib.contextmanager
@@ -217,14 +259,17 @@ def private_slurm(
 ) -> Iterator[Slurm]:
     """Run a Slurm for the length of the block, all its nodes idle at the start.
 
-    Raises `TimeoutError` when a daemon does not come up.
+    Raises `TimeoutError` when a daemon does not come up, and `ValueError` for a directory with too long a path.
     """
-    count = 2 + domains * trays + cpu_nodes
-    port = _free_range(count)
+    directory = directory.absolute()
+    if len(str(directory)) > LONGEST:
+        raise ValueError(f"{directory}: too long a path for the sockets of Slurm, more than {LONGEST} characters")
+    address = own_address()
+    port = _free_range(2 + domains * trays + cpu_nodes, address)
     site = Site(
         domains=domains, trays=trays, cpu_nodes=cpu_nodes, accounting=accounting, simulated=True, version=(22, 5),
         host=socket.gethostname().split(".")[0], user=getpass.getuser(), port=port, accounting_port=port + 1,
-        first_node_port=port + 2, paths=Paths.below(str(directory)),
+        first_node_port=port + 2, address=address, paths=Paths.below(str(directory)),
     )  # fmt: skip
     environment = {
         **os.environ, "PATH": _path(), "SLURM_CONF": str(directory / "etc/slurm.conf"),
@@ -241,11 +286,24 @@ def private_slurm(
         slurm._stop_all()  # noqa: SLF001
 
 
-def _free_range(count: int) -> int:
+def own_address() -> str:
+    """Return the address that daemons and commands can listen on alone; empty: there is none, they listen on all.
+
+    Slurm takes what the machine's name resolves to. Where that is another loopback address (Debian: 127.0.1.1), srun would
+    be called back at the address that it seems to come from, 127.0.0.1, and would not hear it.
+    """
+    try:
+        found = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return ""
+    return found if found == LOOPBACK or not found.startswith("127.") else ""
+
+
+def _free_range(count: int, address: str) -> int:
     """Return the first of `count` ports in a row that nobody listens on."""
     while True:
         first = random.randint(20_000, 30_000 - count)  # noqa: S311  # no secret
-        if not any(taken(port) for port in range(first, first + count)):
+        if not any(taken(port, address) for port in range(first, first + count)):
             return first
 
 

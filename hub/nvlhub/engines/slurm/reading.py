@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from nvlhub.engines.slurm.hostlist import expand
 
 MARK = "nvlhub"
 """What the comments and names of our jobs begin with."""
-QUEUE_FORMAT = "%i|%T|%u|%S|%e|%V|%M|%N|%r|%k"
-"""For ``squeue -o``. The last two are words of people: they may hold anything."""
-RECORD_FORMAT = "JobIDRaw,JobName,State,Start,End,ElapsedRaw,AllocTRES"
-"""For ``sacct -o``."""
-_GRES = re.compile(r"gpu(?::[A-Za-z0-9_.-]+)?:(\d+)(?:\(S:[^)]*\))?(?:\(IDX:([^)]*)\))?")
+_QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%k")
+"""What ``squeue`` is asked for. The last two are words of people: they may hold anything."""
+_RECORD_FIELDS = ("JobIDRaw", "User", "State", "Start", "End", "ElapsedRaw", "AllocTRES", "JobName", "SubmitLine")
+"""What ``sacct`` is asked for. The last two are words of people; nobody can change the last one afterwards."""
+_GRES = re.compile(r"gpu(?::[A-Za-z0-9_.-]+)?[:=](\d+)(?:\(S:[^)]*\))?(?:\(IDX:([^)]*)\))?")
 _TRES_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
 _PAIR = re.compile(r"(?:^|\s)([A-Z][A-Za-z:/_]*)=")
 
@@ -38,9 +39,11 @@ class Queued:
     ran: int
     """Seconds that it has run so far, suspended ones left out."""
     nodes: str
+    gpus: int
+    """GPUs on all its nodes, or that it is to have there."""
     reason: str
     lease: str
-    """The lease that it is for; empty: not one of ours."""
+    """The lease that it says it is for; empty: not one of ours. Whoever runs a job can change this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,6 @@ class Job:
     """A job as ``scontrol show job -d`` shows it: with the GPUs that it was given."""
 
     job: int
-    lease: str
-    state: str
-    start: int | None
-    end: int | None
-    ran: int
-    gpus: int
     given: tuple[tuple[str, tuple[int, ...]], ...]
     """Nodes, and the indices of the GPUs on each."""
 
@@ -76,6 +73,7 @@ class Past:
     """One run of a job as ``sacct`` has it."""
 
     job: int
+    user: str
     lease: str
     state: str
     start: int
@@ -94,34 +92,46 @@ def job_name(pool: str, lease: str) -> str:
     return f"{MARK}-{pool}-{lease}"
 
 
-def queue(text: str, pool: str) -> list[Queued]:
-    """Read what ``squeue -h -t all -o QUEUE_FORMAT`` prints. A line that is none of its lines is passed over."""
+def fresh_separator() -> str:
+    """Return signs that no job's name or comment has: nobody knows them beforehand."""
+    return f"|{secrets.token_hex(8)}|"
+
+
+def queue_format(separator: str) -> str:
+    """Return the value of ``squeue -o``."""
+    return separator.join(_QUEUE_FIELDS)
+
+
+def queue(text: str, pool: str, separator: str) -> list[Queued]:
+    """Read what ``squeue -h -t all -o <queue_format>`` prints.
+
+    Comments can have several lines, and look like lines of ours. Only Slurm knows the `separator`, so what has it not is
+    none.
+    """
     found = []
     for line in text.splitlines():
-        parts = line.split("|", 9)
-        if len(parts) == 10 and parts[0].isdecimal():  # as many as the format has
-            job, state, user, start, end, submitted, ran, nodes, reason, words = parts
+        parts = line.split(separator, len(_QUEUE_FIELDS) - 1)
+        if len(parts) == len(_QUEUE_FIELDS) and parts[0].isdecimal():
+            job, state, user, start, end, submitted, ran, nodes, count, gres, reason, words = parts
+            each = sum(int(number) for number, _ in _GRES.findall(gres))
             found.append(
                 Queued(
-                    int(job), state, user, moment(start), moment(end), moment(submitted), duration(ran), nodes, reason,
-                    _lease(words, f"{MARK}:{pool}:"),
+                    int(job), state, user, moment(start), moment(end), moment(submitted), duration(ran), nodes,
+                    each * int(count) if count.isdecimal() else 0, reason, _lease(words, f"{MARK}:{pool}:"),
                 )
             )  # fmt: skip
     return found
 
 
-def jobs(text: str, pool: str) -> Iterator[Job]:
-    """Yield what ``scontrol show job -d -o`` prints: one job a line."""
+def jobs(text: str) -> Iterator[Job]:
+    """Yield what ``scontrol show job -d -o`` prints: one job a line.
+
+    Names and comments can have several lines, and look like lines of Slurm's: whoever knows better what a job has must look.
+    """
     for line in text.splitlines():
-        pairs = _pairs(line)
-        if pairs.get("JobId", "").isdecimal():
-            gpus = _TRES_GPUS.search(pairs.get("AllocTRES") or pairs.get("TRES", ""))
-            given = tuple(_given(line))
-            yield Job(
-                int(pairs["JobId"]), _lease(pairs.get("Comment", ""), f"{MARK}:{pool}:"), pairs.get("JobState", ""),
-                moment(pairs.get("StartTime", "")), moment(pairs.get("EndTime", "")), duration(pairs.get("RunTime", "")),
-                int(gpus[1]) if gpus else sum(len(indices) for _, indices in given), given,
-            )  # fmt: skip
+        number = _pairs(line).get("JobId", "")
+        if number.isdecimal():
+            yield Job(int(number), tuple(_given(line)))
 
 
 def _given(line: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -163,16 +173,30 @@ def topology(text: str) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def records(text: str, pool: str) -> Iterator[Past]:
-    """Yield what ``sacct -X -n -P -o RECORD_FORMAT`` prints, as far as it is ours and ran."""
+def record_format(fields: str) -> str:
+    """Return the value of ``sacct -o``, of what ``sacct --helpformat`` says there is: the last was not always."""
+    known = {field.lower() for field in fields.split()}
+    return ",".join(field for field in _RECORD_FIELDS if field != "SubmitLine" or field.lower() in known)
+
+
+def records(text: str, pool: str, separator: str) -> Iterator[Past]:
+    """Yield what ``sacct -X -n -P --delimiter=<separator> -o <record_format>`` prints, as far as it is ours and ran."""
     for line in text.splitlines():
-        parts = line.split("|")
-        if len(parts) == 7 and parts[0].isdecimal():  # as many as the format has
-            job, name, state, start, end, ran, tres = parts
-            lease, began = _lease(name, f"{MARK}-{pool}-"), moment(start)
+        parts = line.split(separator, len(_RECORD_FIELDS) - 1)
+        if len(parts) >= len(_RECORD_FIELDS) - 1 and parts[0].isdecimal():
+            job, user, state, start, end, ran, tres, name, *submitted = parts
+            lease, began = _submitted_as(name, submitted, f"{MARK}-{pool}-"), moment(start)
             gpus = _TRES_GPUS.search(tres)
             if lease and began is not None and gpus:
-                yield Past(int(job), lease, state.split(" ")[0], began, moment(end), int(ran or 0), int(gpus[1]))
+                yield Past(int(job), user, lease, state.split(" ")[0], began, moment(end), int(ran or 0), int(gpus[1]))
+
+
+def _submitted_as(name: str, submitted: list[str], mark: str) -> str:
+    """Return the lease of a job by the name that it was submitted with; by the one that it has where that is not known."""
+    if not submitted:
+        return _lease(name, mark)
+    said = re.search(r"(?:^|\s)--job-name=(\S+)", submitted[0])
+    return _lease(said[1], mark) if said else ""
 
 
 def indices_of(text: str) -> Iterator[int]:

@@ -55,7 +55,10 @@ class Site:
     version: tuple[int, int] = (25, 5)
     accounting: bool = True
     simulated: bool = False
-    """All nodes are daemons on this machine, with GPUs that are none; it listens on the loopback address alone."""
+    """All nodes are daemons on this machine, with GPUs that are none."""
+    address: str = "127.0.0.1"
+    """Of a simulated cluster: what the machine's name resolves to, and the only address that is listened on; Slurm can be
+    told no other. Empty: every address is."""
     user: str = "slurm"
     """Account of slurmctld and slurmdbd; in a simulated cluster of every daemon."""
     port: int = 6817
@@ -104,7 +107,7 @@ def _daemons(site: Site) -> list[str]:
     paths = site.paths
     lines = [
         f"ClusterName={site.cluster}",
-        f"SlurmctldHost={site.host}{'(127.0.0.1)' if site.simulated else ''}",
+        f"SlurmctldHost={site.host}{f'({_address(site)})' if site.simulated else ''}",
         f"SlurmctldPort={site.port}",
         f"SlurmUser={site.user}",
         f"SlurmdUser={site.user if site.simulated else 'root'}",
@@ -121,8 +124,7 @@ def _daemons(site: Site) -> list[str]:
     if site.simulated:
         return [
             *lines,
-            "# Without these every daemon listens on all addresses.",
-            "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
+            *_listening(site),
             "# Believe the CPUs and the memory that the nodes are said to have.",
             "SlurmdParameters=config_overrides",
             "# The controller speaks to each node itself.",
@@ -137,7 +139,7 @@ def _daemons(site: Site) -> list[str]:
     return [
         *lines,
         f"SlurmdPort={site.first_node_port}",
-        "# A node that was silent and is well again may be used; one that was rebooted by hand waits for a person.",
+        "# A node that was silent and is well again may be used; one that rebooted unasked waits for a person.",
         "ReturnToService=1",
         "SlurmdTimeout=300",
         "SlurmctldTimeout=120",
@@ -146,9 +148,20 @@ def _daemons(site: Site) -> list[str]:
     ]
 
 
+def _address(site: Site) -> str:
+    """Return where a simulated cluster is spoken to."""
+    return site.address or "127.0.0.1"
+
+
+def _listening(site: Site) -> list[str]:
+    if not site.address:
+        return []
+    return ["# Else every daemon listens on all addresses.", "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"]
+
+
 def _scheduling(site: Site) -> list[str]:
     # One look at the queue after each submission, without the pauses that spare a busy controller.
-    quick = "bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0,bf_continue"
+    quick = "bf_interval=1,sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_continue"
     patient = "bf_continue,bf_interval=30,bf_max_job_test=2000,bf_window=4320,batch_sched_delay=1,max_switch_wait=300"
     return [
         "SchedulerType=sched/backfill",
@@ -201,7 +214,7 @@ def _accounting(site: Site) -> list[str]:
         return ["AccountingStorageType=accounting_storage/none", "JobCompType=jobcomp/none"]
     return [
         "AccountingStorageType=accounting_storage/slurmdbd",
-        f"AccountingStorageHost={'127.0.0.1' if site.simulated else site.accounting_host or site.host}",
+        f"AccountingStorageHost={_accounting_host(site)}",
         f"AccountingStoragePort={site.accounting_port}",
         f"AccountingStoragePass={site.paths.munge}",
         "AccountingStorageTRES=gres/gpu",
@@ -211,6 +224,10 @@ def _accounting(site: Site) -> list[str]:
         "AccountingStoreFlags=job_comment",
         "JobCompType=jobcomp/none",
     ]
+
+
+def _accounting_host(site: Site) -> str:
+    return _address(site) if site.simulated else site.accounting_host or site.host
 
 
 def _nodes(site: Site) -> list[str]:
@@ -234,16 +251,18 @@ def _ports(site: Site, first: int, count: int) -> str:
     if not site.simulated:
         return ""
     ports = f"[{first}-{first + count - 1}]" if count > 1 else str(first)
-    return f"NodeHostName={site.host} NodeAddr=127.0.0.1 Port={ports} "
+    return f"NodeHostName={site.host} NodeAddr={_address(site)} Port={ports} "
 
 
 def _partitions(site: Site) -> list[str]:
-    hours = "DefaultTime=01:00:00 MaxTime=INFINITE" if site.simulated else "DefaultTime=01:00:00 MaxTime=7-00:00:00"
-    common = f"{hours} State=UP OverSubscribe=NO DefMemPerCPU=1000"
-    lines = [f"PartitionName=gpu Nodes={_gpu_nodes(site)} Default=YES {common} DefCpuPerGPU=8"]
+    longest = "INFINITE" if site.simulated else "7-00:00:00"
+    common = f"DefaultTime=01:00:00 MaxTime={longest} State=UP OverSubscribe=NO"
+    # A GPU's share of a tray: 2 x 72 cores and 900 GB, less what is left to the system.
+    share = "DefCpuPerGPU=8 DefMemPerCPU=1000" if site.simulated else "DefCpuPerGPU=32 DefMemPerGPU=200000"
+    lines = [f"PartitionName=gpu Nodes={_gpu_nodes(site)} Default=YES {common} {share}"]
     if site.cpu_nodes:
-        topology = " Topology=flat" if _has_yaml(site) else ""
-        lines.append(f"PartitionName=cpu Nodes={_cpu_nodes(site)} {common}{topology}")
+        flat = " Topology=flat" if _has_yaml(site) else ""
+        lines.append(f"PartitionName=cpu Nodes={_cpu_nodes(site)} {common} DefMemPerCPU=1000{flat}")
     return lines
 
 
@@ -267,13 +286,26 @@ def _cgroup(site: Site) -> str:
 
 
 def _has_yaml(site: Site) -> bool:
-    return site.version >= YAML and not site.simulated
+    return site.version >= YAML
+
+
+def topology(site: Site) -> str:
+    """Return ``block`` or ``tree``: what the domains are to this version of Slurm.
+
+    Before `YAML` a cluster has one topology, no block may be smaller than the first, and nodes in none cannot be used: CPU
+    nodes then have a block of their own where they are enough for one, else domains are leaf switches.
+    """
+    enough = site.cpu_nodes == 0 or site.cpu_nodes >= site.trays
+    return "block" if site.version >= YAML or (site.version >= BLOCKS and enough) else "tree"
 
 
 def _topology_plugin(site: Site) -> list[str]:
-    if _has_yaml(site):
-        return []
-    return [f"TopologyPlugin=topology/{'block' if site.version >= BLOCKS else 'tree'}"]
+    also = (
+        ["# What counts is topology.yaml; this line is for those who ask for the configuration."]
+        if _has_yaml(site)
+        else []
+    )
+    return [*also, f"TopologyPlugin=topology/{topology(site)}"]
 
 
 def _topology(site: Site) -> dict[str, str]:
@@ -284,11 +316,11 @@ def _topology(site: Site) -> dict[str, str]:
             "topology.yaml": "---\n- topology: nvlink\n  cluster_default: true\n  block:\n    block_sizes:\n"
             f"      - {site.trays}\n    blocks:\n{blocks}- topology: flat\n  cluster_default: false\n  flat: true\n"
         }
-    if site.version >= BLOCKS:
-        blocks = "".join(f"BlockName={domain} Nodes={nodes}\n" for domain, nodes in members.items())
-        return {"topology.conf": f"{blocks}BlockSizes={site.trays}\n"}
     if site.cpu_nodes:
         members["cpu"] = _cpu_nodes(site)
+    if topology(site) == "block":
+        blocks = "".join(f"BlockName={block} Nodes={nodes}\n" for block, nodes in members.items())
+        return {"topology.conf": f"{blocks}BlockSizes={site.trays}\n"}
     leaves = "".join(f"SwitchName={switch} Nodes={nodes}\n" for switch, nodes in members.items())
     spine = f"SwitchName=spine Switches={','.join(members)}\n" if len(members) > 1 else ""
     return {"topology.conf": leaves + spine}
@@ -300,7 +332,7 @@ def _slurmdbd(site: Site) -> str:
         "AuthType=auth/munge",
         f"AuthInfo=socket={paths.munge}",
         f"DbdHost={'localhost' if site.simulated else site.accounting_host or site.host}",
-        *(["DbdAddr=127.0.0.1"] if site.simulated else []),
+        *([f"DbdAddr={_address(site)}", *_listening(site)] if site.simulated else []),
         f"DbdPort={site.accounting_port}",
         f"SlurmUser={site.user}",
         f"LogFile={paths.log}/slurmdbd.log",

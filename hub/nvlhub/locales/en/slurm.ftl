@@ -37,4 +37,5 @@ slurm-end-preempted = the cluster needed the GPUs for others
 slurm-end-cancelled = its job was cancelled in the cluster
 slurm-end-memory = it used more memory than it had
 slurm-end-node = a node failed
+slurm-end-failed = its job ended with an error
 end-gone = the cluster ended it: { $note }

@@ -37,4 +37,5 @@ slurm-end-preempted = 叢集需要這些 GPU 給其他人
 slurm-end-cancelled = 工作在叢集中被取消
 slurm-end-memory = 使用的記憶體超過上限
 slurm-end-node = 節點故障
+slurm-end-failed = 工作因錯誤而終止
 end-gone = 叢集結束了它：{ $note }

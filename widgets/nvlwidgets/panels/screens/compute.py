@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import panel as pn
 
+from nvlhub.dates import zone_of
 from nvlhub.text import say
 from nvlhub.wire import LeaseView, Offer
 from nvlkernels.specs import IDLE, affordable, spec_name
-from nvlwidgets.markup import clock, span, zone_of
+from nvlwidgets.markup import clock, span
 from nvlwidgets.panels.api import Page
 from nvlwidgets.panels.blocks import CARD, Block, Query, legend_above, part, whole
 from nvlwidgets.panels.parts import Plot, empty_figure
 from nvlwidgets.panels.visit import Visit
 
-SILENT = 12
-"""Seconds without a sign of life after which a lease is marked; they come every few seconds."""
 QUIET = 600
 """Seconds without work after which a lease is called idle."""
 QUARTER = 900
@@ -124,14 +124,19 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
 
 def shown_lease(lease: LeaseView) -> dict[str, Any]:
     """Return what cards and tables need of a lease."""
-    silent = lease.now - lease.beat_at if lease.beat_at and lease.state == "running" else 0
     ran = max(0, lease.now - lease.started_at) if lease.started_at else 0
     idle = lease.idle_seconds if lease.state == "running" and lease.idle_seconds >= QUIET else 0
     return {
-        **lease.model_dump(mode="json"), "silent": silent if silent > SILENT else 0,
+        **lease.model_dump(mode="json"), "silent": lease.silent, "back": back_to(lease.server) if lease.alone else "",
         "so_far": lease.price_milli * (ran - ran % 60),
         "idle_for": idle - idle % 60,
     }  # fmt: skip
+
+
+def back_to(server: str) -> str:
+    """Return the address that starts a Jupyter server, or opens it where it runs; `server` is ``user/servername``."""
+    user, _, name = server.partition("/")
+    return "/hub/spawn/" + "/".join(quote(part, safe="") for part in (user, name) if part)
 
 
 class Leases(Block):
@@ -188,7 +193,9 @@ class Leases(Block):
     async def do_end(self, asked: Mapping[str, Any]) -> None:
         """End a lease, or leave the queue."""
         lease, name = str(asked.get("lease", "")), str(asked.get("name", ""))
-        done = say("compute-did-cancel" if asked.get("waits") else "compute-did-end", self.visit.lang, name=name)
+        known = {"": "compute-did-end", "held": "compute-did-cancel"}
+        doing = known.get(str(asked.get("waits", "")), "compute-did-pending")
+        done = say(doing, self.visit.lang, name=name)
         await self.act(lease, done, "DELETE", f"/leases/{part(lease)}")
 
     async def do_extend(self, asked: Mapping[str, Any]) -> None:

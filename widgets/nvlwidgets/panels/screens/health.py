@@ -71,7 +71,7 @@ class Report(Block):
         )  # fmt: skip
         self._took(value)
         return {
-            "report": {name: value[name] for name in wanted}, "refused": refused, "ended": value["ended"], "failed": FAILED,
+            "report": {name: value[name] for name in wanted} | {"engine_away": bool(value.get("engine_away"))}, "refused": refused, "ended": value["ended"], "failed": FAILED,
             "refusals": sum(count for _, count in refused), "late": (value["turn_ago"] or 0) > LATE,
         }  # fmt: skip
 

@@ -12,10 +12,10 @@ from typing import Any
 import panel as pn
 from bokeh.models import ColumnDataSource, DatetimeTickFormatter, Range1d
 
-from nvlhub.dates import UnclearTimeError, moment
+from nvlhub.dates import UnclearTimeError, moment, zone_of
 from nvlhub.places import where
 from nvlhub.text import say
-from nvlwidgets.markup import clock, zone_of
+from nvlwidgets.markup import clock
 from nvlwidgets.panels.parts import SERIES, Html, Plot, empty_figure
 from nvlwidgets.panels.source import Reading
 from nvlwidgets.panels.visit import Visit

@@ -25,7 +25,10 @@ TABLES = (
 
 def upgrade() -> None:
     op.add_column("programmes", sa.Column("slot_charge", sa.Boolean, nullable=False, server_default=sa.false()))
-    op.add_column("leases", sa.Column("run", sa.BigInteger))
+    for table in ("leases", "transactions"):
+        op.add_column(table, sa.Column("run", sa.BigInteger))
+    of_a_run = sa.text("run IS NOT NULL")
+    op.create_index("leases_by_run", "leases", ["run"], sqlite_where=of_a_run, postgresql_where=of_a_run)
     op.create_table(
         "courses",
         sa.Column("slug", sa.String(40), primary_key=True),
@@ -70,9 +73,14 @@ def upgrade() -> None:
         sa.Column("award", Big, sa.ForeignKey("awards.id")),
         sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("charged", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("factor_milli", sa.Integer),
+        sa.Column("holds", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("settled_at", sa.BigInteger),
         sa.Column("note", sa.String(500), nullable=False, server_default=""),
         sa.Column("made_by", sa.String(255), nullable=False),
         sa.Column("made_at", sa.BigInteger, nullable=False),
+        sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
+        sa.Column("requested_at", sa.BigInteger),
         sa.Column("decided_by", sa.String(255), nullable=False, server_default=""),
         sa.Column("decided_at", sa.BigInteger),
         sa.Column("reason", sa.String(500), nullable=False, server_default=""),
@@ -96,6 +104,7 @@ def upgrade() -> None:
         sa.Column("user", sa.String(255), nullable=False, server_default=""),
         sa.Column("group", sa.String(40), nullable=False, server_default=""),
         sa.Column("seat", sa.Integer),
+        sa.Column("dropped", sa.Boolean, nullable=False, server_default=sa.false()),
     )
     op.create_table(
         "seats",
@@ -148,6 +157,9 @@ def upgrade() -> None:
         sa.Column("snapshot", sa.String(64), nullable=False, server_default=""),
         sa.Column("grader", sa.String(64), nullable=False, server_default=""),
         sa.Column("lease", sa.String(36), nullable=False, server_default=""),
+        sa.Column("starts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("log", sa.Text, nullable=False, server_default=""),
+        sa.Column("grader_log", sa.Text, nullable=False, server_default=""),
         sa.Column("ended_at", sa.BigInteger),
         sa.CheckConstraint("state IN ('queued', 'running', 'passed', 'failed', 'broken')", name="attempt_state_known"),
         sa.UniqueConstraint("run", "user", "number", name="attempts_in_order"),
@@ -181,5 +193,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in TABLES:
         op.drop_table(table)
-    op.drop_column("leases", "run")
+    op.drop_index("leases_by_run", "leases")
+    for table in ("leases", "transactions"):
+        op.drop_column(table, "run")
     op.drop_column("programmes", "slot_charge")

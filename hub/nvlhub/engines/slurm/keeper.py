@@ -1,0 +1,56 @@
+"""Keeps a private Slurm until standard input ends: ``python -m nvlhub.engines.slurm.keeper DIRECTORY --domains 1``.
+
+Whoever holds the other end of the pipe ends it, by closing it or by dying, however that happens; jobs end, too. It prints
+one line when all nodes are idle, and what went wrong on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from nvlhub.engines.slurm.private import private_slurm
+
+READY = "ready"
+ACCOUNT = "nvlhub"
+"""Slurm account of whoever runs this: without one no job is admitted where there is accounting."""
+
+
+def main() -> int:
+    """Run it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m nvlhub.engines.slurm.keeper")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--domains", type=int, default=1)
+    parser.add_argument("--trays", type=int, default=18)
+    parser.add_argument("--cpu-nodes", type=int, default=1)
+    parser.add_argument("--no-accounting", action="store_true")
+    told = parser.parse_args()
+    # Ended by the pipe alone: Ctrl+C in a terminal is for the one that holds it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        with private_slurm(
+            told.directory, domains=told.domains, trays=told.trays, cpu_nodes=told.cpu_nodes,
+            accounting=not told.no_accounting,
+        ) as slurm:  # fmt: skip
+            if not told.no_accounting:
+                slurm.add_account(ACCOUNT)
+            sys.stdout.write(f"{READY}\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _end(number: int, _frame: object) -> None:
+    # Once is enough: what ends is not to be disturbed.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

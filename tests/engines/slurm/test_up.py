@@ -1,0 +1,112 @@
+"""``nvlhub up --engine slurm``: the Slurm it runs, the one it finds, and what it says where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nvlhub import up_slurm
+from nvlhub.engines.slurm.private import LONGEST, Slurm, lacking
+from nvlhub.ports import free_port
+from nvlhub.up import Options, Up
+from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
+from tests.conftest import missing
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory with a short path."""
+    base = Path(tempfile.mkdtemp(prefix="nvlhub-up-"))
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def said(command: list[str], environment: dict[str, str]) -> str:
+    return subprocess.run(
+        command, env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "domains"),
+    [({}, 2), ({"engine": "slurm"}, 0), ({"simulate": 0}, 0), ({"engine": "slurm", "simulate": 3}, 3)],
+)
+def test_domains_are_simulated_unless_slurm_has_some(data: Path, told: dict[str, object], domains: int) -> None:
+    assert Options(data, **told).domains == domains  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        ({}, "2 simulated domains, 144 simulated GPUs"),
+        ({"simulate": 0}, "this machine's GPUs"),
+        ({"engine": "slurm"}, "this machine's Slurm"),
+    ],
+)
+def test_it_says_what_kernels_run_on(data: Path, told: dict[str, object], what: str) -> None:
+    up = Up(Options(data, free_port(), **told), print)  # type: ignore[arg-type]
+    assert (up.what, up.hints) == (what, [])
+    up.stop()
+
+
+def test_programs_that_are_missing_are_named_with_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_slurm, "lacking", lambda **_told: ["slurmctld", "sbatch"])
+    with (
+        (data / "log").open("wb") as log,
+        pytest.raises(UpError, match=r"slurmctld, sbatch.*apt-get install slurm-wlm"),
+    ):
+        PrivateSlurm(data, 1, log)
+
+
+def test_a_path_too_long_is_refused_before_anything_starts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_slurm, "lacking", lambda **_told: [])
+    with (data / "log").open("wb") as log, pytest.raises(UpError, match="choose a shorter --data"):
+        PrivateSlurm(data / ("x" * LONGEST), 1, log)
+
+
+def test_without_slurms_commands_the_simulated_one_is_recommended(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(data))
+    with pytest.raises(UpError, match=r"no sbatch here: .*--simulate 1"):
+        check_slurm(data)
+
+
+@pytest.mark.slurm
+def test_the_slurm_that_is_there_must_answer(data: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    check_slurm(data)
+    monkeypatch.setenv("SLURM_CONF", str(data / "slurm.conf"))
+    monkeypatch.setattr(up_slurm, "PING", 1)
+    with pytest.raises(UpError, match="does not answer within 1 s: start it"):
+        check_slurm(data)
+    monkeypatch.setattr(up_slurm, "PING", 15)
+    (data / "portal.toml").write_text(f'[slurm]\nconf = "{slurm.conf}"\n', encoding="utf-8")
+    check_slurm(data)
+
+
+@pytest.mark.slurm
+def test_its_own_slurm_is_as_large_as_the_settings_say_and_ends_with_it(data: Path) -> None:
+    if absent := lacking():
+        missing(f"Slurm ({', '.join(absent)})")
+    (data / "portal.toml").write_text("trays = 2\n", encoding="utf-8")
+    with (data / "log").open("wb") as log:
+        own = PrivateSlurm(data, 2, log)
+        own.start()
+        try:
+            assert said(["sinfo", "-h", "-p", "gpu", "-o", "%D %t"], own.environment).split() == ["4", "idle"]
+            assert own.environment["NVLHUB_SLURM__CONF"] in own.hints[0]
+            # Whoever runs it is admitted.
+            said(["sbatch", "--gres=gpu:1", "--output=/dev/null", "--wrap", "sleep 600"], own.environment)
+            assert not own.ended()
+            family = psutil.Process().children(recursive=True)
+            daemons = [process for process in family if str(data) in process.environ().get("SLURM_CONF", "")]
+            assert len(daemons) >= 4
+        finally:
+            own.stop()
+    assert not any(process.is_running() for process in daemons)

@@ -1,0 +1,64 @@
+"""The login of browsers by the hub."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from nvlhub.portal.login import Login
+from nvlhub.visitor import Visitor
+
+PREFIX = "/services/portal/"
+
+
+class KnowsEverybody:
+    """A hub to which every token is the researcher's."""
+
+    def visitor(self, token: str) -> Visitor:
+        return Visitor("researcher")
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    hub: Any = KnowsEverybody()
+    login = Login(hub, api_url="http://hub", hub_prefix="/hub", client_id="portal", secret="s", prefix=PREFIX)
+    monkeypatch.setattr(login, "_token", lambda code, verifier: f"{code}-{verifier}")
+    app = FastAPI()
+    app.include_router(login.routes())
+
+    @app.get(PREFIX + "{page:path}")
+    def page(request: Request, page: str) -> Any:
+        try:
+            return f"{login.visitor(request).name} at {page}"
+        except Exception:  # noqa: BLE001  # whatever is missing, a login gives it
+            return login.begin(request)
+
+    return TestClient(app, follow_redirects=False)
+
+
+def state_of(answer: Any) -> str:
+    return parse_qs(urlsplit(answer.headers["location"]).query)["state"][0]
+
+
+def back(browser: TestClient, state: str) -> Any:
+    return browser.get(f"{PREFIX}oauth_callback", params={"code": "c", "state": state})
+
+
+def test_a_page_and_what_it_fetches_may_both_be_at_a_login(browser: TestClient) -> None:
+    page, fetched = (state_of(browser.get(PREFIX + path)) for path in ("more", "fragments/home"))
+    assert back(browser, fetched).headers["location"] == f"{PREFIX}fragments/home"
+    assert back(browser, page).headers["location"] == f"{PREFIX}more"
+    assert browser.get(PREFIX + "more").json() == "researcher at more"
+    assert not [name for name in browser.cookies if name.startswith("nvlhub-login-")]
+
+
+def test_a_login_that_was_begun_elsewhere_logs_nobody_in(browser: TestClient) -> None:
+    state = state_of(browser.get(PREFIX + "more"))
+    browser.cookies.clear()
+    for answer in (back(browser, state), back(browser, ""), back(browser, "\r\nset-cookie: x")):
+        assert answer.headers["location"] == PREFIX
+        assert "nvlhub-session" not in browser.cookies

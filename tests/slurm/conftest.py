@@ -1,0 +1,48 @@
+"""What the tests on a real Slurm share: one cluster for all, left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nvlhub.engines.slurm.private import Slurm
+from tests.slurm.kit import Hand, ServedBySlurm, hand
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again a moment after there was no answer."""
+    monkeypatch.setattr("nvlhub.engines.slurm.engine.BACK_OFF", 1.0)
+
+
+@pytest.fixture
+def cluster(slurm: Slurm) -> Iterator[Slurm]:
+    """The cluster of the session; no job is left on it."""
+    yield slurm
+    slurm.cancel_all()
+
+
+@pytest.fixture
+def portal(cluster: Slurm, tmp_path: Path) -> Iterator[Hand]:
+    """A portal whose loop is turned by hand, and whose books are right in the end."""
+    made = hand(cluster, tmp_path / "portal")
+    yield made
+    made.settled()
+    made.kit.store.close()
+
+
+@pytest.fixture
+def served(cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedBySlurm]:
+    """A portal that the researcher's kernel can reach."""
+    (tmp_path / "data").mkdir()
+    running = ServedBySlurm(tmp_path / "data", slurm=cluster)
+    for name in ("NVLHUB_LEASE", "JUPYTERHUB_SERVICE_PREFIX", "NVLHUB_BIND"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NVLHUB_PORTAL_URL", running.url)
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t-researcher")
+    monkeypatch.setenv("NVLHUB_LANGUAGE", "en")
+    yield running
+    running.settled()
+    running.stop()
