@@ -54,7 +54,9 @@ class Seating(Work):
 
     def roster_row(self, run: int, user: str) -> dict[str, Any] | None:
         """Return the row of a user on the roster of a run; None: they are not on it. Upper and lower case are the same."""
-        query = sa.select(t.roster).where(_listed.run == run, ~_listed.dropped, sa.func.lower(_listed.user) == user.lower())
+        query = sa.select(t.roster).where(
+            _listed.run == run, ~_listed.dropped, sa.func.lower(_listed.user) == user.lower()
+        )
         row = self.connection.execute(query.order_by(_listed.row).limit(1)).one_or_none()
         return as_dict(row) if row else None
 
