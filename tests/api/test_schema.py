@@ -44,6 +44,7 @@ RULES = {
     "GET /export": "a CSV file is of one kind",
     "POST /import": "the same; a file that can be read, and every row of it right",
     "POST /reconciliations": "since when, not in the future",
+    "POST /seat/{run}/progress": "a step comes with all steps, a check with its result, and one of them is told",
     "POST /attempts": "the files that the rubric asks for, no other, in base64",
     "POST /courses/{slug}/assessment/try": "the same",
     "POST /reservations": "times in order, not in the past, of 90 days at most",
