@@ -154,7 +154,7 @@ def operations() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{method.upper()} {path.removeprefix(BASE)}", operation
 
 
-OPEN = {"GET /health", "GET /certificates/keys", "GET /certificates/{name}", "POST /certificates/verify"}
+OPEN = {"GET /health", "GET /certificates/keys", "GET /certificates/{name}", "POST /verify"}
 """What anybody may ask, without a token."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from nvlhub import __version__
 from nvlhub.api import (
@@ -31,7 +31,7 @@ from nvlhub.api import (
 )
 from nvlhub.api.bounded import Bounded
 from nvlhub.api.document import describe
-from nvlhub.api.doors import Doors
+from nvlhub.api.doors import Doors, once
 from nvlhub.api.problems import add_handlers
 
 
@@ -48,7 +48,7 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
         burning, health, profiles, courses, seats, board, assessing, certificates,
     ):  # fmt: skip
-        app.include_router(part.router, prefix=api)
+        app.include_router(part.router, prefix=api, dependencies=[Depends(once)])
     app.add_middleware(Bounded)
     add_handlers(app)
     return app

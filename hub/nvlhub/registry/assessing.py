@@ -55,7 +55,7 @@ class Assessing(Teaching):
     # --- for learners -----------------------------------------------------------------------------------------
 
     def asked(self, visitor: Visitor, run: int) -> AssessmentView:
-        """Tell what is to be handed in, to who has a seat in a run or teaches it. Raises `NotFoundError`, `ConflictError`."""
+        """Tell what is to be handed in, to who has a seat in a run or teaches it. Raises `NotFoundError`."""
         with self._store.reading() as unit:
             row, seat = self._seen(unit, visitor, run)
             rubric, _ = self._rubric(unit, row["course"])
@@ -209,7 +209,7 @@ class Assessing(Teaching):
     def _rubric(self, unit: Unit, course: str) -> tuple[Rubric, str]:
         told = unit.course(course)["assessment"]
         if not told:
-            raise ConflictError("assessment-none", course=course)
+            raise NotFoundError("assessment-none", course=course)
         return rubrics.read(told), rubrics.digest(told)
 
     def _shut(self, run: dict[str, Any], seat: dict[str, Any]) -> str:

@@ -290,9 +290,11 @@ class Boards(Teaching):
 
         `dry_run` tells what it would do, why it cannot, and who else is on the trays. Raises `ConflictError`.
         """
+        ends = 0  # it is told only where the run was found
         try:
             with self._store.writing() as unit:
                 before = self._run(unit, visitor, number, lock=True)
+                ends = before["ends"]
                 self._need_on(before)
                 ends = before["ends"] + more.minutes * MINUTE
                 view = self._longer(unit, visitor, before, ends, tried=more.dry_run)
