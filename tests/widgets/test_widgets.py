@@ -318,11 +318,12 @@ BAD = {
 def test_a_bad_portal_leaves_the_last_good_value_with_its_age(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch, kind: type[Live], way: str
 ) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 0.1)
     monkeypatch.setenv("NVLHUB_LEASE", "L1")
     good(scripted)
     widget = kind()
     until(lambda: widget.html and say("frame-loading") not in widget.html)
+    # Only now: on a busy machine a good answer may take longer.
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
     before = [line for line in repr(widget).split("\n")[1:] if not re.search("As of|Time left", line)]
     scripted.way = BAD[way]
     widget.feed.do(lambda: None)
@@ -331,6 +332,7 @@ def test_a_bad_portal_leaves_the_last_good_value_with_its_age(
     after = repr(widget)
     assert say("widget-away") in after or say("widget-rubbish") in after
     assert [line for line in before if line not in after] == []
+    monkeypatch.setattr(asking, "PATIENCE", 10.0)
     scripted.way = None
     widget.feed.do(lambda: None)
     until(lambda: "notice stale" not in widget.html)
