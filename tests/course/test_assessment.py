@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvlhub.arena import Judgement, LocalArena
-from nvlhub.cli.assessing import _packed
+from nvlhub.cli.assessing import packed
 from nvlhub.flow import rubric as rubrics
 from tests.conftest import missing
 from tests.course.hidden import COURSE, TEMPLATE, completed, make
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rubric(folder: Path) -> rubrics.Rubric:
-    return rubrics.read(_packed(folder / "assessment.yml"))
+    return rubrics.read(packed(folder / "assessment.yml"))
 
 
 @pytest.fixture(scope="module")
