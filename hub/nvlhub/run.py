@@ -678,10 +678,11 @@ class Runner:
             logger.exception("awards that are over could not be given back; trying again")
 
     def _stop_strays(self) -> None:
-        for lease_id in sorted(self._engine.strays(frozenset(self._leases))):
+        found = sorted(self._engine.strays(frozenset(self._leases)))
+        for lease_id in found:
             with about(lease_id):
                 logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
-                self._engine.stop(lease_id, {})
+        self._engine.stop_strays(found)
 
     def _flush(self, now: int) -> None:
         if self._unsaved:
