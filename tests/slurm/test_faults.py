@@ -337,6 +337,8 @@ def test_hundreds_of_strangers_cost_one_look_a_turn(portal: Hand) -> None:
         slurm.run("sbatch", "--array=1-250", state, "--output=/dev/null", "--gres=gpu:1", "--wrap", "sleep 60")
     slurm.run("sbatch", "--array=1-3", "--output=/dev/null", "--gres=gpu:4", "--wrap", "sleep 60")
     slurm.until(lambda: slurm.run("squeue", "-h", "-r", "-t", "R").count("\n") == 3, "strangers that run")
+    # Held to a node that a stranger took a moment before, a job would wait for it.
+    portal.until(lambda: portal.kit.free() == 72 - 12)
     lease = portal.kit.ask()
     portal.until_state(lease)
     portal.until(lambda: portal.kit.free() == 72 - 12 - 1)
