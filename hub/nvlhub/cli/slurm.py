@@ -21,7 +21,7 @@ OLDEST = (22, 5)
 def release(text: str) -> tuple[int, int]:
     """Return the version that an option gives."""
     found = re.fullmatch(r"(\d\d)\.(\d\d)(\.\d+)?", text)
-    if found is None or (version := (int(found[1]), int(found[2]))) < (22, 5):
+    if found is None or (version := (int(found[1]), int(found[2]))) < OLDEST:
         raise typer.BadParameter(
             f"“{text}” is no release of Slurm that can be used. Give year and month, 22.05 or later."
         )

@@ -27,11 +27,14 @@ from nvlhub.engines.slurm.limits import (
     Present,
     diff,
     read,
-    settings,
     strangers,
     warnings,
 )
+from nvlhub.engines.slurm.reading import settings
+from nvlhub.settings import Settings
 
+GRACE: int = Settings.model_fields["grace"].default
+"""Seconds that a silent server has where portal.toml says nothing."""
 PATIENCE = 60
 """Seconds that a command of Slurm has."""
 ACTIVE = "Job(s) active"
@@ -80,7 +83,7 @@ def run(argv: Sequence[str]) -> Said:
 @slurm.command("sync")
 def sync(
     apply: Apply = False, pool: Pool = "main", root: Root = "nvlhub", account: Template = "{project}",
-    grace: Annotated[int, typer.Option(min=0, max=3600, help="As in portal.toml.")] = 15,
+    grace: Annotated[int, typer.Option(min=0, max=3600, help="As in portal.toml.")] = GRACE,
     run_as: Annotated[
         str, typer.Option(help="The account that all jobs run under; left out: each user's own.")
     ] = "",

@@ -17,10 +17,10 @@ from nvlhub.engines.slurm.limits import (
     Wanted,
     diff,
     read,
-    settings,
     strangers,
     warnings,
 )
+from nvlhub.engines.slurm.reading import settings
 
 # As Slurm 22.05.8 printed them.
 ASSOCS = """root|||||||normal|

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nvlhub.engines.slurm.reading import settings
+
 _VERSION = re.compile(r"slurm(?:-wlm)?\s+(\d+)\.(\d+)", re.IGNORECASE)
-_SETTING = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ def abilities(version: str, sbatch_help: str, config: str) -> Abilities:
     found = _VERSION.search(version)
     if found is None:
         raise ValueError(f"not a version of Slurm: {version.strip()[:80]!r}")
-    settings = {name.lower(): value for name, value in _SETTING.findall(config)}
-    age = re.match(r"\d+", settings.get("minjobage", ""))
+    told = settings(config)
+    age = re.match(r"\d+", told.get("MinJobAge", ""))
     return Abilities(
         version=(int(found[1]), int(found[2])),
         segment="--segment" in sbatch_help,
         exclusive_topo=bool(re.search(r"--exclusive\[?=[^\n]*topo", sbatch_help)),
-        blocks=settings.get("topologyplugin", "").endswith("/block"),
-        accounting=settings.get("accountingstoragetype", "").endswith("/slurmdbd"),
+        blocks=told.get("TopologyPlugin", "").endswith("/block"),
+        accounting=told.get("AccountingStorageType", "").endswith("/slurmdbd"),
         min_job_age=int(age[0]) if age else 300,
     )

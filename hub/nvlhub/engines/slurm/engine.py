@@ -71,13 +71,10 @@ class SlurmEngine(Engine):
 
     name = "slurm"
 
-    def __init__(
-        self, commands: Commands, site: Site, *, model: str = "", modules: tuple[str, ...] = ()
-    ) -> None:  # fmt: skip
+    def __init__(self, commands: Commands, site: Site, *, model: str = "") -> None:
         self.simulated = site.simulated
         self._commands = commands
         self._site = site
-        self._modules = modules
         self._inventory = Inventory()
         self._model = model
         self._queue: _Queue | None = None
@@ -160,7 +157,7 @@ class SlurmEngine(Engine):
             raise SlurmAwayError("slurm-away")
         try:
             wanted = arguments(task, self._site, self._inventory, self.abilities)
-            text = script(task, self._site, self._environment(task), self._modules)
+            text = script(task, self._site, self._environment(task))
             said = self._commands.tell(task.user, "sbatch", *wanted, text=text)
         except SlurmAwayError as error:
             self._missed(error)
@@ -205,12 +202,16 @@ class SlurmEngine(Engine):
         now = time.monotonic()
         if self._queue is None or now - self._queue.at > FRESH or (self._touched and not as_it_was):
             self._touched = False
-            mark = reading.fresh_separator()
-            text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
-            self._queue = _Queue(reading.queue(text, self._site.pool, mark), time.monotonic())
+            self._queue = _Queue(self._queued(), time.monotonic())
             self.away = False
             self._asked = {job: at for job, at in self._asked.items() if now - at < 2 * AGAIN}
         return self._queue
+
+    def _queued(self) -> list[Queued]:
+        """Return all jobs that the controller knows. Raises `EngineError`."""
+        mark = reading.fresh_separator()
+        text = self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark))
+        return reading.queue(text, self._site.pool, mark)
 
     def _need_answers(self) -> None:
         """Raise `SlurmAwayError` for a while after there was no answer."""
@@ -297,7 +298,8 @@ class SlurmEngine(Engine):
 
     def _sighting(self, handle: Handle, job: Queued | None) -> Sighting:
         if job is None:
-            past = self._past.get(int(str(handle.get("job") or 0)))
+            number = handle.get("job")
+            past = self._past.get(number) if isinstance(number, int) else None
             if past is None or past.state in RUNNING:
                 return Sighting(Sight.GONE)
             sight = Sight.BROKEN if past.state in BROKEN else Sight.GONE
@@ -370,11 +372,8 @@ class SlurmEngine(Engine):
     def records(self, since: int) -> list[Record]:
         """Return what ran: by sacct, and for what ended lately by the controller itself, which knows it first."""
         now = int(time.time())
-        mark = reading.fresh_separator()
         # The controller first: what it forgets meanwhile stands in the accounting.
-        queue = reading.queue(
-            self._commands.ask("squeue", "-h", "-t", "all", "-o", reading.queue_format(mark)), self._site.pool, mark
-        )
+        queue = self._queued()
         past = []
         if self.abilities.accounting:
             # sacct refuses a time to come.

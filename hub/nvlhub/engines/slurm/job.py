@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvlhub.engines.base import EngineError, Task
@@ -159,11 +159,8 @@ def _hinted(hints: Mapping[str, str | int | float | bool]) -> dict[str, str]:
     return found
 
 
-def script(task: Task, site: Site, environment: Mapping[str, str], modules: Sequence[str] = ()) -> str:
-    """Return the script of a job: the node agent, on each node, with its letter on the standard input.
-
-    `modules` are directories that Python is to look into first.
-    """
+def script(task: Task, site: Site, environment: Mapping[str, str]) -> str:
+    """Return the script of a job: the node agent, on each node, with its letter on the standard input."""
     letter = {
         **task.mailbox.model_dump(),
         "grace": site.grace,
@@ -176,7 +173,6 @@ def script(task: Task, site: Site, environment: Mapping[str, str], modules: Sequ
     if len(task.placement) > 1:
         # Slurm gives what comes in to all tasks of a step.
         agent = ["srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--quit-on-interrupt", *agent]
-    path = [f"export PYTHONPATH={shlex.quote(':'.join(modules))}"] if modules else []
     return "\n".join([
-        "#!/bin/sh", *path, f"exec {shlex.join(agent)} <<'{END_OF_LETTER}'", json.dumps(letter), END_OF_LETTER, "",
+        "#!/bin/sh", f"exec {shlex.join(agent)} <<'{END_OF_LETTER}'", json.dumps(letter), END_OF_LETTER, "",
     ])  # fmt: skip

@@ -360,12 +360,6 @@ def _sentence(what: str, where: str, limits: Limits) -> str:
 # --- the cluster's own settings ---------------------------------------------------------------------------------------
 
 
-def settings(text: str) -> dict[str, str]:
-    """Read what ``scontrol show config`` prints."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
-
-
 def warnings(config: Mapping[str, str]) -> list[str]:
     """Return why the limits do not hold as they stand, in sentences."""
     found = []

@@ -6,7 +6,7 @@ Slugs hold no ``.``, so no account of a programme is ever called like one of a p
 from __future__ import annotations
 
 MARK = "nvlhub"
-"""The organization that stands with the accounts that are ours."""
+"""What comments and names of our jobs begin with, and the organization that stands with the accounts that are ours."""
 PREFIX = "nvlhub-"
 """What the names of our reservations begin with."""
 

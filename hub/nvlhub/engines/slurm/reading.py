@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nvlhub.engines.slurm.hostlist import expand
+from nvlhub.engines.slurm.names import MARK
 
-MARK = "nvlhub"
-"""What the comments and names of our jobs begin with."""
 _QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%k")
 """What ``squeue`` is asked for. The last two are words of people: they may hold anything."""
 _RECORD_FIELDS = ("JobIDRaw", "User", "State", "Start", "End", "ElapsedRaw", "AllocTRES", "JobName", "SubmitLine")
@@ -160,6 +159,12 @@ def nodes(text: str) -> Iterator[Node]:
                 sum(count for _, count in gres), next((kind for kind, _ in gres if kind), ""),
                 frozenset(pairs.get("ActiveFeatures", pairs.get("AvailableFeatures", "")).split(",")),
             )  # fmt: skip
+
+
+def settings(text: str) -> dict[str, str]:
+    """Return what ``scontrol show config`` prints, by name."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
 def topology(text: str) -> Mapping[str, tuple[str, ...]]:
