@@ -29,19 +29,16 @@ from nvlhub.flow.lease import (
     End,
     Event,
     Extended,
-    Given,
     Gone,
     Launched,
     Lease,
     Placed,
     Saved,
-    Seen,
-    Timed,
     Warned,
     advance,
 )
-from nvlhub.flow.metering import charge, due, engine_times, kept_until, seconds_run
-from nvlhub.flow.placement import Domain, Placement, exchange, given_back, without
+from nvlhub.flow.metering import due, kept_until
+from nvlhub.flow.placement import Domain, Placement, given_back, without
 from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
 from nvlhub.flow.reservation import Kept, keep
@@ -49,6 +46,7 @@ from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.housekeeping import end_over_slots, note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
+from nvlhub.sightings import Move, as_gone, happened, read_back
 from nvlhub.store import Store, Unit
 from nvlhub.versions import Versions
 from nvlhub.wire import EndReason, State
@@ -60,10 +58,6 @@ ENDING_TICK = 0.15
 FLUSH_EVERY = 10
 """Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
 harmless."""
-
-
-_Move = tuple[Lease, tuple[Event, ...]]
-"""A lease, and what happened to it."""
 
 
 def _advanced(lease: Lease, events: tuple[Event, ...]) -> tuple[Lease, Effect | None]:
@@ -297,7 +291,7 @@ class Runner:
 
     def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
         """Take what was said, ends of leases together; return whom to answer, and about which lease."""
-        ends: dict[str, tuple[_Said, _Move]] = {}
+        ends: dict[str, tuple[_Said, Move]] = {}
         for entry in said:
             known = self._leases.get(entry.lease) if isinstance(entry.lease, str) else None
             if known is not None and isinstance(entry.event, End) and End in states.MOVES[known.state]:
@@ -350,7 +344,7 @@ class Runner:
         """Advance a lease, save it, then do what follows from it."""
         return self._followed(self._saved([(lease, (event,))], actor))[lease.id]
 
-    def _move_all(self, moves: Sequence[_Move]) -> dict[str, Lease]:
+    def _move_all(self, moves: Sequence[Move]) -> dict[str, Lease]:
         """Advance leases, save them in one transaction, then do what follows; return them as they are then.
 
         One that cannot go on is left out, and does not keep the others waiting.
@@ -367,7 +361,7 @@ class Runner:
             return {}
         return self._followed(saved)
 
-    def _saved(self, moves: Sequence[_Move], actor: str = "portal") -> list[tuple[Lease, Effect | None]]:
+    def _saved(self, moves: Sequence[Move], actor: str = "portal") -> list[tuple[Lease, Effect | None]]:
         moving = [lease.id for lease, _ in moves]
         if not self._doubtful.isdisjoint(moving):
             raise FailedError("portal-failed")
@@ -427,9 +421,9 @@ class Runner:
             sightings = self._sightings(launched.values())
             now = self._clock.now()
             for lease_id, lease in launched.items():
-                events[lease_id] += self._means(lease, sightings.get(lease_id), now)
+                events[lease_id] += happened(lease, sightings.get(lease_id), now, self._grace)
             moves = [(self._leases[lease_id], told) for lease_id, told in events.items()]
-            moved = self._move_all(self._read_back(moves, sightings))
+            moved = self._move_all(read_back(self._leases, moves, sightings))
             # Others may have moved along: those who change GPUs with these.
             saved = [lease_id for lease_id in moved.keys() & events.keys() if isinstance(events[lease_id][-1], Saved)]
             starting = {lease_id: starting[lease_id] for lease_id in saved}
@@ -475,14 +469,10 @@ class Runner:
         for lease in leases:
             if lease.placement:
                 self._guarded(self._stop_task, lease, lease.handle)
-        return self._move_all([(lease, (self._gone(lease),)) for lease in leases if not lease.placement])
+        return self._move_all([(lease, (as_gone(lease, self._grace),)) for lease in leases if not lease.placement])
 
     def _stop_task(self, lease: Lease, handle: Handle) -> None:
         self._engine.stop(lease.id, handle)
-
-    def _gone(self, lease: Lease) -> Gone:
-        used = charge(lease, self._grace)
-        return Gone(seconds_run(lease, self._grace), used, used if lease.end_reason is EndReason.ENGINE else 0)
 
     # --- seeing -----------------------------------------------------------------------------------------------
 
@@ -490,11 +480,11 @@ class Runner:
         leases = [self._leases[lease_id] for lease_id in lease_ids]
         sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
         self._look_around(sightings)
-        moves: list[_Move] = []
+        moves: list[Move] = []
         unstarted: list[Lease] = []
         for lease_id, sighting in sightings.items():
             lease = self._leases[lease_id]
-            events = self._means(lease, sighting, now)
+            events = happened(lease, sighting, now, self._grace)
             if events:
                 moves.append((lease, events))
             elif sighting.sight is Sight.UNKNOWN:
@@ -504,13 +494,15 @@ class Runner:
                 unstarted.append(lease)
             elif lease.state is State.ENDING:
                 self._guarded(self._stop_task, lease, sighting.handle or lease.handle)
-        self._move_all(self._read_back(moves, sightings))
+        self._move_all(read_back(self._leases, moves, sightings))
         self._start(unstarted)
 
     def _look_around(self, sightings: Mapping[str, Sighting]) -> None:
         """Note what the engine says beside what became of tasks: who else holds GPUs, why tasks wait, whether it answers."""
         waits = {
-            lease_id: wait for lease_id, wait in self._waits.items() if lease_id in self._leases.keys() - sightings
+            lease_id: wait
+            for lease_id, wait in self._waits.items()
+            if lease_id in self._leases and lease_id not in sightings
         }
         waits |= {lease_id: sighting.wait for lease_id, sighting in sightings.items() if sighting.wait is not None}
         others, away = self._engine.others(), self._engine.away
@@ -521,27 +513,6 @@ class Runner:
             self._others = others
             self._count_free()
 
-    def _read_back(self, moves: Sequence[_Move], sightings: Mapping[str, Sighting]) -> list[_Move]:
-        """Add what follows when the engine gave tasks other GPUs than those that were chosen, for others, too."""
-        given = {
-            lease_id: sighting.placement
-            for lease_id, sighting in sightings.items()
-            if self._leases[lease_id].placement not in {(), sighting.placement}
-            and sum(len(share.gpus) for share in sighting.placement) == self._leases[lease_id].gpus
-        }
-        if not given:
-            return list(moves)
-        told = {lease.id: (lease, events) for lease, events in moves}
-        where = {lease.id: lease.placement for lease in self._leases.values() if lease.placement}
-        for lease_id, placement in given.items():
-            where |= exchange(where, lease_id, placement)
-        for lease_id, placement in where.items():
-            lease = self._leases[lease_id]
-            if placement != lease.placement and Given in states.MOVES[lease.state]:
-                known, events = told.get(lease_id, (lease, ()))
-                told[lease_id] = (known, (Given(placement), *events))
-        return list(told.values())
-
     def _sightings(self, leases: Iterable[Lease]) -> Mapping[str, Sighting]:
         """Return what the engine sees of the tasks of leases, in one look."""
         tasks = {lease.id: lease.handle for lease in leases}
@@ -550,33 +521,6 @@ class Runner:
         except Exception:
             logger.exception("the engine could not be looked at; trying again")
             return {}
-
-    def _means(self, lease: Lease, sighting: Sighting | None, now: int) -> tuple[Event, ...]:
-        """Return what happened to a lease whose task is seen like this."""
-        if sighting is None:
-            return ()
-        # The engine's clock counts, as far as it can be right.
-        seen = Seen(min(now, max(sighting.began or now, lease.placed_at or 0)))
-        match lease.state, sighting.sight:
-            case State.PLACED, Sight.PENDING:
-                return (Launched(sighting.handle or lease.handle),)
-            case State.PLACED, Sight.RUNNING:
-                return (Launched(sighting.handle or lease.handle), seen)
-            case State.STARTING, Sight.RUNNING:
-                return (seen,)
-            case ((State.STARTING | State.RUNNING), Sight.GONE):
-                return (End(EndReason.LOST, now, sighting.note),)
-            case ((State.STARTING | State.RUNNING), Sight.BROKEN) | (State.RUNNING, Sight.PENDING):
-                # What ran and waits again has lost everything that it had.
-                return (End(EndReason.ENGINE, now, sighting.note),)
-            case State.ENDING, Sight.GONE | Sight.BROKEN:
-                times = engine_times(lease, sighting.began, sighting.ran)
-                if times is None:
-                    return (self._gone(lease),)
-                timed = Timed(*times)
-                return (timed, self._gone(advance(lease, timed)[0]))
-            case _:
-                return ()
 
     def _guarded(self, step: Callable[..., object], lease: Lease, *args: object) -> None:
         """Take a step for one lease; its failure must not keep the others waiting."""
@@ -606,7 +550,7 @@ class Runner:
 
     def _due(self, lease: Lease, now: int) -> Event | None:
         if lease.state is State.ENDING and not lease.placement:
-            return self._gone(lease)
+            return as_gone(lease, self._grace)
         reason = due(lease, now, self._grace, self.listening_since, self._leases.get(lease.parent))
         return None if reason is None else End(reason, now)
 
