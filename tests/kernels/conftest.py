@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -118,11 +118,11 @@ class Served:
         self.until(lambda: list((self.data / "tasks").iterdir()) == [])
 
 
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A portal that the researcher's kernel can reach."""
-    (tmp_path / "data").mkdir()
-    running = Served(tmp_path / "data")
+AnyServed = TypeVar("AnyServed", bound=Served)
+
+
+def until_settled(running: AnyServed, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnyServed]:
+    """Tell the researcher's kernel where the portal is; stop that once its books are right in the end."""
     for name in ("NVLHUB_LEASE", "JUPYTERHUB_SERVICE_PREFIX", "NVLHUB_BIND"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NVLHUB_PORTAL_URL", running.url)
@@ -131,3 +131,10 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     yield running
     running.settled()
     running.stop()
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A portal that the researcher's kernel can reach."""
+    (tmp_path / "data").mkdir()
+    yield from until_settled(Served(tmp_path / "data"), monkeypatch)

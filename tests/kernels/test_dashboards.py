@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -40,25 +41,28 @@ class Echo(WebSocketHandler):
         self.write_message(message, binary=isinstance(message, bytes))
 
 
-@pytest.fixture
-async def near(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    """A scheduler on the machine of the server."""
+@asynccontextmanager
+async def scheduler_at(address: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GuardedScheduler]:
+    """A scheduler whose dashboard listens on `address`."""
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
     async with GuardedScheduler(
-        host="127.0.0.1", port=0, protocol="tcp://", dashboard=True, dashboard_address=f"{LOOPBACK}:0"
+        host="127.0.0.1", port=0, protocol="tcp://", dashboard=True, dashboard_address=f"{address}:0"
     ) as scheduler:
         scheduler.http_application.add_handlers(".*", [("/echo", Echo)])
         yield scheduler
 
 
 @pytest.fixture
+async def near(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A scheduler on the machine of the server."""
+    async with scheduler_at(LOOPBACK, monkeypatch) as scheduler:
+        yield scheduler
+
+
+@pytest.fixture
 async def far(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """A scheduler whose dashboard listens on the address of another machine."""
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
-    async with GuardedScheduler(
-        host="127.0.0.1", port=0, protocol="tcp://", dashboard=True, dashboard_address=f"{FAR}:0"
-    ) as scheduler:
-        scheduler.http_application.add_handlers(".*", [("/echo", Echo)])
+    async with scheduler_at(FAR, monkeypatch) as scheduler:
         yield scheduler
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvlhub.engines.slurm.private import Slurm
+from tests.kernels.conftest import until_settled
 from tests.slurm.kit import Hand, ServedBySlurm, hand
 
 
@@ -37,12 +38,4 @@ def portal(cluster: Slurm, tmp_path: Path) -> Iterator[Hand]:
 def served(cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedBySlurm]:
     """A portal that the researcher's kernel can reach."""
     (tmp_path / "data").mkdir()
-    running = ServedBySlurm(tmp_path / "data", slurm=cluster)
-    for name in ("NVLHUB_LEASE", "JUPYTERHUB_SERVICE_PREFIX", "NVLHUB_BIND"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NVLHUB_PORTAL_URL", running.url)
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t-researcher")
-    monkeypatch.setenv("NVLHUB_LANGUAGE", "en")
-    yield running
-    running.settled()
-    running.stop()
+    yield from until_settled(ServedBySlurm(tmp_path / "data", slurm=cluster), monkeypatch)
