@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -18,7 +19,7 @@ async def page_of(started: Browser, live: Live, user: str, language: str = "en-U
     page = await context.new_page()
     page.set_default_timeout(30_000)
     await log_in(page, live, user)
-    await page.wait_for_url("**/hub/spawn**")
+    await page.wait_for_url(re.compile(f"/hub/spawn|/user/{user}"))
     await page.goto(f"{live.url}/services/portal/more")
     return page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 import threading
 import time
@@ -30,12 +31,6 @@ LONGEST_QUERY = 500
 
 
 @dataclass(frozen=True)
-class _Session:
-    token: str
-    csrf: str
-
-
-@dataclass(frozen=True)
 class _Login:
     verifier: str
     next: str
@@ -52,9 +47,10 @@ class Login:
         self._client_id = client_id
         self._secret = secret
         self._prefix = prefix
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: OrderedDict[str, str] = OrderedDict()
         self._logins: OrderedDict[str, _Login] = OrderedDict()
         self._lock = threading.Lock()
+        self._key = secrets.token_bytes(32)
 
     @property
     def _callback(self) -> str:
@@ -62,10 +58,13 @@ class Login:
 
     def visitor(self, request: Request) -> Visitor:
         """Return who a browser's session belongs to. Raises `LoginNeededError`."""
-        session = self._sessions.get(request.cookies.get(SESSION, ""))
-        if session is None:
+        token = self._sessions.get(request.cookies.get(SESSION, ""))
+        if token is None:
             raise LoginNeededError("login-needed")
-        return replace(self._hub.visitor(session.token), csrf=session.csrf)
+        who = self._hub.visitor(token)
+        # Of the person, not of the session: what a page fetches may log in beside it and replace its session, and the
+        # page's forms still hold.
+        return replace(who, csrf=hmac.new(self._key, who.name.encode(), hashlib.sha256).hexdigest())
 
     def begin(self, request: Request, query: str | None = None) -> Response:
         """Send a browser to the hub's login, and back to where it was going; `query`: with what, if not as it came."""
@@ -102,7 +101,7 @@ class Login:
         self._hub.visitor(token)
         session = secrets.token_urlsafe(32)
         with self._lock:
-            self._sessions[session] = _Session(token, secrets.token_urlsafe(32))
+            self._sessions[session] = token
             while len(self._sessions) > SESSIONS:
                 self._sessions.popitem(last=False)
         response = RedirectResponse(login.next, 302)
