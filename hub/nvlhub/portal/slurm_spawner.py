@@ -293,8 +293,9 @@ class SlurmSpawner(Spawner):
 
     async def _ended(self, job: Job) -> SpawnException:
         slug = why_ended(job.state)
-        plain = job.state.lower().replace("_", " ") + (f", {job.reason}" if job.reason not in {"", "None"} else "")
-        why = say(slug, self._lang) if slug else plain
+        why = say(slug, self._lang) if slug else job.state.lower().replace("_", " ")
+        if job.reason not in {"", "None"}:
+            why = say("servers-ended-why", self._lang, why=why, slurm=job.reason)
         return self._failure("servers-ended", job=self.job, why=why, more=await self._log_end())
 
     async def _log_end(self) -> str:

@@ -15,4 +15,5 @@ servers-refused-limit = The cluster took no job for your server: a limit of your
 servers-waited = Your server found no place within { $span }, so it was given up. { $why } Try again later.
 servers-silent = Your server's job { $job } runs, but within { $span } no server answered there. Try again; if it fails again, tell whoever runs this portal.
 servers-ended = Your server's job { $job } ended before the server answered: { $why }. Start it again; if it fails again, tell whoever runs this portal.
+servers-ended-why = { $why } ({ $slurm })
 servers-ended-log = The end of its log:

@@ -15,4 +15,5 @@ servers-refused-limit = 叢集沒有接受您的伺服器工作：您在叢集�
 servers-waited = 您的伺服器在 { $span }內沒有取得位置，因此放棄啟動。{ $why }請稍後再試。
 servers-silent = 您的伺服器工作 { $job } 正在執行，但 { $span }內沒有伺服器回應。請再試一次；若再次失敗，請告知入口網站的管理者。
 servers-ended = 您的伺服器工作 { $job } 在伺服器回應之前就結束了：{ $why }。請再次啟動；若再次失敗，請告知入口網站的管理者。
+servers-ended-why = { $why }（{ $slurm }）
 servers-ended-log = 其紀錄的結尾：
