@@ -138,10 +138,9 @@ async def test_a_portal_that_takes_its_time_does_not_hold_up_a_page(monkeypatch:
     monkeypatch.setattr(door, "PATIENCE", 0.3)
     async with serving() as kit, kit.guest("root") as root:
         kit.portal.mode = "slow"
-        async with asyncio.timeout(10):
-            for screen in SCREENS:
-                async with await tab(root, screen.slug) as socket:
-                    await socket.words()
+        for screen in SCREENS:
+            async with asyncio.timeout(api.LONGEST / 2), await tab(root, screen.slug) as socket:
+                await socket.words()
 
 
 async def test_an_officer_stays_one_while_the_portal_is_away() -> None:

@@ -141,13 +141,11 @@ def accounts(cluster: Slurm) -> Slurm:
 
 
 @pytest.fixture
-def theirs(accounts: Slurm, tmp_path: Path) -> Iterator[Hand]:
-    """A portal that runs each job as its user."""
-    made = hand(accounts, tmp_path / "portal", run_as="user")
-    tmp_path.chmod(0o711)
-    # Others must get to the stand-in of the agent.
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o711)
+def theirs(accounts: Slurm) -> Iterator[Hand]:
+    """A portal that runs each job as its user, in a place where others get to the stand-in of the agent."""
+    place = Path(tempfile.mkdtemp(prefix="nvlhub-theirs-"))
+    place.chmod(0o711)
+    made = hand(accounts, place / "portal", run_as="user")
     with made.kit.store.writing() as unit:
         for name in (A, B):
             unit.know_user(name, made.kit.clock.now())
@@ -155,6 +153,7 @@ def theirs(accounts: Slurm, tmp_path: Path) -> Iterator[Hand]:
     yield made
     made.settled()
     made.kit.store.close()
+    shutil.rmtree(place)
 
 
 def refused(slurm: Slurm, *command: str) -> bool:
