@@ -73,7 +73,9 @@ async def test_kernels_live_while_the_controller_is_away_and_starts_wait(served:
             shown = served.api("GET", f"/leases/{waiting}", headers={"Accept-Language": "en"})["detail"]
             assert shown == say("engine-away-waiting", "en")
         finally:
-            served.slurm.start_controller()
+            # Without waiting for it here: the kernel's signs of life come from this loop.
+            served.slurm._start("slurmctld", "slurmctld", "-D")
+            await until(lambda: "is UP" in served.slurm._said("scontrol", "ping"))
         await until(lambda: alive(waiting)["state"] == "running")
         assert served.portal.desk.board.away is False
         assert {lease: len(found) for lease, found in served.jobs().items()} == {notebook.lease: 1, waiting: 1}
