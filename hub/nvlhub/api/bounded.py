@@ -14,7 +14,7 @@ from nvlhub.wire import MAX_BODY_BYTES
 Message = MutableMapping[str, Any]
 
 
-MOST = {"attempts": 8 * MAX_BODY_BYTES, "try": 8 * MAX_BODY_BYTES}
+MOST = dict.fromkeys(("attempts", "try", "file"), 8 * MAX_BODY_BYTES)
 """Bytes that are read where files are handed in, by the last part of the address."""
 DRAINED = 1000
 """Pieces of a body (64 KiB or less each) that are thrown away."""

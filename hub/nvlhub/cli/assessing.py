@@ -12,6 +12,7 @@ import yaml
 
 from nvlhub.cli.base import SLOW, Json, call, change, fail, fields, group, items, path_of, show, tell
 from nvlhub.errors import BadInputError
+from nvlhub.exchange import rubric_file
 from nvlhub.explain import sentence
 from nvlhub.flow import rubric as rubrics
 
@@ -102,15 +103,13 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
 def packed(file: Path) -> dict[str, Any]:
     """Return a rubric with the files that it names inside."""
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         fail(f"{file} cannot be read: {error}.")
-    if not isinstance(told, dict):
-        fail(f"{file} holds no rubric: it is YAML with `files`, `outputs` and `items`.")
-    for what in ("hidden", "graders"):
-        if isinstance(told.get(what), list):
-            told[what] = {str(name): _content(file.parent / str(name), what) for name in told[what]}
-    return told
+    try:
+        return rubric_file.packed(text, lambda what, name: _content(file.parent / name, what))
+    except BadInputError as error:
+        fail(sentence(error.slug, "en", **error.members))
 
 
 def _content(path: Path, what: str) -> str:

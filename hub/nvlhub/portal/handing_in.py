@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
@@ -63,7 +64,7 @@ class HandingIn:
             raise NotAllowedError("foreign-origin")
         try:
             wanted = self._assessing.asked(who, run).files
-            told = {_placed(file.filename or "", wanted): base64.b64encode(file.file.read()).decode() for file in files}
+            told = {placed(file.filename or "", wanted): base64.b64encode(file.file.read()).decode() for file in files}
             self._assessing.hand_in(who, _attempt(run, told, wanted), lang)
         except NvlhubError as error:
             return self._page(who, lang, run, error)
@@ -77,9 +78,12 @@ class HandingIn:
         return router
 
 
-def _placed(name: str, wanted: list[str]) -> str:
+def placed(name: str, wanted: list[str]) -> str:
     """Return where a file belongs: a browser tells its name alone, without folders."""
     places = [one for one in wanted if "*" not in one and one.rpartition("/")[2] == name]
+    if not places:
+        folders = ((one.rpartition("/")[0], one.rpartition("/")[2]) for one in wanted if "*" in one)
+        places = [f"{at}/{name}" for at, last in folders if at and "*" not in at and fnmatchcase(name, last)]
     return places[0] if len(places) == 1 else name
 
 

@@ -36,6 +36,7 @@ from nvlhub.portal.asking import Asking
 from nvlhub.portal.caretaker import Caretaker
 from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.courses_pages import CoursesPages
 from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
@@ -43,6 +44,8 @@ from nvlhub.portal.joining import Joining
 from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.planning import PlanningPages
+from nvlhub.portal.roster_page import RosterPage
 from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
 from nvlhub.portal.warming import Warming
@@ -158,6 +161,8 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(HandingIn(portal.registry, login, site).routes())
     app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
+    for kind in (CoursesPages, PlanningPages, RosterPage):
+        app.include_router(kind(portal.registry, login, site).routes())
     app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
     app.include_router(Joining(doors, login, site).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))

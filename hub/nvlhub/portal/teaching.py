@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import segno
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
-from pydantic import BaseModel, ValidationError
 
 from nvlhub.api import lang_of
 from nvlhub.api.board import Seat, results_file
 from nvlhub.api.doors import Order
-from nvlhub.errors import BadInputError, NotAllowedError, NvlhubError
+from nvlhub.errors import BadInputError, NvlhubError
 from nvlhub.explain import problem
 from nvlhub.flow.tile import SeatState
 from nvlhub.forms import (
@@ -37,15 +35,15 @@ from nvlhub.forms import (
 from nvlhub.page import HEADERS
 from nvlhub.places import where
 from nvlhub.portal.html import Site
-from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
 from nvlhub.portal.markup import plain
+from nvlhub.portal.paged import Paged, one_line, valid
 from nvlhub.registry import Registry
+from nvlhub.store import LEADS
 from nvlhub.text import say
 from nvlhub.visitor import Visitor
 from nvlhub.wire import gpu_hours
 
-Body = TypeVar("Body", bound=BaseModel)
 Short = Annotated[str, Form(max_length=40)]
 Text = Annotated[str, Form(max_length=2000)]
 Sort = Annotated[Literal["number", "help"], Query()]
@@ -62,15 +60,12 @@ POLICY = f"{HEADERS['Content-Security-Policy']}; script-src 'sha256-{_HASH}'; co
 """This one script may run, and ask this site; nothing else."""
 
 
-class TeachingPages:
+class TeachingPages(Paged):
     """Shows runs and passes on what is sent; what may be is decided by the registry."""
 
     def __init__(self, registry: Registry, login: Login, site: Site, public_url: str) -> None:
-        self._registry = registry
+        super().__init__(registry, login, site)
         self._boards = registry.boards
-        self._login = login
-        self._site = site
-        self._prefix = site.prefix
         self._public_url = public_url.rstrip("/")
 
     # --- courses and runs -------------------------------------------------------------------------------------
@@ -97,8 +92,9 @@ class TeachingPages:
             counts[run.course] = counts.get(run.course, 0) + 1
         return self._site.page(
             "teach.html", lang, error.status if error else 200, here="teach", who=who, courses=courses, runs=runs, total=total,
-            waiting=waiting, teaches=teaches, decides=decides, counts=counts, at=shown, where=_where,
+            waiting=waiting, teaches=teaches, decides=decides, counts=counts, at=shown, where=trays_of,
             error=problem(error, lang).detail if error else "", sent={"run": "", "reason": "", **sent},
+            leads=who.admin or any(project.role in LEADS for project in me.projects),
         )  # fmt: skip
 
     def _named(self, courses: list[CourseView], run: RunView, who: Visitor) -> bool:
@@ -109,11 +105,11 @@ class TeachingPages:
     ) -> Response:  # fmt: skip
         """Take the decision about a run."""
         who = self._own(request, csrf)
-        told = {"approve": verdict == "approve", "reason": _one_line(reason)}
+        told = {"approve": verdict == "approve", "reason": one_line(reason)}
         try:
             if verdict not in {"approve", "refuse"}:
                 raise BadInputError("invalid-input", field="verdict", allowed_text="approve, refuse")
-            self._registry.runs.decide(who, run, _valid(RunDecision, told))
+            self._registry.runs.decide(who, run, valid(RunDecision, told))
         except NvlhubError as error:
             return self._overview(who, lang_of(request), error, run=str(run), reason=reason[:500])
         return RedirectResponse(f"{self._prefix}teach", 303)
@@ -175,9 +171,9 @@ class TeachingPages:
             "help": lambda who: boards.help(who, run, seat, Helping()),
             "settled": lambda who: boards.help(who, run, seat, Helping(done=True)),
             "open": lambda who: boards.open(who, run, seat),
-            "tell": lambda who: boards.tell(who, run, _valid(NewMessage, {"text": text, "seat": seat})),
+            "tell": lambda who: boards.tell(who, run, valid(NewMessage, {"text": text, "seat": seat})),
             "extend": lambda who: boards.extend_seat(
-                who, run, seat, _valid(SeatExtension, {"minutes": _minutes(minutes)}), lang
+                who, run, seat, valid(SeatExtension, {"minutes": _minutes(minutes)}), lang
             ),
             "restart": lambda who: boards.restart(who, run, seat), "replace": lambda who: boards.replace(who, run, seat),
             "release": lambda who: boards.release(who, run, seat),
@@ -205,7 +201,7 @@ class TeachingPages:
         self, request: Request, run: Order, text: Text = "", csrf: Annotated[str, Form(max_length=100)] = ""
     ) -> Response:
         """Tell everybody something."""
-        return self._do(request, csrf, run, lambda who: self._boards.tell(who, run, _valid(NewMessage, {"text": text})))
+        return self._do(request, csrf, run, lambda who: self._boards.tell(who, run, valid(NewMessage, {"text": text})))
 
     def extend(
         self, request: Request, run: Order, do: Short = "", minutes: Short = "", asked: Short = "",
@@ -215,7 +211,7 @@ class TeachingPages:
         who, lang = self._own(request, csrf), lang_of(request)
         try:
             count = _minutes(asked if do == "extend" else minutes)
-            ask = _valid(RunExtension, {"minutes": count, "dry_run": do != "extend"})
+            ask = valid(RunExtension, {"minutes": count, "dry_run": do != "extend"})
             found = self._boards.extend(who, run, ask, lang)
         except NvlhubError as error:
             return self._board(request, who, run, error=error)
@@ -295,13 +291,6 @@ class TeachingPages:
 
     # --- who asks ---------------------------------------------------------------------------------------------
 
-    def _shown(self, request: Request, page: Callable[[Visitor], Response]) -> Response:
-        try:
-            who = self._login.visitor(request)
-        except LoginNeededError:
-            return self._login.begin(request)
-        return page(who)
-
     def _do(self, request: Request, csrf: str, run: int, what: Callable[[Visitor], Any]) -> Response:
         who = self._own(request, csrf)
         try:
@@ -309,13 +298,6 @@ class TeachingPages:
         except NvlhubError as error:
             return self._board(request, who, run, error=error)
         return RedirectResponse(f"{self._prefix}teach/{run}", 303)
-
-    def _own(self, request: Request, csrf: str) -> Visitor:
-        """Return a visitor whose own page sent the form. Raises `NotAllowedError`."""
-        who = self._login.visitor(request)
-        if not (who.csrf and secrets.compare_digest(who.csrf.encode(), csrf.encode())):
-            raise NotAllowedError("foreign-origin")
-        return who
 
     def routes(self) -> APIRouter:
         """Return the routes."""
@@ -339,7 +321,8 @@ def shown(at: int, zone: str) -> str:
     return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
-def _where(trays: list[TrayPlace]) -> str:
+def trays_of(trays: list[TrayPlace]) -> str:
+    """Return trays as people write them."""
     return where(tray.model_dump() for tray in trays)
 
 
@@ -348,21 +331,7 @@ def percent(milli: int | None) -> str:
     return "" if milli is None else f"{milli / 10:g} %"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _minutes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4):
         raise BadInputError("whole-number", field="minutes")
     return int(text)
-
-
-def _valid(model: type[Body], values: dict[str, Any]) -> Body:
-    """Return what a form means. Raises `BadInputError` naming the field."""
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0]) if first["loc"] else "form"
-        raise BadInputError("invalid-input", field=field, allowed_text=first["msg"]) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from nvlhub.errors import BadInputError, ConflictError, NotAllowedError
@@ -9,7 +10,7 @@ from nvlhub.flow import rubric
 from nvlhub.flow.request import Audience, Profile
 from nvlhub.forms import CoursePatch, CourseView, NewCourse
 from nvlhub.registry.office import check_match, etag
-from nvlhub.registry.teaching import Teaching
+from nvlhub.registry.teaching import Teacher, Teaching
 from nvlhub.store import Unit
 from nvlhub.visitor import Visitor
 
@@ -20,6 +21,16 @@ EDITED = (
 """What people edit of a course; the entity tag covers these."""
 LEADS_ONLY = frozenset({"instructors", "retired"})
 """What only those change who answer for the project: it says who may spend for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a visitor may do with a course that they see."""
+
+    teaches: bool
+    """Change what is taught, plan runs."""
+    leads: bool
+    """Say who teaches it, and whether it goes on."""
 
 
 class Courses(Teaching):
@@ -37,6 +48,12 @@ class Courses(Teaching):
         with self._store.reading() as unit:
             row = self._course(unit, visitor, slug)
         return _view(row), _tag(row)
+
+    def rights(self, visitor: Visitor, slug: str) -> Rights:
+        """Tell what the visitor may do with a course. Raises `NotFoundError` for one that is not theirs to see."""
+        with self._store.reading() as unit:
+            row = self._course(unit, visitor, slug)
+            return _rights(self._teacher(unit, visitor), row)
 
     def add(self, visitor: Visitor, new: NewCourse, key: str = "") -> CourseView:
         """Make a course: for those who answer for its project, and administrators.
@@ -66,10 +83,9 @@ class Courses(Teaching):
         """Change a course: for those who teach it; who teaches it, and whether it goes on, for its project's leads."""
         with self._store.writing() as unit:
             before = self._course(unit, visitor, slug, lock=True)
-            teacher = self._teacher(unit, visitor)
+            rights = _rights(self._teacher(unit, visitor), before)
             changes = patch.model_dump(exclude_unset=True)
-            leads = teacher.standing.admin or before["project"] in teacher.standing.led
-            if not teacher.teaches(before) or (LEADS_ONLY & changes.keys() and not leads):
+            if not rights.teaches or (LEADS_ONLY & changes.keys() and not rights.leads):
                 raise NotAllowedError("not-allowed")
             check_match(_edited(before), match)
             if "retired" in changes:
@@ -102,6 +118,11 @@ class Courses(Teaching):
             action, f"course:{after['slug']}", at=self._clock.now(), actor=visitor.name, programme=after["programme"],
             project=after["project"], before=_told(before) if before else None, after=_told(after),
         )  # fmt: skip
+
+
+def _rights(teacher: Teacher, row: dict[str, Any]) -> Rights:
+    standing = teacher.standing
+    return Rights(teaches=teacher.teaches(row), leads=standing.admin or row["project"] in standing.led)
 
 
 def need_profile(unit: Unit, name: str, project: str, programme: str, pool: str) -> Profile:

@@ -11,10 +11,10 @@ board-unsure = sure: this ends work of learners, so it has to be confirmed. Tick
 board-opened = { $user } opens your server to help you. Both of you can edit the same files: save before you go on.
 
 teach-title = Teaching
-teach-none = You teach no course, and decide about none. Who answers for a project makes courses with `nvlhub course add`, and names instructors.
+teach-none = You teach no course, and decide about none. Who answers for a project makes courses here, and names instructors.
 teach-courses = Courses
 teach-runs = Runs
-teach-runs-none = No runs yet. `nvlhub course run-add` plans one.
+teach-runs-none = No runs yet. Open a course to plan one.
 teach-waiting = Waiting for a decision
 teach-course-line = { $runs ->
     [0] no runs
@@ -157,7 +157,7 @@ check-capacity-less = Only { $gpus } GPUs of what is kept are in service. Ask th
 check-no-capacity = Nothing is kept for the run, or not until its end.
 check-roster = { $count } are on the roster.
 check-roster-open = There is no roster: whoever has the code may come ({ $count } listed).
-check-roster-empty = Only those on the roster may come, and nobody is on it. Bring one with `nvlhub course roster`.
+check-roster-empty = Only those on the roster may come, and nobody is on it. Bring one on its page, or with `nvlhub course roster`.
 check-roster-long = { $count } are on the roster, but there are only { $seats } seats.
 check-code = The code is { $code }.
 check-assessment = Work can be handed in and is judged by the course's rubric.

@@ -1,9 +1,9 @@
 # Courses and runs: planning, asking, deciding, rosters.
 course-exists = There is a course “{ $course }” already, perhaps one that you do not see. Choose another short name.
-course-retired = The course “{ $course }” is retired, so no new runs of it are made. Bring it back with `nvlhub course retire --undo`, or use another one.
+course-retired = The course “{ $course }” is retired, so no new runs of it are made. Bring it back on its page (or with `nvlhub course retire --undo`), or use another one.
 course-commit = commit: missing. A repository is taught at one commit, so that nothing changes under the learners: give its full hash (`git rev-parse HEAD`).
 course-repository = repository: missing. A commit means nothing without the repository that it is in.
-course-profile = profile: “{ $profile }” cannot be started here by project “{ $project }”. Choose one of those that `nvlhub profile list` shows for it.
+course-profile = profile: “{ $profile }” cannot be started here by project “{ $project }”. Choose another one; `nvlhub profile list` shows those of the project.
 
 run-cannot = A run that is { $state } cannot take “{ $action }”. Nothing was changed. `nvlhub course run-show` says how it stands.
 run-changed = Run { $run } was changed by somebody else at this moment. Nothing was changed; try again.

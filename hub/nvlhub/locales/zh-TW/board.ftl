@@ -11,10 +11,10 @@ board-unsure = sure：此操作會中斷學員的工作，需要確認。請勾�
 board-opened = { $user } 為了協助而開啟您的伺服器。雙方可編輯相同的檔案：繼續之前請先存檔。
 
 teach-title = 教學
-teach-none = 您沒有授課的課程，也沒有待您核定的課程。專案負責人可用 `nvlhub course add` 建立課程並指定講師。
+teach-none = 您沒有授課的課程，也沒有待您核定的課程。專案負責人可在此建立課程並指定講師。
 teach-courses = 課程
 teach-runs = 場次
-teach-runs-none = 尚無場次。可用 `nvlhub course run-add` 規劃。
+teach-runs-none = 尚無場次。請開啟課程來規劃。
 teach-waiting = 等待核定
 teach-course-line = { $runs ->
     [0] 沒有場次
@@ -153,7 +153,7 @@ check-capacity-less = 保留的 GPU 中只有 { $gpus } 個可用。請洽機器
 check-no-capacity = 沒有為場次保留容量，或未保留到結束。
 check-roster = 名冊上有 { $count } 人。
 check-roster-open = 沒有名冊：持有代碼者皆可加入（名單 { $count } 人）。
-check-roster-empty = 只有名冊上的人可以加入，但名冊是空的。請用 `nvlhub course roster` 匯入。
+check-roster-empty = 只有名冊上的人可以加入，但名冊是空的。請在名冊頁面或用 `nvlhub course roster` 匯入。
 check-roster-long = 名冊上有 { $count } 人，但只有 { $seats } 個座位。
 check-code = 代碼是 { $code }。
 check-assessment = 可以繳交作業，並依課程的評分規則評定。

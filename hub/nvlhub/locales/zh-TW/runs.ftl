@@ -1,9 +1,9 @@
 # 課程與場次：規劃、申請、核准、名冊。
 course-exists = 已有課程「{ $course }」，可能是您看不到的課程。請改用其他代稱。
-course-retired = 課程「{ $course }」已停用，不再開設新場次。可用 `nvlhub course retire --undo` 恢復，或使用其他課程。
+course-retired = 課程「{ $course }」已停用，不再開設新場次。可在課程頁面（或用 `nvlhub course retire --undo`）恢復，或使用其他課程。
 course-commit = commit：未填。教材以單一提交為準，上課期間不會變動：請填完整雜湊值（`git rev-parse HEAD`）。
 course-repository = repository：未填。沒有儲存庫，提交就沒有意義。
-course-profile = profile：專案「{ $project }」無法在此啟動「{ $profile }」。請選擇 `nvlhub profile list` 為該專案列出的規格。
+course-profile = profile：專案「{ $project }」無法在此啟動「{ $profile }」。請改選其他規格；`nvlhub profile list` 會列出該專案可用者。
 
 run-cannot = 狀態為 { $state } 的場次無法執行「{ $action }」。沒有任何變更。`nvlhub course run-show` 可查看目前狀態。
 run-changed = 場次 { $run } 剛被他人修改。沒有任何變更，請再試一次。
