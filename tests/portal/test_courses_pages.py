@@ -259,7 +259,7 @@ def test_a_roster_is_tried_mended_and_applied(portal: Kit, visit: Visit) -> None
     shown = visit.send("teach/1/roster/file", [("file", ("r.csv", wrong.encode()))])
     assert visit.status == 422
     assert "row by row: 1" in shown
-    assert '<th scope="row">3</th><td>name_zh</td>' in shown
+    assert '<th scope="row">3</th><td>Name</td>' in shown
     assert 'value="apply"' not in shown
     mended = visit.form()["text"].replace(",,,mei", "2,李美,Li Mei,mei").replace("\n", "\r\n")
     shown = visit.send("teach/1/roster/file", text=mended, do="try")

@@ -144,6 +144,13 @@ def test_an_hour_that_clocks_leave_out_is_refused_and_a_double_one_asked_about(p
     assert portal.registry.runs.run(TEACHER, 2)[0].starts == last
 
 
+def test_a_refusal_is_in_the_reader_s_language(visit: Visit) -> None:
+    headers = {"Accept-Language": "zh-TW"}
+    sent = {"csrf": "own", **typed(do="look", gpus="5")}
+    visit._took(visit.http.post(f"/services/portal/{NEW}", data=sent, headers=headers))
+    assert visit.fault() == "每座的 GPU: 超過 4 個時，座位使用每組 4 個的整個托盤。請填 4 或 8。"
+
+
 def test_a_run_may_last_over_midnight(portal: Kit, visit: Visit) -> None:
     assert visit.send(NEW, **typed(do="save", starts="22:00", ends="2:00", last_day="2027-01-21"))
     [run] = runs(portal)

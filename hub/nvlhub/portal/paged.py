@@ -48,9 +48,14 @@ def fault_of(error: NvlhubError, lang: str) -> Fault:
     text = problem(error, lang).detail
     if not has(f"plan-{field}"):
         return Fault("", "", text)
+    return Fault(field, say(f"plan-{field}", lang), unnamed(text, field))
+
+
+def unnamed(text: str, field: str) -> str:
+    """Return a sentence without the name of the field that it begins with."""
     for colon in COLONS:
         text = text.removeprefix(f"{field}{colon}")
-    return Fault(field, say(f"plan-{field}", lang), text)
+    return text
 
 
 class Paged:

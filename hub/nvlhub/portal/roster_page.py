@@ -13,7 +13,7 @@ from nvlhub.api.doors import Order
 from nvlhub.errors import BadInputError, NvlhubError
 from nvlhub.flow import roster
 from nvlhub.forms import RosterView
-from nvlhub.portal.paged import Paged, Short, content_of, fault_of, said_of
+from nvlhub.portal.paged import Paged, Short, content_of, fault_of, said_of, unnamed
 from nvlhub.registry.rosters import RosterRefusedError
 from nvlhub.visitor import Visitor
 
@@ -37,9 +37,10 @@ class RosterPage(Paged):
         roster_now = self._registry.rosters.roster(who, run)
         view, _ = self._registry.runs.run(who, run)
         members: dict[str, Any] = error.members if error is not None and refused else {"errors": [], "total": 0}
+        faults = [{**one, "detail": unnamed(one["detail"], one["field"])} for one in members["errors"]]
         return self._site.page(
             "roster.html", lang, error.status if error else 200, here=f"teach/{run}/roster", who=who, run=view,
-            rows=roster_now.rows, fault=fault_of(error, lang) if error else None, faults=members["errors"],
+            rows=roster_now.rows, fault=fault_of(error, lang) if error else None, faults=faults,
             total=members["total"], text=text, tried=tried, mark=_mark(text) if tried else "", done=said_of(done, lang),
             columns=roster.COLUMNS, open=view.state not in {"cancelled", "closed"},
         )  # fmt: skip

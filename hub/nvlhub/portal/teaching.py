@@ -268,7 +268,12 @@ class TeachingPages(Paged):
         return self._shown(
             request,
             lambda who: self._site.page(
-                "ready.html", lang, here=f"teach/{run}/ready", who=who, found=self._boards.readiness(who, run, lang)
+                "ready.html",
+                lang,
+                here=f"teach/{run}/ready",
+                who=who,
+                found=self._boards.readiness(who, run, lang),
+                run=self._registry.runs.run(who, run)[0],
             ),
         )
 

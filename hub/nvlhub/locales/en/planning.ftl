@@ -19,7 +19,6 @@ plan-profile = Profile of the kernel
 plan-keep_days = Days that names are kept
 plan-instructors = Instructors
 plan-instructors-named = Instructors
-plan-gpus-each = { $gpus } GPU
 plan-hint-project = It pays for what the runs use. This stays.
 plan-hint-slug = Small letters, digits and hyphens: the folder of the material, and part of addresses. This stays.
 plan-hint-repository = Its https:// address. It must be readable without a login. Empty: no material of its own.
@@ -194,7 +193,7 @@ plan-done-cancelled = The run is cancelled.
 plan-done-coded = There is a new code.
 plan-done-listed = The roster is changed.
 
-plan-csv = … or its text
+plan-csv = Its text, or cells copied from a spreadsheet
 plan-file = CSV file
 roster-how = A CSV file in UTF-8 from any spreadsheet, one line for each learner, with these columns in any order; a name and a student number or an account are needed:
 roster-form = Empty file to fill in

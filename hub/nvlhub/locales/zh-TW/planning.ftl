@@ -19,7 +19,6 @@ plan-profile = 核心規格
 plan-keep_days = 姓名保留天數
 plan-instructors = 講師帳號
 plan-instructors-named = 講師
-plan-gpus-each = { $gpus } 個 GPU
 plan-hint-project = 由它支付場次的用量。之後不能更改。
 plan-hint-slug = 小寫英文字母、數字與連字號：用作教材的資料夾與網址。之後不能更改。
 plan-hint-repository = https:// 網址，且不需登入即可讀取。留空表示沒有自己的教材。
@@ -194,7 +193,7 @@ plan-done-cancelled = 場次已取消。
 plan-done-coded = 已產生新代碼。
 plan-done-listed = 名冊已變更。
 
-plan-csv = ……或貼上內容
+plan-csv = 檔案內容，或貼上試算表的儲存格
 plan-file = CSV 檔案
 roster-how = 任何試算表的 UTF-8 CSV 檔案，每位學員一列，欄位順序不拘；至少需要姓名，以及學號或帳號：
 roster-form = 空白檔案（可填寫）
