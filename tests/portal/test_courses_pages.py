@@ -162,7 +162,8 @@ BOMB = b"a: &a [1]\nb: [*a, *a]\nfiles: [x.py]\n"
     [
         ([], "Rubric: choose a file first"), ([("rubric", ("r.yml", b"[1"))], "Rubric: the file cannot be read as YAML"),
         ([("rubric", ("r.yml", b"- 1"))], "Rubric: the file holds no rubric"), ([("rubric", ("r.yml", b"\xff\xfe"))], "Rubric: the file is no text"),
-        ([("rubric", ("r.yml", BOMB))], "aliases"), ([("rubric", ("r.yml", b"x" * 300_000))], "longer than"),
+        ([("rubric", ("r.yml", b"files: !!set {a}"))], "Rubric: the file cannot be read as YAML: Object of type set"),
+        ([("rubric", ("r.yml", b"a: " + b"[" * 5000))], "cannot be read as YAML"), ([("rubric", ("r.yml", BOMB))], "aliases"), ([("rubric", ("r.yml", b"x" * 300_000))], "longer than"),
         ([("rubric", ("r.yml", b"x" * 900_000))], "larger than 800000 bytes"),
         (rubric_file(), "the rubric names truth.csv under hidden, and it was not chosen"),
         (rubric_file(pass_percent=200) + BESIDE, "assessment.pass_percent"),

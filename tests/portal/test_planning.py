@@ -151,6 +151,14 @@ def test_a_refusal_is_in_the_reader_s_language(visit: Visit) -> None:
     assert visit.fault() == "每座的 GPU: 超過 4 個時，座位使用每組 4 個的整個托盤。請填 4 或 8。"
 
 
+@pytest.mark.parametrize("who", [RESEARCHER, ADMIN])
+def test_whoever_answers_for_the_project_plans_as_well(portal: Kit, visit: Visit, who: Visitor) -> None:
+    assert visit.be(who).send(NEW, **typed(do="save", zone=" Asia/Taipei ")) == "teach/1/plan?done=drafted"
+    visit.send("teach/1/request", note="<b>")
+    assert visit.fault().startswith("Note for those who decide: 500")
+    assert visit.form()["note"] == "<b>"
+
+
 def test_a_run_may_last_over_midnight(portal: Kit, visit: Visit) -> None:
     assert visit.send(NEW, **typed(do="save", starts="22:00", ends="2:00", last_day="2027-01-21"))
     [run] = runs(portal)
@@ -190,7 +198,7 @@ def test_asking_without_room_is_refused_where_one_asks(portal: Kit, visit: Visit
     approved(portal, seats=16)
     visit.send(f"teach/{number}/request", note="please look")
     assert visit.status == 409
-    assert "Day: There is no room for this run then" in visit.fault()
+    assert visit.fault().startswith("There is no room for this run then")
     assert visit.form()["note"] == "please look"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,11 @@ def packed(text: str, content: Callable[[str, str], str]) -> dict[str, Any]:
         raise BadInputError("rubric-unreadable", field="rubric", why=" ".join(str(error).split())[:300]) from None
     if not isinstance(told, dict):
         raise BadInputError("rubric-shape", field="rubric")
+    try:
+        # YAML also has dates, bytes and sets, which no course can keep.
+        json.dumps(told, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInputError("rubric-unreadable", field="rubric", why=str(error)[:300]) from None
     for what in BESIDE:
         if isinstance(told.get(what), list):
             told[what] = {str(name): content(what, str(name)) for name in told[what]}

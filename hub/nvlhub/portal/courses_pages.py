@@ -27,6 +27,8 @@ from nvlhub.wire import Slug
 FIELDS = (
     "slug", "project", "title", "title_zh", "summary", "repository", "commit", "opens", "profile", "keep_days", "instructors",
 )  # fmt: skip
+FORMS = {"course": FIELDS, "retire": (), "assessment": ("rubric", "beside"), "try": ("files",)}
+"""What the page of a course has forms for, and their fields."""
 RUNS = 50
 """Runs of a course on its page."""
 MOST_CHOICES = 200
@@ -59,7 +61,7 @@ class CoursesPages(Paged):
         blank = dict.fromkeys(FIELDS, "") | {"keep_days": "60"}
         return self._site.page(
             "course_new.html", lang, error.status if error else 200, here="teach/new-course", who=who,
-            sent=blank | (sent or {}), fault=fault_of(error, lang) if error else None, projects=self._led(who),
+            sent=blank | (sent or {}), fault=fault_of(error, lang, FIELDS) if error else None, projects=self._led(who),
             profiles=self._profiles(who),
         )  # fmt: skip
 
@@ -94,9 +96,9 @@ class CoursesPages(Paged):
         return self._site.page(
             "course.html", lang, error.status if error else 200, here=f"teach/courses/{slug}", who=who, course=course,
             rights=self._registry.courses.rights(who, slug), match=tag, sent=page.sent or _filled(course),
-            fault=fault_of(error, lang) if error else None, wrong=page.at if error else "", done=said_of(done, lang),
+            fault=fault_of(error, lang, FORMS[page.at]) if error else None, wrong=page.at if error else "", done=said_of(done, lang),
             profiles=self._profiles(who), runs=runs, total=total, at=shown, rubric=rubric, tried=page.tried,
-            rubric_fault=fault_of(bad, lang).text if bad else "",
+            rubric_fault=fault_of(bad, lang, ()).text if bad else "",
             digest=rubrics.digest(course.assessment) if course.assessment else "",
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -42,11 +42,14 @@ class Fault:
     text: str
 
 
-def fault_of(error: NvlhubError, lang: str) -> Fault:
-    """Return what to say beside a form. Sentences name fields as the API does; a form names them as its labels do."""
+def fault_of(error: NvlhubError, lang: str, fields: Container[str]) -> Fault:
+    """Return what to say beside a form that has these fields.
+
+    Sentences name fields as the API does; a form names them as its labels do.
+    """
     field = str(FIELDS.get(error.slug) or error.members.get("field", ""))
     text = problem(error, lang).detail
-    if not has(f"plan-{field}"):
+    if field not in fields:
         return Fault("", "", text)
     return Fault(field, say(f"plan-{field}", lang), unnamed(text, field))
 

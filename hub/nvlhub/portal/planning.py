@@ -104,7 +104,7 @@ class PlanningPages(Paged):
         here: str, **values: Any,
     ) -> Response:  # fmt: skip
         lang = lang_of(request)
-        fault = fault_of(error, lang) if error else None
+        fault = fault_of(error, lang, FIELDS) if error else None
         most = max((domain.gpus for domain in self._registry.capacity.domains(who)), default=0)
         shapes = [*(one for one in SHAPES if one <= most), *range(8, most + 1, 4)]
         if sent["gpus"].isdigit() and int(sent["gpus"]) not in shapes:
@@ -132,7 +132,7 @@ class PlanningPages(Paged):
         site = replace(self._site, zone=view.zone)
         return site.page(
             "run_plan.html", lang, error.status if error else 200, here=f"teach/{run}/plan", who=who, run=view, at=shown,
-            where=trays_of, fault=fault_of(error, lang) if error else None, note=note, done=said_of(done, lang),
+            where=trays_of, fault=fault_of(error, lang, ("note",)) if error else None, note=note, done=said_of(done, lang),
             teaches=bool(view.code), asks=Action.REQUEST in moves, edits=Action.EDIT in moves, begun=begun,
             cancels=Action.CANCEL in moves and not begun,
         )  # fmt: skip

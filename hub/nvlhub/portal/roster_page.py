@@ -40,7 +40,7 @@ class RosterPage(Paged):
         faults = [{**one, "detail": unnamed(one["detail"], one["field"])} for one in members["errors"]]
         return self._site.page(
             "roster.html", lang, error.status if error else 200, here=f"teach/{run}/roster", who=who, run=view,
-            rows=roster_now.rows, fault=fault_of(error, lang) if error else None, faults=faults,
+            rows=roster_now.rows, fault=fault_of(error, lang, ("csv",)) if error else None, faults=faults,
             total=members["total"], text=text, tried=tried, mark=_mark(text) if tried else "", done=said_of(done, lang),
             columns=roster.COLUMNS, open=view.state not in {"cancelled", "closed"},
         )  # fmt: skip

@@ -38,7 +38,7 @@ def filled(run: RunView) -> dict[str, str]:
 
 def moved_to(sent: Mapping[str, str], starts: int, ends: int) -> dict[str, str]:
     """Return a form with other times."""
-    return {**sent, **_times(starts, ends, sent["zone"])}
+    return {**sent, **_times(starts, ends, sent["zone"].strip())}
 
 
 def meant(sent: Mapping[str, str]) -> dict[str, Any]:
