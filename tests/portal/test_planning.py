@@ -64,6 +64,9 @@ def test_a_look_tells_room_trays_and_price_and_makes_nothing(portal: Kit, visit:
     assert "charges the whole slot: 28.00 GPU-hours" in shown
     assert "200.00 left" in shown
     assert visit.form()["name"] == "Spring"
+    shown = visit.send(NEW, **typed(do="look", seats="16", starts="00:30", ends="23:30"))
+    assert "There is room now" in shown
+    assert "No award of the project that is valid then has as much: at most 200.00 are left" in shown
     assert runs(portal) == []
 
 
