@@ -15,8 +15,10 @@ from nvlhub.errors import ConflictError
 from nvlhub.flow.placement import Placement
 from nvlhub.flow.queue import Running, Wait
 from nvlhub.forms import NewReservation
+from nvlhub.sightings import HELD_BACK
 from nvlhub.store import Store
-from nvlhub.wire import EndReason, Extend, Share, State
+from nvlhub.text import say
+from nvlhub.wire import Beat, EndReason, Extend, Share, State
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, RESEARCHER, Kit
 
@@ -153,7 +155,7 @@ def test_a_start_is_never_before_there_was_room_nor_in_the_future(portal: Kit) -
     assert now < (portal.seen(late).started_at or 0) <= portal.clock.now()
 
 
-def test_what_ran_and_waits_again_is_refunded(portal: Kit) -> None:
+def test_what_ran_and_waits_again_is_paid_for(portal: Kit) -> None:
     lease = portal.ask("gpu1")
     for _ in range(3):
         portal.step(1)
@@ -161,12 +163,40 @@ def test_what_ran_and_waits_again_is_refunded(portal: Kit) -> None:
     mind(portal).says[lease.id] = {"sight": Sight.PENDING}
     portal.step(10)
     seen = portal.seen(lease)
-    assert seen.end_reason is EndReason.ENGINE
-    mind(portal).says[lease.id] = {"sight": Sight.GONE}
+    assert seen.end_reason is EndReason.LOST
+    assert say("slurm-end-requeued", "en") in seen.detail
+    # What the engine tells of a run that never was, or of a later one, is none of what was seen.
+    for said in ({"began": None, "ran": 0}, {"began": portal.clock.now() + 5, "ran": 1}):
+        mind(portal).says[lease.id] = {"sight": Sight.GONE, **said}
     portal.step(1)
     settled = portal.seen(lease)
-    assert settled.charged == settled.refunded > 0
+    assert (settled.state, settled.refunded) == (State.SETTLED, 0)
+    assert settled.charged >= 2000
     assert portal.broken() == []
+
+
+def test_what_has_more_gpus_than_it_pays_for_ends(portal: Kit) -> None:
+    lease = portal.ask("gpu1")
+    for _ in range(3):
+        portal.step(1)
+    mind(portal).says[lease.id] = {"placement": gpus(18, 0, 1)}
+    portal.step(1)
+    seen = portal.seen(lease)
+    assert seen.end_reason is EndReason.LOST
+    assert say("slurm-end-more-gpus", "en") in seen.detail
+
+
+def test_nobody_keeps_gpus_by_holding_a_task_back(portal: Kit) -> None:
+    lease = portal.ask("gpu1")
+    mind(portal).says[lease.id] = {"sight": Sight.PENDING, "wait": Wait("slurm-wait-held"), "held_back": True}
+    for _ in range(HELD_BACK // 10):
+        portal.step(10)
+        portal.desk.beat(RESEARCHER, lease.id, Beat(), "en")
+    assert portal.seen(lease).state is State.STARTING
+    portal.step(10)
+    seen = portal.seen(lease)
+    assert seen.end_reason is EndReason.LOST
+    assert say("slurm-end-held-back", "en") in seen.detail
 
 
 def test_strangers_gpus_are_neither_free_nor_lost(portal: Kit) -> None:

@@ -680,10 +680,11 @@ class Runner:
             logger.exception("awards that are over could not be given back; trying again")
 
     def _stop_strays(self) -> None:
-        for lease_id in sorted(self._engine.strays(frozenset(self._leases))):
+        found = sorted(self._engine.strays(frozenset(self._leases)))
+        for lease_id in found:
             with about(lease_id):
                 logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
-                self._engine.stop(lease_id, {})
+        self._engine.stop_strays(found)
 
     def _end_slotless(self, now: int) -> None:
         """End the leases that nobody pays for any more: the run whose slot did is over, closed or cancelled."""

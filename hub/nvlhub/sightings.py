@@ -13,6 +13,8 @@ from nvlhub.wire import EndReason, State
 
 Move = tuple[Lease, tuple[Event, ...]]
 """A lease, and what happened to it."""
+HELD_BACK = 300
+"""Seconds for which somebody may keep a task of their own from running, while GPUs are kept for it."""
 
 
 def happened(lease: Lease, sighting: Sighting | None, now: int, grace: int) -> tuple[Event, ...]:
@@ -22,6 +24,9 @@ def happened(lease: Lease, sighting: Sighting | None, now: int, grace: int) -> t
     """
     if sighting is None:
         return ()
+    why = _broken_rule(lease, sighting, now)
+    if why:
+        return (End(EndReason.LOST, now, why),)
     # The engine's clock counts, as far as it can be right.
     seen = Seen(min(now, max(sighting.began or now, lease.placed_at or 0)))
     match lease.state, sighting.sight:
@@ -33,17 +38,37 @@ def happened(lease: Lease, sighting: Sighting | None, now: int, grace: int) -> t
             return (seen,)
         case ((State.STARTING | State.RUNNING), Sight.GONE):
             return (End(EndReason.LOST, now, sighting.note),)
-        case ((State.STARTING | State.RUNNING), Sight.BROKEN) | (State.RUNNING, Sight.PENDING):
-            # What ran and waits again has lost everything that it had.
+        case ((State.STARTING | State.RUNNING), Sight.BROKEN):
             return (End(EndReason.ENGINE, now, sighting.note),)
+        case State.RUNNING, Sight.PENDING:
+            # What ran and waits again has lost everything that it had. Its user can do that: what it ran is paid for.
+            return (End(EndReason.LOST, now, "slurm-end-requeued"),)
         case State.ENDING, Sight.GONE | Sight.BROKEN:
-            times = engine_times(lease, sighting.began, sighting.ran)
-            if times is None:
-                return (as_gone(lease, grace),)
-            timed = Timed(*times)
-            return (timed, as_gone(advance(lease, timed)[0], grace))
+            return _over(lease, sighting, grace)
         case _:
             return ()
+
+
+def _broken_rule(lease: Lease, sighting: Sighting, now: int) -> str:
+    """Return why a task must end for what its user did to it in the engine; empty: it need not."""
+    if (
+        lease.state in {State.STARTING, State.RUNNING}
+        and sum(len(share.gpus) for share in sighting.placement) > lease.gpus
+    ):
+        return "slurm-end-more-gpus"
+    waits = lease.state in {State.PLACED, State.STARTING} and sighting.sight is Sight.PENDING
+    if waits and sighting.held_back and now - (lease.placed_at or now) > HELD_BACK:
+        # GPUs are kept for it, and nobody pays for them.
+        return "slurm-end-held-back"
+    return ""
+
+
+def _over(lease: Lease, sighting: Sighting, grace: int) -> tuple[Event, ...]:
+    times = engine_times(lease, sighting.began, sighting.ran)
+    if times is None:
+        return (as_gone(lease, grace),)
+    timed = Timed(*times)
+    return (timed, as_gone(advance(lease, timed)[0], grace))
 
 
 def as_gone(lease: Lease, grace: int) -> Gone:

@@ -40,13 +40,20 @@ def test_silence_is_paid_for_the_grace_at_most() -> None:
     assert seconds_run(lease(started_at=100, beat_at=120, ended_at=10_000, end_reason=EndReason.LOST), GRACE) == 35
 
 
-def test_a_longer_grace_keeps_a_lease_and_costs_no_more() -> None:
+def test_a_longer_grace_keeps_a_lease_and_costs_little_more() -> None:
     silent = lease(state=State.RUNNING, started_at=100, beat_at=120)
     assert due(silent, 120 + 180, 180, 0) is None
     assert due(silent, 120 + 181, 180, 0) is EndReason.LOST
-    lost = lease(started_at=100, beat_at=120, ended_at=120 + 181, end_reason=EndReason.LOST)
-    assert seconds_run(lost, 180) == 20 + UNHEARD
-    assert seconds_run(lost, 5) == 25
+    lost = lease(started_at=100, beat_at=400, ended_at=400 + 181, end_reason=EndReason.LOST)
+    assert seconds_run(lost, 180) == 300 + UNHEARD
+    assert seconds_run(lost, 5) == 305
+
+
+@pytest.mark.parametrize("heard", [None, 100, 101, 160])
+def test_what_is_used_in_silence_costs_half_at_least(heard: int | None) -> None:
+    ended = (heard or 100) + 181
+    lost = lease(started_at=100, beat_at=heard, ended_at=ended, end_reason=EndReason.LOST)
+    assert seconds_run(lost, 180) == (ended - 1 - 100) // 2
 
 
 def test_nothing_is_charged_beyond_the_deadline() -> None:

@@ -203,9 +203,12 @@ def _books(pool: str) -> Books:
     usage = call("GET", "/usage", params={"by": "project", "pool": pool, "since": since}, patience=SLOW)
     live = items("/leases", state="active", per_page=ROWS)
     beyond: Counter[str] = Counter()
+    told: set[str] = set()
     for row in items("/differences", state="all", per_page=ROWS):
-        if row["pool"] == pool:
-            beyond[row["project"]] += max(0, (row["engine"] or 0) - (row["ledger"] or 0))
+        # The newest of a lease tells all that it ran; what was corrected stands in its charge.
+        if row["pool"] == pool and row["lease"] not in told:
+            told.add(row["lease"])
+            beyond[row["project"]] += 0 if row["correction"] else max(0, (row["engine"] or 0) - (row["ledger"] or 0))
     members: dict[str, dict[str, int | None]] = {}
     for row in document["members"]:
         members.setdefault(row["project"], {})[row["user"]] = row["cap"]

@@ -78,6 +78,8 @@ class Sighting:
     """Seconds that it ran in all, once it is over; None: as far as was seen."""
     wait: Wait | None = None
     """Why it does not run yet."""
+    held_back: bool = False
+    """Whether its own user keeps it from running."""
     note: str = ""
     """What the engine says of its end, as a message id."""
 
@@ -148,6 +150,11 @@ class Engine(Protocol):
     def stop(self, lease_id: str, handle: Handle) -> None:
         """End the task and everything it started; asked again it does no harm. Returns without waiting for the end."""
         ...
+
+    def stop_strays(self, lease_ids: Iterable[str]) -> None:
+        """End what :meth:`strays` found. An engine that can do it in one go does: anybody may make many of them."""
+        for lease_id in lease_ids:
+            self.stop(lease_id, {})
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
         """Return lease ids of tasks that run here although `known` lacks them. Called every minute; they are stopped."""

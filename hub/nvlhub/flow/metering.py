@@ -17,7 +17,7 @@ IDLE_WARNING = 5 * 60
 ENDING = 60
 """Seconds that an engine may take to end a task and that are still charged; beyond them it is not the holder's doing."""
 UNHEARD = 15
-"""Seconds after the last sign of life that a lost lease pays for at most. It may be kept for longer, for its server to come back."""
+"""Seconds after its last sign of life that a lost lease pays for. It may be kept for longer, for its server to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,18 @@ def seconds_run(lease: Lease, grace: int) -> int:
     """Return the whole seconds that `lease` ran and pays for.
 
     From when the engine saw it running to its end, never beyond the deadline, never negative whatever the clock
-    did. A lease that was lost pays for `grace` seconds after its last sign of life at most, and never for more than
-    :data:`UNHEARD`.
+    did. A lease that was lost pays for no more than `grace` and :data:`UNHEARD` seconds of silence, as far as the rest is
+    no longer than what it pays for: GPUs that are used in silence are not to be had for less than half.
     """
     if lease.started_at is None or lease.ended_at is None:
         return 0
-    end = lease.ended_at
+    ran = max(0, lease.ended_at - lease.started_at)
     if lease.end_reason is EndReason.LOST:
-        end = min(end, (lease.beat_at or lease.started_at) + min(grace, UNHEARD))
-    return min(max(0, end - lease.started_at), lease.seconds)
+        heard = min(ran, max(0, (lease.beat_at or lease.started_at) - lease.started_at))
+        # Longer silence is the portal's own: it did not listen.
+        silent = min(ran - heard, grace)
+        ran = heard + max(min(silent, UNHEARD), (silent - heard) // 2)
+    return min(ran, lease.seconds)
 
 
 def charge(lease: Lease, grace: int) -> int:
@@ -54,11 +57,14 @@ def charge(lease: Lease, grace: int) -> int:
 def engine_times(lease: Lease, began: int | None, ran: int | None) -> tuple[int, int] | None:
     """Return when a lease that is over ran, by the engine's own clock; None: the engine does not say, or it never ran.
 
-    The time of waiting, and that of being suspended, is not in it: it ends `ran` seconds after it began.
+    The time of waiting, and that of being suspended, is not in it: it ends `ran` seconds after it began. What the engine
+    saw run not at all, or only after the lease's end, was another run of the same task than the one that was seen here.
     """
-    started = began if lease.started_at is None else lease.started_at
-    if started is None or ran is None or lease.ended_at is None:
+    if began is None or ran is None or lease.ended_at is None:
         return None
+    if lease.started_at is not None and began > lease.ended_at:
+        return None
+    started = began if lease.started_at is None else lease.started_at
     return started, min(started + ran, max(lease.ended_at, started) + ENDING)
 
 

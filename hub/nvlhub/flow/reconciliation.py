@@ -9,8 +9,8 @@ still-running   the engine runs what the ledger has settled
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -43,6 +43,12 @@ class Record:
     started_at: int
     ended_at: int | None
     """None: it still runs."""
+    task: Mapping[str, str | int] = field(default_factory=dict)
+    """What the engine knows the task by, and whose it is. Where its lease has such words, they are the same."""
+
+    def is_of(self, handle: Mapping[str, object]) -> bool:
+        """Tell whether it can be of a lease with this handle: anybody may call a task of theirs like one of ours."""
+        return all(handle.get(name, value) == value for name, value in self.task.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Slurm as the hub sees it: its commands, run beside the hub's loop, and one shared look at all servers' jobs."""
+"""Slurm as the hub sees it: its commands, run beside the hub's loop, and one shared look at all jobs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,15 @@ from typing import TypeVar
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import Commands
 from nvlhub.engines.slurm.reading import fresh_separator, nodes, queue, queue_format
+from nvlhub.engines.slurm.reasons import OVER
 
 JOB_NAME = "nvlhub-server"
 """Name of every server's job."""
 FRESH = 2.0
 """Seconds for which a look at the jobs is good enough for everybody."""
-LOOK = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}")
+LOOK = ("squeue", "--noheader", "--states=all")
+"""All jobs: whoever runs one can change its name."""
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-OVER = frozenset(
-    {
-        "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
-        "PREEMPTED", "REVOKED", "TIMEOUT",
-    }
-)  # fmt: skip
-"""States of a job that has ended."""
 ENDING = "COMPLETING"
 LINES = 4
 """Lines of a log that are shown."""
@@ -57,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All servers' jobs at one time, by job id; what is absent has ended a while ago."""
+    """All jobs at one time, by job id; what is absent has ended a while ago."""
 
     jobs: Mapping[str, Job]
     began: float
@@ -84,7 +79,7 @@ class Scheduler:
         return await _beside(lambda: self._commands.tell(account, *command, text=text))
 
     async def look(self, since: float = float("-inf")) -> Look:
-        """Return the jobs of all servers, in a look that began after `since` (monotonic).
+        """Return all jobs, in a look that began after `since` (monotonic).
 
         Whoever asks while another asks waits for that answer: there is one squeue at a time.
         """

@@ -34,10 +34,10 @@ from traitlets import Enum, Integer, List, Unicode
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import Commands, SlurmAwayError, SlurmRefusedError
 from nvlhub.engines.slurm.job import EXPORT
-from nvlhub.engines.slurm.reasons import why_ended, why_refused, why_waiting
+from nvlhub.engines.slurm.reasons import OVER, why_ended, why_refused, why_waiting
 from nvlhub.explain import duration
 from nvlhub.portal.hub_pages import language_of
-from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, OVER, Job, Scheduler, scheduler, tail
+from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, Job, Scheduler, scheduler, tail
 from nvlhub.text import say
 
 EAGER = 0.5

@@ -81,6 +81,8 @@ class Reconciling(Office):
         first = unit.first_asked(self._desk.pool, since)
         # All runs of a lease, even where the engine's clock is behind ours.
         records = self._records((since if first is None else min(first, since)) - DAY)
+        handles = unit.handles(sorted({record.lease_id for record in records}))
+        records = [record for record in records if record.is_of(handles.get(record.lease_id, {}))]
         others = self._known(sorted({record.lease_id for record in records}), since)
         yield from compare(chain(unit.charged_since(self._desk.pool, since), others), records, TOLERANCE, now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +42,15 @@ class Reconciling(Work):
             for row in self._all(query):
                 settled = row.state == "settled" and row.ended_at < before
                 yield Charged(row.id, row.gpus, settled=settled, gpu_seconds=None)
+
+    def handles(self, lease_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Return what the engine knows the tasks of leases by, of those of the ids that are leases."""
+        columns = (t.leases.c.id, t.leases.c.handle)
+        return {
+            row.id: row.handle
+            for start in range(0, len(lease_ids), AT_ONCE)
+            for row in self._all(sa.select(*columns).where(t.leases.c.id.in_(lease_ids[start : start + AT_ONCE])))
+        }
 
     # --- what was found ---------------------------------------------------------------------------------------
 

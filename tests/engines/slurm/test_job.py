@@ -124,7 +124,7 @@ def test_the_script_is_the_same_whatever_a_user_chose(environment: dict[str, str
     text = script(task, Site("main", python="/opt/py thon/bin/python"), {"NVLHUB_LEASE": LEASE})
     first, command, letter, end = text.splitlines()
     assert (first, end) == ("#!/bin/sh", "END_OF_LETTER")
-    assert command == f"exec '/opt/py thon/bin/python' -m nvlkernels.agent {LEASE} <<'END_OF_LETTER'"
+    assert command == f"exec '/opt/py thon/bin/python' -P -m nvlkernels.agent {LEASE} <<'END_OF_LETTER'"
     assert json.loads(letter)["environment"] == {**environment, "NVLHUB_LEASE": LEASE}
     assert MAILBOX.token not in command
 
@@ -132,7 +132,7 @@ def test_the_script_is_the_same_whatever_a_user_chose(environment: dict[str, str
 def test_a_shell_hands_the_letter_on_as_it_is() -> None:
     nasty = {"A": "$(touch /tmp/x) `id` \\ ' \" \n END_OF_LETTER\nEND_OF_LETTER", "B": "\u2028é"}
     task = Task(LEASE, Kind.KERNEL, "alice", ONE, MAILBOX, 3600, environment=nasty)
-    text = script(task, Site("main"), {}).replace(f"exec python3 -m nvlkernels.agent {LEASE}", "exec cat")
+    text = script(task, Site("main"), {}).replace(f"exec python3 -P -m nvlkernels.agent {LEASE}", "exec cat")
     said = subprocess.run(["sh"], input=text, capture_output=True, text=True, check=True, timeout=10).stdout
     assert json.loads(said)["environment"] == nasty
 

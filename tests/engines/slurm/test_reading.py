@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nvlhub.engines.slurm import reading
 from nvlhub.engines.slurm.reading import Past, Queued
 
@@ -10,14 +12,19 @@ BEGAN = 1_795_980_788
 """2026-11-29T19:33:08 UTC."""
 MARK = "|3f9c|"
 QUEUE = f"""\
-1|RUNNING|root|2026-11-29T19:33:08|2026-11-29T20:35:08|2026-11-29T19:33:07|3:01|nvl001-[03-04]|2|gres:gpu:gb300:2|None|nvlhub:main:{LEASE}
-2|PENDING|alice|N/A|N/A|2026-11-29T19:33:07|0:00||1|gres/gpu:4|Resources|(null)
-3|PENDING|alice|2026-11-29T21:00:00|2026-11-29T22:00:00|2026-11-29T19:33:07|0:00||1|N/A|ReqNodeNotAvail, May be reserved for other job|nvlhub:other:{LEASE}
-4|COMPLETED|bob|2026-11-28T19:33:08|2026-11-29T20:35:08|2026-11-28T19:33:07|1-01:02:00|nvl001-[03-04]|2|N/A|None|a !3f9c! b
-5_[1-9]|PENDING|bob|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|
+1|RUNNING|root|2026-11-29T19:33:08|2026-11-29T20:35:08|2026-11-29T19:33:07|3:01|nvl001-[03-04]|2|gres:gpu:gb300:2|None|one|nvlhub:main:{LEASE}|
+2|PENDING|alice|N/A|N/A|2026-11-29T19:33:07|0:00||1|gres/gpu:4|Resources|a
+b|(null)|
+3|PENDING|alice|2026-11-29T21:00:00|2026-11-29T22:00:00|2026-11-29T19:33:07|0:00||1|N/A|ReqNodeNotAvail, May be reserved for other job|c|nvlhub:other:{LEASE}|
+4|COMPLETED|bob|2026-11-28T19:33:08|2026-11-29T20:35:08|2026-11-28T19:33:07|1-01:02:00|nvl001-[03-04]|2|N/A|None|d|a !3f9d! b|
+5_[1-9]|PENDING|bob|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
+6|PENDING|bob|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
 slurm_load_jobs error: something new
 """.replace("|", MARK).replace("!", "|")
-FORGED = f"1|COMPLETED|root|2026-11-29T19:33:08|2026-11-29T19:33:09|2026-11-29T19:33:07|0:01|nvl001-03|1|gres:gpu:1|None|nvlhub:main:{LEASE}\n"
+FORGED = f"""\
+7|RUNNING|bob|N/A|N/A|2026-11-28T19:33:07|0:00|nvl001-03|1|N/A|None|x
+1!COMPLETED!root!2026-11-29T19:33:08!2026-11-29T19:33:09!2026-11-29T19:33:07!0:01!nvl001-03!1!gres:gpu:1!None!x!nvlhub:main:{LEASE}!|\u2028y|
+8|RUNNING|cut off""".replace("|", MARK).replace("!", "|")
 JOB = (
     f"JobId=1 JobName=nvlhub-main-{LEASE} UserId=root(0) GroupId=root(0) MCS_label=N/A Priority=1 Nice=0 Account=root QOS=normal "
     "JobState=RUNNING Reason=None Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 Reboot=0 ExitCode=0:0 DerivedExitCode=0:0 "
@@ -47,25 +54,54 @@ AggregatedBlock=nvl[001-002] BlockIndex=2 Nodes=nvl[001-002]-[01-18] BlockSize=3
 
 
 def test_the_queue_tells_jobs_apart_by_pool_and_survives_what_people_write() -> None:
-    ours, plain, other, ended = reading.queue(QUEUE, "main", MARK)
+    ours, plain, other, ended, prefixed = reading.queue(QUEUE, "main", MARK)
     assert ours == Queued(
-        1, "RUNNING", "root", BEGAN, BEGAN + 3720, BEGAN - 1, 181, "nvl001-[03-04]", 4, "None", LEASE
+        1, "RUNNING", "root", BEGAN, BEGAN + 3720, BEGAN - 1, 181, "nvl001-[03-04]", 4, "None", "one", LEASE
     )  # fmt: skip
     assert (plain.gpus, other.gpus) == (4, 0)
-    assert (plain.lease, plain.start, plain.reason) == ("", None, "Resources")
+    assert (plain.lease, plain.start, plain.reason, plain.name) == ("", None, "Resources", "a\nb")
     assert (other.lease, other.start) == ("", BEGAN + 5212)
     assert (ended.lease, ended.ran) == ("", 90_120)
+    # The name of a pool that begins like another's makes nothing the other's.
+    assert (prefixed.job, prefixed.lease) == (6, "")
     assert len(reading.queue_format(MARK).split(MARK)) == len(QUEUE.splitlines()[0].split(MARK))
 
 
-def test_a_comment_that_looks_like_a_line_of_the_queue_is_none() -> None:
-    assert len(reading.queue(QUEUE + FORGED, "main", MARK)) == 4
+def test_words_that_look_like_a_line_of_the_queue_are_none() -> None:
+    first, last = QUEUE.splitlines()[0] + "\n", reading.queue(QUEUE.splitlines()[0] + "\n" + FORGED, "main", MARK)
+    assert [job.job for job in last] == [1, 7]
+    assert last[0] == reading.queue(first, "main", MARK)[0]
+    assert (last[1].nodes, last[1].lease) == ("nvl001-03", "")
+
+
+GIVEN = (("nvl001-03", (0, 1, 3)), ("nvl001-04", (0, 1, 3)), ("nvl001-05", (2,)))
+NAME = f"nvlhub-main-{LEASE}"
 
 
 def test_a_job_tells_which_gpus_on_which_nodes() -> None:
-    [job] = reading.jobs(JOB)
-    assert job.job == 1
-    assert job.given == (("nvl001-03", (0, 1, 3)), ("nvl001-04", (0, 1, 3)), ("nvl001-05", (2,)))
+    assert reading.given(JOB, {1: NAME, 2: "x"}) == {1: [GIVEN]}
+    assert reading.given(JOB, {1: NAME + "x"}) == {}
+    array = JOB.replace("JobId=1 ", "JobId=9 ArrayJobId=8 ArrayTaskId=1 ")
+    assert reading.given(f"{array}\n{JOB}\n", {1: NAME, 9: NAME}) == {1: [GIVEN], 9: [GIVEN]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x Nodes=nvl001-09 GRES=gpu:1(IDX:0)", "x Nodes=a[b] GRES=gpu:1", "x Nodes=a[1-90000]b[1-90000] GRES=gpu:1(IDX:0)",
+        "x MinCPUsNode=1", "x\nJobId=1 JobName=y UserId=z Nodes=nvl001-03 GRES=gpu:4(IDX:0-3) MinCPUsNode=1",
+    ],
+)  # fmt: skip
+def test_a_name_tells_nothing_of_gpus(name: str) -> None:
+    assert reading.given(JOB.replace(NAME, name), {1: name})[1][0] == GIVEN
+
+
+def test_a_comment_that_looks_like_a_job_makes_it_doubtful_and_nothing_fails() -> None:
+    forged = f"\nJobId=1 JobName={NAME} UserId=x Nodes={{}} GRES=gpu:1(IDX:0-2000000000) MinCPUsNode=1"
+    for nodes in ("a[b]", "a[1-90000]b[1-90000]", "nvl001-03"):
+        told = reading.given(JOB + forged.format(nodes), {1: NAME})[1]
+        assert len(told) == 2
+        assert told[0] == GIVEN
 
 
 def test_nodes_tell_their_gpus_state_and_address() -> None:
@@ -92,10 +128,11 @@ def test_accounting_tells_what_ran_by_the_name_it_was_submitted_with() -> None:
         f"3|bob|COMPLETED|{times}|gres/gpu=2|{name}|sbatch --wrap true\n"
         f"4|root|CANCELLED by 0|None|2026-11-29T19:33:11|0||{name}|{submitted}\n"
         f"5|root|COMPLETED|{times}|gres/gpu=2|x|{submitted.replace('main', 'other')}\n"
-    ).replace("|", MARK).replace("!", "|a")  # fmt: skip
-    forged = f"1|root|COMPLETED|{times}|gres/gpu=1|{name}|{submitted}\n"
+    ).replace("\n", "|\n").replace("|", MARK).replace("!", "\na|")  # fmt: skip
+    forged = f"1|root|COMPLETED|{times}|gres/gpu=1|{name}|{submitted}|\n"
+    fields = reading.record_format("JobIDRaw SubmitLine")
     ran = Past(1, "root", LEASE, "CANCELLED", BEGAN, BEGAN + 3, 3, 2)
-    assert list(reading.records(text + forged, "main", MARK)) == [
+    assert list(reading.records(text + forged, "main", MARK, fields)) == [
         ran, Past(2, "root", LEASE, "RUNNING", BEGAN, None, 6, 8)
     ]  # fmt: skip
 
@@ -103,8 +140,9 @@ def test_accounting_tells_what_ran_by_the_name_it_was_submitted_with() -> None:
 def test_accounting_that_keeps_no_submission_tells_by_the_name_of_now() -> None:
     assert reading.record_format("Account JobIDRaw SubmitLine").endswith(",JobName,SubmitLine")
     assert reading.record_format("Account JobIDRaw").endswith(",JobName")
-    line = f"1|root|COMPLETED|2026-11-29T19:33:08|2026-11-29T19:33:11|3|gres/gpu=2|nvlhub-main-{LEASE}"
-    assert [past.lease for past in reading.records(line, "main", "|")] == [LEASE]
+    line = f"1|root|COMPLETED|2026-11-29T19:33:08|2026-11-29T19:33:11|3|gres/gpu=2|{NAME}|\n"
+    fields = reading.record_format("JobIDRaw")
+    assert [past.lease for past in reading.records(line, "main", "|", fields)] == [LEASE]
 
 
 def test_times_are_read_as_slurm_writes_them() -> None:
@@ -113,4 +151,6 @@ def test_times_are_read_as_slurm_writes_them() -> None:
     ]  # fmt: skip
     assert reading.moment("Unknown") is None
     assert list(reading.indices_of("0-2,5")) == [0, 1, 2, 5]
+    assert len(list(reading.indices_of("0-2000000000"))) == reading.MOST_GPUS
+    assert list(reading.indices_of("N/A,x-3,1-x")) == []
     assert list(reading.indices_of("N/A")) == []

@@ -1,4 +1,7 @@
-"""The one place that runs Slurm's commands: list of arguments, no shell, a time limit, and nothing of our environment."""
+"""The one place that runs Slurm's commands: list of arguments, no shell, a time limit, and nothing of our environment.
+
+They run in ``/``: jobs begin where ``sbatch`` ran, and our directory is not for their users.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,8 @@ class Commands:
             entry = pwd.getpwnam(account)
         except KeyError:
             raise EngineError(f"there is no account {account!r} on this machine to run it under") from None
+        if entry.pw_uid == 0:
+            raise EngineError("slurm-no-root")
         if self.run:
             prefix = tuple(part.replace("{user}", account) for part in self.run)
             return self._run((*prefix, *found), self._environment(), {}, text)
@@ -70,7 +75,7 @@ class Commands:
         if os.geteuid() != 0:
             raise EngineError("slurm-no-identity")
         groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "cwd": "/"}
+        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
         own = {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
         return self._run(found, {**self._environment(), **own}, identity, text)
 
@@ -88,7 +93,7 @@ class Commands:
         try:
             done: subprocess.CompletedProcess[str] = subprocess.run(
                 command, env=environment, input=text, capture_output=True, text=True, errors="replace",
-                timeout=self.timeout, check=False, **identity,
+                timeout=self.timeout, check=False, cwd="/", **identity,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise SlurmAwayError("slurm-away") from None

@@ -21,8 +21,8 @@ from nvlhub.engines.slurm.commands import Commands, SlurmAwayError, SlurmRefused
 from nvlhub.engines.slurm.hostlist import expand
 from nvlhub.engines.slurm.inventory import Inventory, inventory
 from nvlhub.engines.slurm.job import Site, arguments, limit, script
-from nvlhub.engines.slurm.reading import Past, Queued
-from nvlhub.engines.slurm.reasons import why_ended, why_waiting
+from nvlhub.engines.slurm.reading import Given, Past, Queued
+from nvlhub.engines.slurm.reasons import BROKEN, OVER, OWN, why_ended, why_waiting
 from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.queue import Running, Wait
 from nvlhub.flow.reconciliation import Record
@@ -42,11 +42,11 @@ PENDING = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
 RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
-BROKEN = frozenset({"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"})
-
 
 FEW = 8
-"""Jobs that are asked about one by one; more of them all at once."""
+"""Jobs that are asked about one by one at most; more of them all at once."""
+AT_ONCE = 200
+"""Jobs that one command cancels at most."""
 
 
 @dataclass
@@ -126,8 +126,11 @@ class SlurmEngine(Engine):
     def others(self) -> tuple[Running, ...]:
         """Return what strangers' jobs hold; asked anew when other ones run."""
         try:
+            # However a job asked for its GPUs: what it was given tells.
             running = [
-                job for job in self._listed().jobs if job.state in RUNNING and job.gpus and not self._is_ours(job)
+                job
+                for job in self._listed().jobs
+                if job.state in RUNNING and not self._is_ours(job) and self._inventory.places.keys() & _nodes(job)
             ]
             strangers = frozenset(job.job for job in running)
             if strangers != self._strangers:
@@ -189,6 +192,15 @@ class SlurmEngine(Engine):
             lease_id: str(handle["account"]) for lease_id, handle in tasks.items() if "account" in handle
         }
         seen = {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
+        if any("job" in tasks[lease_id] and job is None for lease_id, job in seen.items()):
+            # What is not there any more is looked for twice: an answer that lacks it ends nothing.
+            try:
+                self._queue = None
+                queue = self._listed()
+            except EngineError as error:
+                self._missed(error)
+                return dict.fromkeys(tasks, Sighting(Sight.UNKNOWN))
+            seen = {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
         self._learn([job for job in seen.values() if job is not None and job.state in RUNNING])
         self._remember([tasks[lease_id].get("job") for lease_id, job in seen.items() if job is None])
         return {lease_id: self._sighting(tasks[lease_id], job) for lease_id, job in seen.items()}
@@ -227,14 +239,16 @@ class SlurmEngine(Engine):
             self._quiet_until = time.monotonic() + BACK_OFF
 
     def _of(self, queue: _Queue, lease_id: str, handle: Handle) -> Queued | None:
-        """Return the job of a lease: the one that it is known by, else the first that lives, else the newest.
+        """Return the job of a lease: the one that it is known by; before that the first that lives, else the newest.
 
-        There can be two: of a start that nobody knew had worked, and of its repetition. The other one is ended.
+        There can be others: of a start that nobody knew had worked, and of its repetition, or such as its user marked.
+        They are ended.
         """
         mine = self._mine(queue, lease_id, handle)
         living = [job for job in mine if _lives(job)]
-        chosen = next((job for job in mine if job.job == handle.get("job")), None)
-        if chosen is None or (living and not _lives(chosen)):
+        if "job" in handle:
+            chosen = next((job for job in mine if job.job == handle["job"]), None)
+        else:
             chosen = min(living, key=lambda job: job.job, default=max(mine, key=lambda job: job.job, default=None))
         self._cancel([job for job in living if job is not chosen])
         return chosen
@@ -264,25 +278,28 @@ class SlurmEngine(Engine):
         """Return the GPUs of running jobs that Slurm can tell of: one by one where there are few, else all at once.
 
         Words of people can look like Slurm's: what is not on the very nodes of a job is none of it, and where there are
-        two answers only that job is asked about.
+        several answers only that job is asked about.
         """
-        found: dict[int, set[Placement]] = {}
-        nodes = {job.job: set(expand(job.nodes)) for job in which}
-        if len(which) > FEW:
-            for job in reading.jobs(self._commands.ask("scontrol", "show", "job", "-d", "-o")):
-                if {node for node, _ in job.given} == nodes.get(job.job):
-                    found.setdefault(job.job, set()).add(self._inventory.placement(job.given))
-        placements = {number: told.pop() for number, told in found.items() if len(told) == 1}
-        for number in nodes.keys() - placements.keys() if len(which) <= FEW else found.keys() - placements.keys():
+        jobs = {job.job: job for job in which}
+        names = {job.job: job.name for job in which}
+        found: dict[int, list[Given]] = {number: [] for number in jobs}
+        if len(jobs) > FEW:
+            found = reading.given(self._commands.ask("scontrol", "show", "job", "-d", "-o"), names)
+        alone = [number for number, told in found.items() if len(told) != 1]
+        for number in alone[:FEW]:
             try:
                 text = self._commands.ask("scontrol", "show", "job", "-d", "-o", str(number))
             except SlurmRefusedError:
                 # It is over, and forgotten.
                 continue
-            first = next(reading.jobs(text), None)
-            if first is not None and {node for node, _ in first.given} == nodes[number]:
-                placements[number] = self._inventory.placement(first.given)
-        return placements
+            found[number] = reading.given(text, names).get(number, [])
+        return {
+            number: self._inventory.placement(told[0])
+            for number, told in found.items()
+            if told
+            and (len(told) == 1 or number in alone[:FEW])
+            and {node for node, _ in told[0]} == _nodes(jobs[number])
+        }
 
     def _remember(self, numbers: Iterable[object]) -> None:
         """Look up in the accounting what became of jobs that the controller has forgotten."""
@@ -306,9 +323,12 @@ class SlurmEngine(Engine):
             return Sighting(sight, began=past.start, ran=past.ran, note=why_ended(past.state))
         new = None if handle.get("job") == job.job else {"account": handle.get("account") or job.user, "job": job.job}
         if job.state in PENDING:
-            return Sighting(Sight.PENDING, new, wait=Wait(why_waiting(job.reason), job.start))
+            wait = Wait(why_waiting(job.reason), job.start)
+            return Sighting(Sight.PENDING, new, wait=wait, held_back=job.reason in OWN)
         if job.state in RUNNING:
             return Sighting(Sight.RUNNING, new, placement=self._given.get(job.job, ()), began=job.start)
+        if job.state not in OVER:
+            return Sighting(Sight.UNKNOWN)
         sight = Sight.BROKEN if job.state in BROKEN else Sight.GONE
         # One that was cancelled while it waited has an end, and ran for no time.
         began = job.start if job.ran else None
@@ -332,28 +352,39 @@ class SlurmEngine(Engine):
 
     def stop(self, lease_id: str, handle: Handle) -> None:
         """Cancel all jobs of a lease, as whoever runs them."""
+        self._stop({lease_id: handle})
+
+    def stop_strays(self, lease_ids: Iterable[str]) -> None:
+        """Cancel all jobs of leases that nobody knows."""
+        self._stop({lease_id: {} for lease_id in lease_ids})
+
+    def _stop(self, tasks: Mapping[str, Handle]) -> None:
         try:
             queue = self._listed(as_it_was=True)
         except EngineError as error:
             self._missed(error)
             return
-        self._cancel([job for job in self._mine(queue, lease_id, handle) if _lives(job)])
+        mine = (job for lease_id, handle in tasks.items() for job in self._mine(queue, lease_id, handle))
+        self._cancel([job for job in mine if _lives(job)])
 
     def _cancel(self, jobs: Iterable[Queued]) -> None:
-        """Cancel jobs as whoever runs them; asked again after a while, if they are still there."""
+        """Cancel jobs as whoever runs them: one command for each of these; again after a while, if they are still there."""
+        now = time.monotonic()
+        whose: dict[str, list[int]] = {}
         for job in jobs:
-            now = time.monotonic()
-            if now - self._asked.get(job.job, float("-inf")) <= AGAIN:
-                continue
-            self._asked[job.job] = now
+            if now - self._asked.get(job.job, float("-inf")) > AGAIN:
+                whose.setdefault(job.user, []).append(job.job)
+        for user, all_of_them in whose.items():
+            numbers = all_of_them[:AT_ONCE]
+            self._asked |= dict.fromkeys(numbers, now)
             try:
-                self._commands.tell(job.user, "scancel", str(job.job))
+                self._commands.tell(user, "scancel", *map(str, numbers))
             except SlurmAwayError as error:
                 self._missed(error)
                 return
             except EngineError as error:
-                # It may have ended by itself; the next look says so.
-                logger.warning("job %s could not be cancelled: %s", job.job, error)
+                # They may have ended by themselves; the next look says so.
+                logger.warning("of jobs %s some could not be cancelled: %s", numbers, error)
             self._touched = True
 
     def strays(self, known: frozenset[str]) -> frozenset[str]:
@@ -381,10 +412,7 @@ class SlurmEngine(Engine):
             past = self._recorded("-S", begin, "-E", "now")
         elif since < now - self.abilities.min_job_age:
             raise EngineError("slurm-no-accounting")
-        found = {
-            (run.job, run.start): _record(run.lease, run.gpus, run.start, run.end, run.ran, run.state, now)
-            for run in past
-        }
+        found = {(run.job, run.start): _record(run, run.lease, run.start, run.end, now) for run in past}
         for job in queue:
             # What the accounting has not heard yet; of what is over it has the last word.
             known = found.get((job.job, job.start or 0))
@@ -393,16 +421,16 @@ class SlurmEngine(Engine):
                 and (known is None or known.ended_at is None) and self._is_of(job, {})
             ):  # fmt: skip
                 lease = known.lease_id if known else job.lease
-                found[job.job, job.start] = _record(lease, job.gpus, job.start, job.end, job.ran, job.state, now)
+                found[job.job, job.start] = _record(job, lease, job.start, job.end, now)
         return [record for record in found.values() if record.ended_at is None or record.ended_at >= since]
 
     def _recorded(self, *which: str) -> list[Past]:
         """Return what accounting has of our jobs. Raises `EngineError`."""
         mark = reading.fresh_separator()
         text = self._commands.ask(
-            "sacct", "-a", "-D", "-X", "-n", "-P", f"--delimiter={mark}", "-o", self._record_format, *which
+            "sacct", "-a", "-D", "-X", "-n", "-p", f"--delimiter={mark}", "-o", self._record_format, *which
         )
-        told = reading.records(text, self._site.pool, mark)
+        told = reading.records(text, self._site.pool, mark, self._record_format)
         return [past for past in told if self._commands.account in {"", past.user}]
 
     @cached_property
@@ -411,11 +439,16 @@ class SlurmEngine(Engine):
 
 
 def _lives(job: Queued) -> bool:
-    return job.state in PENDING | RUNNING and job.state != "COMPLETING"
+    return job.state not in OVER and job.state != "COMPLETING"
 
 
-def _record(lease: str, gpus: int, start: int, end: int | None, ran: int, state: str, now: int) -> Record:
+def _nodes(job: Queued) -> set[str]:
+    return set(expand(job.nodes))
+
+
+def _record(run: Queued | Past, lease: str, start: int, end: int | None, now: int) -> Record:
     """Return one run; time for which it was suspended is not in it."""
-    if state in RUNNING and state != "COMPLETING":
-        return Record(lease, gpus, now - ran, None)
-    return Record(lease, gpus, start, start + ran if end is None else min(end, start + ran))
+    task: dict[str, str | int] = {"account": run.user, "job": run.job}
+    if run.state in RUNNING and run.state != "COMPLETING":
+        return Record(lease, run.gpus, now - run.ran, None, task)
+    return Record(lease, run.gpus, start, start + run.ran if end is None else min(end, start + run.ran), task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 _PART = re.compile(r"((?:[^,\[\]]|\[[^\[\]]*\])+)(?:,|$)")
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
@@ -17,7 +18,7 @@ def expand(text: str) -> tuple[str, ...]:
         return ()
     names: list[str] = []
     for part in _PART.findall(text):
-        names.extend(_expanded(part))
+        names.extend(islice(_expanded(part), MOST + 1))
         if len(names) > MOST:
             raise ValueError(f"more than {MOST} nodes in {text[:100]!r}")
     return tuple(names)

@@ -169,7 +169,8 @@ def script(task: Task, site: Site, environment: Mapping[str, str]) -> str:
         "given": "slurm",
         "environment": {**task.environment, **environment},
     }
-    agent = [site.python, "-m", AGENT, task.lease_id]
+    # Without the directory that it starts in on its path: anybody may have left a file there.
+    agent = [site.python, "-P", "-m", AGENT, task.lease_id]
     if len(task.placement) > 1:
         # Slurm gives what comes in to all tasks of a step.
         agent = ["srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--quit-on-interrupt", *agent]

@@ -15,13 +15,19 @@ from dataclasses import dataclass
 from nvlhub.engines.slurm.hostlist import expand
 from nvlhub.engines.slurm.names import MARK
 
-_QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%k")
-"""What ``squeue`` is asked for. The last two are words of people: they may hold anything."""
+_QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%j", "%k")
+"""What ``squeue`` is asked for. The last two are words of people: they may hold anything, lines of ours included."""
 _RECORD_FIELDS = ("JobIDRaw", "User", "State", "Start", "End", "ElapsedRaw", "AllocTRES", "JobName", "SubmitLine")
 """What ``sacct`` is asked for. The last two are words of people; nobody can change the last one afterwards."""
 _GRES = re.compile(r"gpu(?::[A-Za-z0-9_.-]+)?[:=](\d+)(?:\(S:[^)]*\))?(?:\(IDX:([^)]*)\))?")
 _TRES_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
 _PAIR = re.compile(r"(?:^|\s)([A-Z][A-Za-z:/_]*)=")
+_JOB = re.compile(r"^JobId=(\d+) (?:(?:Array|Het)\w+=\S+ )*JobName=", re.MULTILINE)
+_LEASE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOST_GPUS = 1024
+"""GPUs that a node may have."""
+Given = tuple[tuple[str, tuple[int, ...]], ...]
+"""Nodes, and the indices of the GPUs on each, as a job was given them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +47,9 @@ class Queued:
     gpus: int
     """GPUs on all its nodes, or that it is to have there."""
     reason: str
+    name: str
     lease: str
     """The lease that it says it is for; empty: not one of ours. Whoever runs a job can change this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as ``scontrol show job -d`` shows it: with the GPUs that it was given."""
-
-    job: int
-    given: tuple[tuple[str, tuple[int, ...]], ...]
-    """Nodes, and the indices of the GPUs on each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,44 +96,60 @@ def fresh_separator() -> str:
 
 def queue_format(separator: str) -> str:
     """Return the value of ``squeue -o``."""
-    return separator.join(_QUEUE_FIELDS)
+    return "".join(field + separator for field in _QUEUE_FIELDS)
+
+
+def _rows(text: str, separator: str, width: int) -> Iterator[list[str]]:
+    """Yield rows of `width` fields that each end with the separator; only Slurm knows it, so nothing in a field is a row.
+
+    What is cut off is none.
+    """
+    parts = text.split(separator)
+    for start in range(0, len(parts) - width, width):
+        yield [parts[start].rpartition("\n")[2], *parts[start + 1 : start + width]]
 
 
 def queue(text: str, pool: str, separator: str) -> list[Queued]:
-    """Read what ``squeue -h -t all -o <queue_format>`` prints.
-
-    Comments can have several lines, and look like lines of ours. Only Slurm knows the `separator`, so what has it not is
-    none.
-    """
+    """Read what ``squeue -h -t all -o <queue_format>`` prints."""
     found = []
-    for line in text.splitlines():
-        parts = line.split(separator, len(_QUEUE_FIELDS) - 1)
-        if len(parts) == len(_QUEUE_FIELDS) and parts[0].isdecimal():
-            job, state, user, start, end, submitted, ran, nodes, count, gres, reason, words = parts
+    for row in _rows(text, separator, len(_QUEUE_FIELDS)):
+        job, state, user, start, end, submitted, ran, nodes, count, gres, reason, name, words = row
+        if job.isdecimal():
             each = sum(int(number) for number, _ in _GRES.findall(gres))
             found.append(
                 Queued(
                     int(job), state, user, moment(start), moment(end), moment(submitted), duration(ran), nodes,
-                    each * int(count) if count.isdecimal() else 0, reason, _lease(words, f"{MARK}:{pool}:"),
+                    each * int(count) if count.isdecimal() else 0, reason, name, _lease(words, f"{MARK}:{pool}:"),
                 )
             )  # fmt: skip
     return found
 
 
-def jobs(text: str) -> Iterator[Job]:
-    """Yield what ``scontrol show job -d -o`` prints: one job a line.
+def given(text: str, names: Mapping[int, str]) -> dict[int, list[Given]]:
+    """Return the GPUs of running jobs, by what ``scontrol show job -d -o`` prints. `names` are those of the jobs wanted.
 
-    Names and comments can have several lines, and look like lines of Slurm's: whoever knows better what a job has must look.
+    The name is the one thing of a person's that stands before them; it is known from the queue and left out. Other words
+    of theirs can look like the beginning of a job: where a job has several answers, whoever asked for all must ask for it
+    alone, and take the first.
     """
-    for line in text.splitlines():
-        number = _pairs(line).get("JobId", "")
-        if number.isdecimal():
-            yield Job(int(number), tuple(_given(line)))
+    found: dict[int, list[Given]] = {}
+    for beginning in _JOB.finditer(text):
+        name = names.get(int(beginning[1]))
+        if name is not None and text.startswith(f"{name} UserId=", beginning.end()):
+            start = beginning.end() + len(name)
+            end = text.find(" MinCPUsNode=", start)
+            try:
+                told = tuple(_given(text[start:end]))
+            except ValueError:
+                # No node is called so: these are not Slurm's words.
+                told = ()
+            found.setdefault(int(beginning[1]), []).append(told)
+    return found
 
 
-def _given(line: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield the nodes of a job with the GPUs on each: ``Nodes=a[1-2] CPU_IDs=0-7 Mem=0 GRES=gpu:gb300:3(IDX:0-2)``."""
-    for nodes, rest in re.findall(r"(?:^|\s)Nodes=(\S+)((?:(?!\sNodes=).)*)", line):
+def _given(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield nodes with the GPUs on each: ``Nodes=a[1-2] CPU_IDs=0-7 Mem=0 GRES=gpu:gb300:3(IDX:0-2)``."""
+    for nodes, rest in re.findall(r"\sNodes=(\S+)((?:(?!\sNodes=).)*)", text):
         gres = re.search(r"\sGRES=(\S+)", rest)
         if gres is not None:
             indices = tuple(index for _, told in _GRES.findall(gres[1]) for index in indices_of(told))
@@ -184,16 +198,14 @@ def record_format(fields: str) -> str:
     return ",".join(field for field in _RECORD_FIELDS if field != "SubmitLine" or field.lower() in known)
 
 
-def records(text: str, pool: str, separator: str) -> Iterator[Past]:
-    """Yield what ``sacct -X -n -P --delimiter=<separator> -o <record_format>`` prints, as far as it is ours and ran."""
-    for line in text.splitlines():
-        parts = line.split(separator, len(_RECORD_FIELDS) - 1)
-        if len(parts) >= len(_RECORD_FIELDS) - 1 and parts[0].isdecimal():
-            job, user, state, start, end, ran, tres, name, *submitted = parts
-            lease, began = _submitted_as(name, submitted, f"{MARK}-{pool}-"), moment(start)
-            gpus = _TRES_GPUS.search(tres)
-            if lease and began is not None and gpus:
-                yield Past(int(job), user, lease, state.split(" ")[0], began, moment(end), int(ran or 0), int(gpus[1]))
+def records(text: str, pool: str, separator: str, fields: str) -> Iterator[Past]:
+    """Yield what ``sacct -X -n -p --delimiter=<separator> -o <fields>`` prints, as far as it is ours and ran."""
+    for row in _rows(text, separator, fields.count(",") + 1):
+        job, user, state, start, end, ran, tres, name, *submitted = row
+        lease, began = _submitted_as(name, submitted, f"{MARK}-{pool}-"), moment(start)
+        gpus = _TRES_GPUS.search(tres)
+        if job.isdecimal() and lease and began is not None and gpus:
+            yield Past(int(job), user, lease, state.split(" ")[0], began, moment(end), int(ran or 0), int(gpus[1]))
 
 
 def _submitted_as(name: str, submitted: list[str], mark: str) -> str:
@@ -208,8 +220,8 @@ def indices_of(text: str) -> Iterator[int]:
     """Yield indices: ``0-2,5``; ``N/A`` has none."""
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal():
-            yield from range(int(first), int(last or first) + 1)
+        if first.isdecimal() and (last or first).isdecimal():
+            yield from range(int(first), min(int(last or first) + 1, MOST_GPUS))
 
 
 def moment(text: str) -> int | None:
@@ -233,7 +245,9 @@ def duration(text: str) -> int:
 
 
 def _lease(words: str, mark: str) -> str:
-    return words.removeprefix(mark).strip() if words.startswith(mark) else ""
+    """Return the lease after a mark. A whole id: the name of one pool can be the beginning of another's."""
+    said = words.removeprefix(mark).strip()
+    return said if words.startswith(mark) and _LEASE.fullmatch(said) else ""
 
 
 def _pairs(line: str) -> dict[str, str]:

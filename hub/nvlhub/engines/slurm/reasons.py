@@ -45,6 +45,12 @@ _ENDS = {
     "BOOT_FAIL": "slurm-end-node",
     "LAUNCH_FAILED": "slurm-end-node",
 }
+BROKEN = frozenset({"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"})
+"""States of a job that its machine ended."""
+OVER = BROKEN | {"CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"}
+"""States of a job that has ended. Others that nobody knows yet are none of these."""
+OWN = frozenset({"JobHeldUser", "BeginTime", "Dependency", "DependencyNeverSatisfied"})
+"""Reasons to wait that only the job's own user makes."""
 AWAY = frozenset({"slurm-away", "slurm-munge"})
 """Refusals that are no answer: the controller cannot be spoken to."""
 

@@ -20,6 +20,7 @@ Exit status: 0 done, 1 Slurm refused, 2 words that mean nothing here, 3 Slurm do
 
 from __future__ import annotations
 
+import calendar
 import os
 import re
 import shutil
@@ -96,9 +97,13 @@ def _options(verb: str, words: Sequence[str]) -> dict[str, str]:
             raise WordError(f"create needs {', '.join(missing)}")
     elif not found or "--partition" in found:
         raise WordError("update changes --start, --end, --nodes or --accounts")
-    if "--start" in found and "--end" in found and not 0 < int(found["--end"]) - int(found["--start"]) <= LONGEST:
-        raise WordError("the end is after the start, by 90 days at most")
+    _check_length(found)
     return found
+
+
+def _check_length(values: Mapping[str, str]) -> None:
+    if "--start" in values and "--end" in values and not 0 < int(values["--end"]) - int(values["--start"]) <= LONGEST:
+        raise WordError("the end is after the start, by 90 days at most")
 
 
 def _one(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
@@ -153,12 +158,27 @@ def ours(text: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def bounds(text: str) -> dict[str, str]:
+    """Return start and end, in Unix seconds, of what ``scontrol -o show reservation NAME`` prints."""
+    found = {}
+    for option, name in (("--start", "StartTime"), ("--end", "EndTime")):
+        told = re.search(rf"\s{name}=(\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\s|$)", text)
+        if told is not None:
+            found[option] = str(calendar.timegm(time.strptime(told[1], "%Y-%m-%dT%H:%M:%S")))
+    return found
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Do it."""
     try:
         order = parse(sys.argv[1:] if words is None else words)
+        if order.verb == "update" and len({"--start", "--end"} & order.values.keys()) == 1:
+            # The other one is as it was.
+            _check_length(bounds(_scontrol(["-o", "show", "reservation", order.name]).stdout) | dict(order.values))
     except WordError as error:
         return _said(f"nvlhub-slurm-reserve: {error}", 2)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _away(error)
     try:
         done = _scontrol(arguments(order))
         if order.verb == "delete" and done.returncode and IN_USE in done.stderr + done.stdout:
@@ -171,11 +191,15 @@ def main(words: Sequence[str] | None = None) -> int:
                 )
                 return 0
     except (OSError, subprocess.TimeoutExpired) as error:
-        return _said(f"nvlhub-slurm-reserve: scontrol does not answer ({type(error).__name__})", 3)
+        return _away(error)
     if done.returncode:
         return _said((done.stderr or done.stdout).strip(), 1)
     sys.stdout.write(ours(done.stdout) if order.verb == "list" else done.stdout)
     return 0
+
+
+def _away(error: Exception) -> int:
+    return _said(f"nvlhub-slurm-reserve: scontrol does not answer ({type(error).__name__})", 3)
 
 
 def _said(text: str, status: int) -> int:
