@@ -143,7 +143,7 @@ def live_portal(data: Path, **environment: str) -> Iterator[Live]:
             process.communicate()
         left = [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         known = {child.pid: child.name() for child in left}
-        psutil.wait_procs(left, timeout=5)
+        psutil.wait_procs(left, timeout=30)
         left = [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         for child in left:
             child.kill()

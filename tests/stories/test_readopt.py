@@ -228,7 +228,14 @@ async def test_a_kernel_whose_way_back_is_taken_is_given_back_in_words(live: Liv
         async with taker:
             await session.start_server()
             ended = await live.settled(60)
-            told = (await session.jupyter("GET", "/nvlhub/leases")).json()["ended"]
-        assert "could not be taken back" in "".join(item["text"] for item in told if item["kernel"] == kernel.id)
+            async with asyncio.timeout(20):
+                while not await _told(session, kernel, "could not be taken back"):
+                    await asyncio.sleep(0.2)
         assert ended[0]["end_reason"] == "user"
         assert files(live) == []
+
+
+async def _told(session: Session, kernel: Kernel, words: str) -> bool:
+    """Tell whether the notebook side says this of a kernel that is over."""
+    ended = (await session.jupyter("GET", "/nvlhub/leases")).json()["ended"]
+    return any(words in item["text"] for item in ended if item["kernel"] == kernel.id)

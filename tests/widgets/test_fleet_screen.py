@@ -138,11 +138,11 @@ async def test_a_tray_is_drained_and_put_back(tmp_path: Path) -> None:
         await seen.until(lambda: "Out of service: nvl002 · Tray 18" in seen.fleet._acts.html.html)
         await seen.look()
         await seen.until(lambda: "17 of 18 trays" in rack.html)
-        assert seen.fleet._map.cells == bytes(140) + bytes([2] * 4)
+        await seen.until(lambda: seen.fleet._map.cells == bytes(140) + bytes([2] * 4))
         seen.press(rack, "undrain")
         await seen.until(lambda: "Back in service: nvl002" in seen.fleet._acts.html.html)
         await seen.look()
-        assert seen.fleet._map.cells == bytes(144)
+        await seen.until(lambda: seen.fleet._map.cells == bytes(144))
 
 
 async def test_a_message_goes_to_the_holder_about_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
