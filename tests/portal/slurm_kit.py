@@ -20,8 +20,8 @@ SEPARATOR = "\x1f"
 
 def line(state: str = "RUNNING", reason: str = "None", node: str = "cpu001", start: str = "N/A", job: int = 7) -> str:
     """Return what squeue prints of a server's job."""
-    fields = (job, state, "ann", start, "N/A", "N/A", "0:01", node, "1", "N/A", reason, "nvlhub-server:ann/")
-    return SEPARATOR.join(map(str, fields)) + "\n"
+    fields = (job, state, "ann", start, "N/A", "N/A", "0:01", node, "1", "N/A", reason, "x", "nvlhub-server:ann/")
+    return "".join(f"{field}{SEPARATOR}" for field in fields) + "\n"
 
 
 class FakeCommands:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import pytest
 
 from nvlhub.engines.slurm.private import Slurm
 from tests.kernels.conftest import until_settled
-from tests.slurm.kit import Hand, ServedBySlurm, hand
+from tests.slurm.kit import A, B, Hand, ServedBySlurm, hand
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,30 @@ def portal(cluster: Slurm, tmp_path: Path) -> Iterator[Hand]:
     yield made
     made.settled()
     made.kit.store.close()
+
+
+@pytest.fixture
+def accounts(cluster: Slurm) -> Slurm:
+    """The cluster, on which two accounts may run jobs."""
+    with contextlib.suppress(subprocess.CalledProcessError):
+        cluster.add_account("two", users=(A, B))
+    return cluster
+
+
+@pytest.fixture
+def theirs(accounts: Slurm) -> Iterator[Hand]:
+    """A portal that runs each job as its user, in a place where others get to the stand-in of the agent."""
+    place = Path(tempfile.mkdtemp(prefix="nvlhub-theirs-"))
+    place.chmod(0o711)
+    made = hand(accounts, place / "portal", run_as="user")
+    with made.kit.store.writing() as unit:
+        for name in (A, B):
+            unit.know_user(name, made.kit.clock.now())
+            unit.set_member("demo", name, "member")
+    yield made
+    made.settled()
+    made.kit.store.close()
+    shutil.rmtree(place)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jupyter_client import AsyncKernelManager
 
 from nvlhub.clock import SteadyClock
@@ -29,6 +30,9 @@ from tests.kernels.conftest import GRACE, Served
 from tests.portal_kit import ADMIN, Kit
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
+A, B = "daemon", "nobody"
+"""Two accounts that every machine has."""
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs jobs as several accounts")
 
 
 def settings(data: Path, slurm: Slurm, *, told: dict[str, Any] | None = None, **more: Any) -> Settings:
@@ -213,6 +217,11 @@ class Hand:
         name = f"nvlhub-{self.settings.pool}-{lease.id}"
         said = self.slurm.run("sacct", "-X", "-n", "-P", f"--name={name}", "-o", "End,ElapsedRaw").splitlines()
         return sum(int(line.split("|")[1]) for line in said if not line.startswith("Unknown"))
+
+    def recorded_job(self, job: int) -> bool:
+        """Tell whether accounting knows that a job has ended."""
+        said = self.slurm.run("sacct", "-X", "-n", "-P", "-j", str(job), "-o", "End").split()
+        return bool(said) and "Unknown" not in said
 
     def settled(self) -> None:
         """End everything and prove the books."""

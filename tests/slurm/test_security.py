@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import pwd
 import re
 import shutil
@@ -39,17 +38,14 @@ from nvlhub.wire import API_PATH, Kind, Mailbox, Share, Span
 from tests.conftest import missing
 from tests.kernels import conftest as people
 from tests.portal_kit import ADMIN, MAILBOX
-from tests.slurm.kit import Hand, ServedBySlurm, hand, kernel, settings
+from tests.slurm.kit import A, B, Hand, ServedBySlurm, as_root, hand, kernel, settings
 
-A, B = "daemon", "nobody"
-"""Two accounts that every machine has."""
 NASTY = {
     "A": "$(touch {0}) `touch {0}` ' \" \\ ;touch {0};",
     "B": "END_OF_LETTER\n#SBATCH --uid=0\ntouch {0}\n",
     "C": "\u2028\u0000é\x7f",
     "LD_PRELOAD": "{0}.so",
 }
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs jobs as several accounts")
 
 
 # --- what reaches a command -------------------------------------------------------------------------------------------
@@ -130,30 +126,6 @@ def test_what_is_sent_beside_an_ask_is_refused_and_starts_nothing(served: Served
 
 
 # --- what another account sees ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def accounts(cluster: Slurm) -> Slurm:
-    """The cluster, on which two accounts may run jobs."""
-    with contextlib.suppress(subprocess.CalledProcessError):
-        cluster.add_account("two", users=(A, B))
-    return cluster
-
-
-@pytest.fixture
-def theirs(accounts: Slurm) -> Iterator[Hand]:
-    """A portal that runs each job as its user, in a place where others get to the stand-in of the agent."""
-    place = Path(tempfile.mkdtemp(prefix="nvlhub-theirs-"))
-    place.chmod(0o711)
-    made = hand(accounts, place / "portal", run_as="user")
-    with made.kit.store.writing() as unit:
-        for name in (A, B):
-            unit.know_user(name, made.kit.clock.now())
-            unit.set_member("demo", name, "member")
-    yield made
-    made.settled()
-    made.kit.store.close()
-    shutil.rmtree(place)
 
 
 def refused(slurm: Slurm, *command: str) -> bool:
@@ -289,7 +261,7 @@ def test_a_portal_of_one_account_ends_nobody_elses_job(accounts: Slurm, portal: 
     words = f"nvlhub:{pool}:{uuid.uuid4()}"
     wrapped = ("--output=/dev/null", "--gres=gpu:4", "--wrap", "sleep 60")
     accounts.run("sbatch", f"--comment={words}", *wrapped, user=A)
-    accounts.run("sbatch", f"--comment={words[:-1]}x", *wrapped)
+    accounts.run("sbatch", f"--comment=nvlhub:{pool}:{uuid.uuid4()}", *wrapped)
     portal.until(lambda: portal.kit.free() == 68)
     portal.until(lambda: len(portal.jobs()) == 1)
     assert accounts.run("squeue", "-h", "-u", A, "-t", "R").count("\n") == 1
