@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nvlhub.arena import Arena, ArenaError, Judgement, LocalArena, Mark, Ran, ScriptedArena
+from nvlhub.arena import Arena, ArenaError, Judgement, LocalArena, Mark, Payer, Ran, ScriptedArena
 from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
 from nvlhub.flow.rubric import Rubric
 from nvlhub.forms import AttemptView, NewAttempt, Trial
@@ -317,9 +317,9 @@ def test_the_threads_judge_what_is_handed_in(portal: Kit, tmp_path: Path) -> Non
     over = threading.Event()
 
     class Told(ScriptedArena):
-        def judge(self, files: Mapping[str, bytes], rubric: Rubric) -> Judgement:
+        def judge(self, files: Mapping[str, bytes], rubric: Rubric, payer: Payer | None = None) -> Judgement:
             over.set()
-            return super().judge(files, rubric)
+            return super().judge(files, rubric, payer)
 
     assessing(portal).arena = Told(play)
     judges = Judges(assessing(portal), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from nvlhub.arena import ArenaError
+from nvlhub.arena import ArenaError, NotHeldError
 from nvlhub.registry.assessing import Assessing, Job
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,13 @@ class Judges:
             thread.start()
 
     def stop(self) -> None:
-        """End after what is at hand, or without it where that takes long."""
+        """End after what is at hand, or without it where that takes long; what has a lease gives it back now."""
         self._over.set()
+        if self._assessing.arena is not None:
+            self._assessing.arena.give_up()
         self._assessing.waiting.set()
         for thread in self._threads:
-            thread.join(timeout=1)
+            thread.join(timeout=2)
 
     def _work(self) -> None:
         while not self._over.is_set():
@@ -56,7 +58,9 @@ class Judges:
         try:
             if self._assessing.arena is None:
                 raise ArenaError("nothing is judged here")  # noqa: TRY301  # told like any other fault
-            self._assessing.judged(job, self._assessing.arena.judge(job.files, job.rubric))
+            self._assessing.judged(job, self._assessing.arena.judge(job.files, job.rubric, job.payer))
+        except NotHeldError as error:
+            self._assessing.not_held(job, error.why)
         except Exception as error:
             logger.exception("attempt %s was not judged", job.number)
             if not self._over.is_set():
