@@ -74,7 +74,7 @@ class Task:
         """Start it. Raises `OSError`."""
         self.run = message["run"]
         self.told = bool(message.get("tell"))
-        self._result = message.get("result")
+        self._result = Path(message.get("result") or "").name
         self.reported = False
         self._directory = directory
         self._connection = directory / "connection.json" if message.get("conn") else None

@@ -380,6 +380,8 @@ class Log:
 def main() -> None:
     """Do what the input says."""
     libc.prctl(PDEATHSIG, signal.SIGKILL)
+    # Another uid has to find its way through the root that is made here, whoever started this.
+    os.umask(0o022)
     spec = json.load(sys.stdin)
     try:
         report = Cage(spec).run()

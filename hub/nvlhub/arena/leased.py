@@ -9,6 +9,7 @@ The lease ends with the report. A portal that dies meanwhile gives no sign of li
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 300.0
 """Seconds that an attempt waits for its GPUs."""
+GIVING_BACK = 20.0
+"""Seconds that what a learner just gave back may take to be free."""
 SPARE = 60
 """Seconds of a lease beyond the limit of what runs: for its start, and for what it leaves to come back."""
 BEAT = 2.0
@@ -114,12 +117,19 @@ class LeasedArena(Arena):
             project=payer.project, profile=payer.profile, gpus=payer.gpus, mailbox=line.mailbox, label=payer.key,
             seconds=max(SHORTEST, rubric.limits.seconds + SPARE),
         )  # fmt: skip
-        try:
-            return self._desk.ask(Visitor(payer.user), ask, payer.key)[0]
-        except (RefusedError, BadInputError) as error:
-            raise NotHeldError(error) from error
-        except NvlhubError as error:
-            raise ArenaError(f"no lease: {error}") from error
+        until = time.monotonic() + GIVING_BACK
+        while True:
+            try:
+                return self._desk.ask(Visitor(payer.user), ask, payer.key)[0]
+            except (RefusedError, BadInputError) as error:
+                # A kernel that was shut down for this, or the attempt before, counts until its GPUs are free.
+                if not self._gives_back(payer.user) or time.monotonic() > until or self._over.wait(0.2):
+                    raise NotHeldError(error) from error
+            except NvlhubError as error:
+                raise ArenaError(f"no lease: {error}") from error
+
+    def _gives_back(self, user: str) -> bool:
+        return any(one.user == user and one.state is State.ENDING for one in self._desk.board.leases.values())
 
     def state_of(self, lease: LeaseView, phase: Literal["starting", "running"]) -> State:
         """Give a sign of life of a lease; return where it stands. Raises `ArenaError` when the portal ends."""
@@ -196,14 +206,20 @@ def reported(text: str, rubric: Rubric) -> dict[str, Any]:
         told = Report.model_validate_json(text)
     except ValidationError as error:
         raise ArenaError(f"the carrier's report cannot be read: {error.errors()[0]['msg']}") from error
-    statuses, contents = {}, {}
+    statuses: dict[str, str] = {}
+    contents = {}
     for output in rubric.outputs:
-        content = told.contents.get(output.name)
-        how = told.outputs.get(output.name, "missing")
-        if how == "ok" and content is None:
-            how = "missing"
-        elif how == "ok" and content is not None:
+        how, content = told.outputs.get(output.name, "missing"), told.contents.get(output.name)
+        if how == "ok":
+            how = "missing" if content is None else "large" if _size(content) > output.largest else how
+        if how == "ok":
             contents[output.name] = content
-            how = "large" if len(content) * 3 // 4 - 2 > output.largest else how
         statuses[output.name] = how
     return {**told.model_dump(exclude={"outputs", "contents"}), "outputs": statuses, "contents": contents}
+
+
+def _size(content: str) -> int:
+    try:
+        return len(base64.b64decode(content, validate=True))
+    except ValueError as error:
+        raise ArenaError("the carrier's report has outputs that cannot be read") from error

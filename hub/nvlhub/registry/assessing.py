@@ -13,7 +13,7 @@ from typing import Any
 from nvlhub.arena import Arena, ArenaError, Judgement, NotHeldError, Payer
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
-from nvlhub.explain import problem
+from nvlhub.explain import sentence
 from nvlhub.flow import rubric as rubrics
 from nvlhub.flow.course import Phase, RunState, phase
 from nvlhub.flow.rubric import MOST_HANDED_IN, Rubric
@@ -200,9 +200,9 @@ class Assessing(Teaching):
 
     def not_held(self, job: Job, why: NvlhubError) -> None:
         """Write down that no lease was to be had for an attempt: it ran nowhere, and does not count."""
-        told = _broken(f"No lease: {why}") | {"why": {"slug": why.slug, "members": dict(why.members)}}
+        told = {"slug": why.slug, "members": {**why.members, "more": self._desk.more_url}}
         with self._store.writing() as unit:
-            unit.end_attempt(job.number, **told, ended_at=self._clock.now())
+            unit.end_attempt(job.number, **_broken(f"No lease: {why}"), why=told, ended_at=self._clock.now())
 
     def broke(self, job: Job, why: str) -> None:
         """Write down that our side could not judge an attempt."""
@@ -328,8 +328,7 @@ def _plain(log: str) -> str:
 def _said(row: Mapping[str, Any], lang: str) -> str:
     """Return where an attempt stands, in words; of one that had no lease, why."""
     if why := row["why"]:
-        refused = problem(ConflictError(why["slug"], **why["members"]), lang)
-        return say("attempt-not-held", lang, why=refused.detail)
+        return say("attempt-not-held", lang, why=sentence(why["slug"], lang, **why["members"]))
     return say(f"attempt-is-{row['state']}", lang)
 
 
