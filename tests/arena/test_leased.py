@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +35,11 @@ from tests.arena.test_local import (
 )
 from tests.conftest import missing
 from tests.courses_kit import approved, charge_slots, sit
-from tests.kernels.conftest import Served
+from tests.kernels.conftest import GRACE, Served
 from tests.portal_kit import MAILBOX, RESEARCHER
 
 LEARNER = Visitor("learner")
+ROOT = Path(__file__).parents[2]
 HOUR = 3600
 LIMITS = {"seconds": 20, "memory_mib": 256, "processes": 24, "disk_mib": 16, "output_kib": 4}
 
@@ -91,12 +95,16 @@ class Class:
 
         def found() -> str:
             for lease in self.served.leases():
-                inside = [child for one in of_lease(lease["id"]) for child in one.children(recursive=True)]
-                if any("solve.py" in child.cmdline() for child in inside):
+                if any("solve.py" in one.cmdline() for one in inside(lease["id"])):
                     return str(lease["id"])
             return ""
 
         return str(self.served.until(lambda: quiet(found)))
+
+
+def inside(lease: str) -> list[psutil.Process]:
+    """Return what the processes of a lease started: caged ones do not have its mark."""
+    return [child for one in of_lease(lease) for child in one.children(recursive=True)]
 
 
 def quiet(found: Callable[[], Any]) -> Any:
@@ -322,6 +330,42 @@ def test_a_portal_that_ends_gives_the_lease_back_and_the_next_begins_the_attempt
     ended = served.settled()
     assert len(ended) == 2
     assert first in {lease["id"] for lease in ended}
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.arena.test_leased import Class, SLOW, inside
+from tests.kernels.conftest import Served
+made = Class(Served(Path(sys.argv[1])))
+attempt, lease = made.hand_in(SLOW.replace("4", "15")).id, made.running()
+print(attempt, lease, *(one.pid for one in inside(lease)), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_portal_that_is_killed_leaves_nothing_running_and_the_next_begins_the_attempt_anew(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as portal:
+        assert portal.stdout is not None
+        attempt, lease, *told = portal.stdout.readline().split()
+        caged = [psutil.Process(int(pid)) for pid in told]
+        portal.kill()
+    # Nobody hears the agent any more: it ends, and all of it.
+    until = time.monotonic() + GRACE + 10
+    while of_lease(lease) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert of_lease(lease) == []
+    assert caged
+    assert psutil.wait_procs(caged, timeout=2)[1] == []
+    served = Served(tmp_path / "data")
+    assessing = served.portal.registry.assessing
+    served.until(lambda: assessing.attempt(LEARNER, int(attempt), "en").state == "passed", 60)
+    assert lease in {one["id"] for one in served.settled()}
+    assert len(served.settled()) == 2
+    served.stop()
 
 
 # --- what comes back ------------------------------------------------------------------------------------------------

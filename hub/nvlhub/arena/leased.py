@@ -34,7 +34,7 @@ from nvlhub.wire import Beat, LeaseAsk, LeaseView, State
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds that an attempt waits for its GPUs."""
 GIVING_BACK = 20.0
 """Seconds that what a learner just gave back may take to be free."""
