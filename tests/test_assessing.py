@@ -172,7 +172,7 @@ def test_an_attempt_that_got_no_gpus_never_counts_and_says_why(portal: Kit) -> N
         view = judged(portal, "full")
         assert (view.state, view.score_milli, view.items) == ("broken", None, [])
         assert "costs you no attempt" in view.said
-        assert "2 GPUs were not free within 5 min" in view.said
+        assert "no room for it (GPUs: 2) within 5 min" in view.said
     assert view.number == 5
     assert "2 個 GPU" in assessing(portal).attempt(LEARNER, 5, "zh-TW").said
     assert assessing(portal).asked(LEARNER, 1).left == 2

@@ -72,10 +72,10 @@ class Class:
     def portal(self) -> Any:
         return self.served.portal
 
-    def hand_in(self, code: str, **more: str) -> AttemptView:
+    def hand_in(self, code: str, who: Visitor = LEARNER, **more: str) -> AttemptView:
         files = {"solve.py": code, **{f"{name}.py": content for name, content in more.items()}}
         told = {name: base64.b64encode(content.encode()).decode() for name, content in files.items()}
-        view, _ = self.portal.registry.assessing.hand_in(LEARNER, NewAttempt(run=int(self.run.id), files=told), "en")
+        view, _ = self.portal.registry.assessing.hand_in(who, NewAttempt(run=int(self.run.id), files=told), "en")
         return view  # type: ignore[no-any-return]
 
     def seen(self, view: AttemptView) -> AttemptView:
@@ -160,6 +160,18 @@ def test_in_a_slot_that_is_charged_an_attempt_costs_nothing_more(served: Served)
     assert Class(served).judged(HONEST).state == "passed"
     [lease] = served.settled()
     assert (lease["held"], lease["charged"]) == (0, 0)
+
+
+def test_attempts_on_leases_wait_beside_each_other_and_keep_no_place_here(served: Served) -> None:
+    made = Class(served)
+    people = [Visitor(f"learner{number}") for number in range(1, 4)]
+    for who in people:
+        sit(served.portal, made.run, who.name)  # type: ignore[arg-type]
+    views = [made.hand_in("import time; time.sleep(6)" + HONEST, who=who) for who in people]
+    # More than there are assessors; an attempt that needs no GPU would find its place.
+    served.until(lambda: len(served.leases()) == 3)
+    served.until(lambda: {made.seen(view).state for view in views} == {"passed"}, 60)
+    assert len(served.settled()) == 3
 
 
 def test_a_trial_of_the_assessment_is_leased_for_who_tries_it(served: Served) -> None:
@@ -290,7 +302,7 @@ def test_who_waits_too_long_for_gpus_is_told_so_and_loses_no_attempt(served: Ser
     desk.ask(RESEARCHER, ask, "all")
     view = made.judged(HONEST)
     assert (view.state, made.left()) == ("broken", 20)
-    assert "1 GPUs were not free within 1 s" in view.said
+    assert "no room for it (GPUs: 1) within 1 s" in view.said
     desk.drop("researcher", "all")
     assert {lease["user"] for lease in served.settled()} == {"learner", "researcher"}
 

@@ -89,6 +89,10 @@ class Arena(ABC):
         Raises `ArenaError`, and `NotHeldError` where a lease is needed.
         """
 
+    def carries(self, rubric: Rubric, payer: Payer) -> bool:
+        """Tell whether an attempt spends its time elsewhere: it keeps none of this machine's places then."""
+        return False
+
     def give_up(self) -> None:
         """Have everything under way end with an `ArenaError`. Called when the portal ends; nothing is judged after it."""
         return

@@ -81,10 +81,14 @@ class LeasedArena(Arena):
 
     def judge(self, files: Mapping[str, bytes], rubric: Rubric, payer: Payer | None = None) -> Judgement:
         """Run it where the rubric wants it, then judge here."""
-        if not rubric.gpu or payer is None or payer.gpus == 0:
+        if payer is None or not self.carries(rubric, payer):
             return self._local.judge(files, rubric, payer)
         lease, told = self._led(files, rubric, payer)
         return replace(self._local.judged(rubric, told), lease=lease)
+
+    def carries(self, rubric: Rubric, payer: Payer) -> bool:
+        """Tell whether it needs GPUs; on a seat without any it runs here."""
+        return rubric.gpu and payer.gpus != 0
 
     def give_up(self) -> None:
         """End what is under way, and its leases."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nvlhub.flow.rubric import MIB, Rubric
 from nvlhub.text import say
 
 PROGRAMS = Path(__file__).parent
+PLACES = 64
 MOST_MARKS = 256 * 1024
 NOTEBOOK = "from nbclient.cli import NbClientApp; NbClientApp.launch_instance()"
 
@@ -26,8 +28,10 @@ NOTEBOOK = "from nbclient.cli import NbClientApp; NbClientApp.launch_instance()"
 class LocalArena(Arena):
     """Runs attempts below a directory of the portal's, with the interpreter that kernels have."""
 
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable, places: int = PLACES) -> None:
+        """`places`: cages that there are at once."""
         self._folder = folder
+        self._places = threading.Semaphore(places)
         self._python = python
         self._checked: str | None = None
         self._clear()
@@ -91,7 +95,7 @@ class LocalArena(Arena):
 
     def _carried(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Carry an order out on this machine; return the report. Raises `ArenaError`."""
-        with _Place(self._folder) as place:
+        with self._places, _Place(self._folder) as place:
             try:
                 (place / "order.json").write_text(json.dumps(order), encoding="utf-8")
                 subprocess.run(

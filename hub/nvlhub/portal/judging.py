@@ -9,6 +9,8 @@ from nvlhub.arena import ArenaError, NotHeldError
 from nvlhub.registry.assessing import Assessing, Job
 
 logger = logging.getLogger(__name__)
+CARRIED = 32
+"""Attempts that are on leases at once: each is a thread that waits, and no cage on this machine."""
 LOOK = 30.0
 """Seconds after which the queue is looked at, although nobody says that something came."""
 
@@ -19,6 +21,8 @@ class Judges:
     def __init__(self, assessing: Assessing, count: int) -> None:
         self._assessing = assessing
         self._over = threading.Event()
+        self._places = threading.Semaphore(CARRIED)
+        self._carriers: set[threading.Thread] = set()
         self._threads = [
             threading.Thread(target=self._work, name=f"judge-{number}", daemon=True) for number in range(count)
         ]
@@ -35,7 +39,7 @@ class Judges:
         if self._assessing.arena is not None:
             self._assessing.arena.give_up()
         self._assessing.waiting.set()
-        for thread in self._threads:
+        for thread in (*self._threads, *self._carriers):
             thread.join(timeout=2)
 
     def _work(self) -> None:
@@ -49,10 +53,30 @@ class Judges:
         """Judge until nothing waits."""
         try:
             while not self._over.is_set() and (job := self._assessing.next()) is not None:
-                self._judge(job)
+                self._begin(job)
         except Exception:
             # The database is away, for instance: the queue is looked at again later.
             logger.exception("attempts cannot be taken")
+
+    def _begin(self, job: Job) -> None:
+        """Judge here and now, or have a thread of its own wait for what runs on a lease."""
+        arena = self._assessing.arena
+        if arena is None or not arena.carries(job.rubric, job.payer):
+            self._judge(job)
+            return
+        while not self._places.acquire(timeout=1):
+            if self._over.is_set():
+                return
+        thread = threading.Thread(target=self._carry, args=(job,), name=f"attempt-{job.number}", daemon=True)
+        self._carriers.add(thread)
+        thread.start()
+
+    def _carry(self, job: Job) -> None:
+        try:
+            self._judge(job)
+        finally:
+            self._carriers.discard(threading.current_thread())
+            self._places.release()
 
     def _judge(self, job: Job) -> None:
         try:

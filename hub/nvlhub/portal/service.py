@@ -100,7 +100,7 @@ class Portal:
         )
 
     def _arena(self) -> LeasedArena:
-        here = LocalArena(self.settings.data / "arena", self.settings.kernel_python)
+        here = LocalArena(self.settings.data / "arena", self.settings.kernel_python, self.settings.assessors)
         return LeasedArena(here, self.desk, self.settings.mailbox_bind, self.settings.kernel_python)
 
     def open(self) -> None:

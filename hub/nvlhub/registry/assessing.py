@@ -66,7 +66,7 @@ class Assessing(Teaching):
         return AssessmentView(
             run=str(run), files=rubric.files, largest=rubric.largest, most=MOST_HANDED_IN, pass_milli=rubric.pass_milli,
             items=[AskedItem(name=one.name, title=one.title, title_zh=one.title_zh, weight=one.weight) for one in rubric.items],
-            attempts=rubric.attempts, left=left, open=seat is not None and left > 0 and not self._shut(row, seat),
+            attempts=rubric.attempts, gpus=row["gpus"] if rubric.gpu else 0, left=left, open=seat is not None and left > 0 and not self._shut(row, seat),
         )  # fmt: skip
 
     def hand_in(self, visitor: Visitor, body: NewAttempt, lang: str) -> tuple[AttemptView, bool]:

@@ -52,6 +52,7 @@ hand-in-title = 評量
 hand-in-files = 需要繳交：{ $files }。
 hand-in-left = 剩餘機會：{ $left }／{ $attempts }。{ $least } % 通過。
 hand-in-notebook = 在座位的筆記本中執行：from nvlkernels.assessing import assess; assess()。或先把檔案下載，再從此頁選取。
+hand-in-gpus = 您的程式會以自己的租約，在您座位的 { $gpus } 個 GPU 上執行。請先關閉您的核心（選單 Kernel，Shut Down）：它們佔用同樣的 GPU。
 hand-in-choose = 檔案
 hand-in-button = 評量
 hand-in-attempt = 第 { $number } 次，{ $at }
