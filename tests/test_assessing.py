@@ -207,6 +207,20 @@ def test_who_pays_for_an_attempt_is_its_learner_by_the_course_and_the_seat(porta
         assert unit.attempt(1)["lease"] == "l1"
 
 
+def test_a_lease_is_found_by_what_it_was_asked_for_with_and_ended_once(portal: Kit) -> None:
+    lease = portal.ask()
+    for user, key in (("researcher", "nobody's"), ("learner", "key-1")):
+        portal.desk.drop(user, key)
+    portal.step()
+    assert portal.seen(lease).state == "running"
+    for _ in range(2):
+        portal.desk.drop("researcher", "key-1")
+        portal.step()
+        portal.step()
+    assert (portal.seen(lease).state, portal.seen(lease).end_reason) == ("settled", "user")
+    assert portal.broken() == []
+
+
 @pytest.mark.parametrize(
     ("at", "slug"),
     [(-1, "attempt-early"), (0, ""), (3599, ""), (4199, ""), (4200, "attempt-late")],

@@ -48,6 +48,7 @@ MOST_BACK = 32 * MIB
 """Bytes of all outputs together that come back."""
 OVER = frozenset({State.ENDING, State.SETTLED, State.REFUSED})
 TASK = "attempt"
+ENDS = "the portal ends"
 
 
 class Report(BaseModel):
@@ -127,8 +128,10 @@ class LeasedArena(Arena):
                 return self._desk.ask(Visitor(payer.user), ask, payer.key)[0]
             except (RefusedError, BadInputError) as error:
                 # A kernel that was shut down for this, or the attempt before, counts until its GPUs are free.
-                if not self._gives_back(payer.user) or time.monotonic() > until or self._over.wait(0.2):
+                if not self._gives_back(payer.user) or time.monotonic() > until:
                     raise NotHeldError(error) from error
+                if self._over.wait(0.2):
+                    raise ArenaError(ENDS) from error
             except NvlhubError as error:
                 raise ArenaError(f"no lease: {error}") from error
 
@@ -138,7 +141,7 @@ class LeasedArena(Arena):
     def state_of(self, lease: LeaseView, phase: Literal["starting", "running"]) -> State:
         """Give a sign of life of a lease; return where it stands. Raises `ArenaError` when the portal ends."""
         if self._over.is_set():
-            raise ArenaError("the portal ends")
+            raise ArenaError(ENDS)
         return self._desk.beat(Visitor(lease.user), lease.id, Beat(phase=phase), "en").state
 
     def why_over(self, lease: LeaseView) -> str:
