@@ -6,12 +6,13 @@ import base64
 import stat
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nvlhub.arena import Arena, ArenaError, Judgement, LocalArena, Mark, Ran, ScriptedArena
+from nvlhub.arena import Arena, ArenaError, Judgement, LocalArena, Mark, NotHeldError, Payer, Ran, ScriptedArena
 from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
 from nvlhub.flow.rubric import Rubric
 from nvlhub.forms import AttemptView, NewAttempt, Trial
@@ -48,6 +49,8 @@ def play(files: Mapping[str, bytes], rubric: Rubric) -> Judgement:
             )
         case "bad":
             return Judgement(Ran("done", 0, 1.0, "\x1b[2Jhello\0"), (Mark(0, "mark-differs"), Mark(1000, "mark-match")))
+        case "full":
+            raise NotHeldError(ConflictError("attempt-no-room", gpus=2, wait=300))
         case "slow":
             return Judgement(Ran("time", -9, 120.0, ""), ())
         case _:
@@ -162,6 +165,60 @@ def test_attempts_that_our_side_broke_do_not_count_unless_there_are_many(portal:
         judged(portal, "broken")
     with pytest.raises(ConflictError, match="attempts-used"):
         hand_in(portal, "broken")
+
+
+def test_an_attempt_that_got_no_gpus_never_counts_and_says_why(portal: Kit) -> None:
+    for _ in range(5):
+        view = judged(portal, "full")
+        assert (view.state, view.score_milli, view.items) == ("broken", None, [])
+        assert "costs you no attempt" in view.said
+        assert "no room for it (GPUs: 2) within 5 min" in view.said
+    assert view.number == 5
+    assert "2 個 GPU" in assessing(portal).attempt(LEARNER, 5, "zh-TW").said
+    assert assessing(portal).asked(LEARNER, 1).left == 2
+    assert assessing(portal).attempt(RESEARCHER, 5, "en").grader_log.startswith("No lease: attempt-no-room")
+    assert judged(portal, "good").state == "passed"
+    trial = Trial(files={"solve.py": base64.b64encode(b"full").decode()})
+    with pytest.raises(ConflictError, match="attempt-no-room"):
+        assessing(portal).try_out(RESEARCHER, "lasers", trial, "en")
+
+
+def test_who_pays_for_an_attempt_is_its_learner_by_the_course_and_the_seat(portal: Kit) -> None:
+    asked: list[Payer | None] = []
+    cleared: list[tuple[str, str]] = []
+
+    class Told(ScriptedArena):
+        def judge(self, files: Mapping[str, bytes], rubric: Rubric, payer: Payer | None = None) -> Judgement:
+            asked.append(payer)
+            return replace(super().judge(files, rubric, payer), lease="l1")
+
+        def clear(self, user: str, key: str) -> None:
+            cleared.append((user, key))
+
+    assessing(portal).arena = Told(play)
+    hand_in(portal)
+    assert assessing(portal).next() is not None
+    # The portal ends here; the next one ends what the attempt held, and begins it anew.
+    assessing(portal).resume()
+    assert cleared == [("learner", "attempt-1-1")]
+    work(portal)
+    assert asked == [Payer("learner", "demo", "gpu1", 1, "attempt-1-2")]
+    with portal.store.reading() as unit:
+        assert unit.attempt(1)["lease"] == "l1"
+
+
+def test_a_lease_is_found_by_what_it_was_asked_for_with_and_ended_once(portal: Kit) -> None:
+    lease = portal.ask()
+    for user, key in (("researcher", "nobody's"), ("learner", "key-1")):
+        portal.desk.drop(user, key)
+    portal.step()
+    assert portal.seen(lease).state == "running"
+    for _ in range(2):
+        portal.desk.drop("researcher", "key-1")
+        portal.step()
+        portal.step()
+    assert (portal.seen(lease).state, portal.seen(lease).end_reason) == ("settled", "user")
+    assert portal.broken() == []
 
 
 @pytest.mark.parametrize(
@@ -317,9 +374,9 @@ def test_the_threads_judge_what_is_handed_in(portal: Kit, tmp_path: Path) -> Non
     over = threading.Event()
 
     class Told(ScriptedArena):
-        def judge(self, files: Mapping[str, bytes], rubric: Rubric) -> Judgement:
+        def judge(self, files: Mapping[str, bytes], rubric: Rubric, payer: Payer | None = None) -> Judgement:
             over.set()
-            return super().judge(files, rubric)
+            return super().judge(files, rubric, payer)
 
     assessing(portal).arena = Told(play)
     judges = Judges(assessing(portal), 2)

@@ -613,6 +613,15 @@ class Desk:
         lease = self._seen(visitor, lease_id, to_end=True)
         return self.view(self._end(lease, _reason(lease, visitor), visitor), lang)
 
+    def drop(self, user: str, key: str) -> None:
+        """End what was asked for with a key, if anything was: for what the portal itself asks for in a user's name."""
+        with self.store.reading() as unit:
+            known = unit.by_key(user, key)
+            held = [unit.lease(lease_id) for lease_id in (known[0] if known else ())]
+        for lease in filter(None, held):
+            with about(lease.id):
+                self._end(self.board.leases.get(lease.id, lease), EndReason.USER, Visitor(user))
+
     def server_stopped(self, visitor: Visitor, server: str) -> list[str]:
         """End all leases of a Jupyter server that is gone; for the hub alone."""
         if not visitor.hub:

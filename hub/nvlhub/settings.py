@@ -145,7 +145,9 @@ class Settings(BaseSettings):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Requests that a visitor may send at once, after a while without."""
     assessors: Annotated[int, Field(ge=0, le=64)] = 2
-    """How many attempts of learners are judged at once, on this machine; 0: none is, and none can be handed in."""
+    """How many attempts of learners are run and judged at once on this machine; 0: none is, and none can be handed in."""
+    mailbox_bind: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,255}$")] = "127.0.0.1"
+    """Address of this machine that node agents dial when an attempt runs on GPUs. Nodes elsewhere need one that they reach."""
     slurm: SlurmSettings = SlurmSettings()
     """How the engine `slurm` uses the cluster."""
     demo: bool = False

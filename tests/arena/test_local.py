@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from nvlhub.arena import ArenaError, Judgement, LocalArena
-from nvlhub.arena.local import FIRST_UID, _groups
+from nvlhub.arena.carrier import FIRST_UID, groups
 from nvlhub.flow import rubric as rubrics
 from tests.conftest import missing
 
@@ -71,7 +71,9 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalArena]:
         missing(f"isolation of attempts ({why})")
     yield made
     assert list(folder.iterdir()) == []
-    assert not [process for process in psutil.process_iter() if process.uids().real >= FIRST_UID]
+    # Cages of other tests end by themselves, too.
+    caged = [process for process in psutil.process_iter() if process.uids().real >= FIRST_UID]
+    assert psutil.wait_procs(caged, timeout=60)[1] == []
 
 
 @pytest.fixture
@@ -450,7 +452,7 @@ LocalArena(Path({str(tmp_path)!r})).judge({{"solve.py": b"import time; print('up
     until(lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in caged))
     # The next portal's arena clears away what it left.
     LocalArena(tmp_path)
-    assert not [group for parent in _groups() for group in Path(parent).glob("nvlhub-cage-*") if not _lives(group)]
+    assert not [group for parent in groups() for group in Path(parent).glob("nvlhub-cage-*") if not _lives(group)]
 
 
 def _lives(group: Path) -> bool:

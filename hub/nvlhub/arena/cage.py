@@ -259,6 +259,8 @@ class Cage:
                 bind(path, inside, RDONLY | NOSUID | NODEV)
         for name in ("null", "zero", "random", "urandom"):
             bind(Path("/dev") / name, root / "dev" / name, NOSUID)
+        for path in map(Path, self.spec["devices"]):
+            bind(path, root / path.relative_to("/"), NOSUID)
         for name, place in (("work", "attempt"), ("tmp", "tmp"), ("shm", "dev/shm")):
             bind(self.stage / name, root / place, NOSUID | NODEV)
         (root / "dev" / "fd").symlink_to("/proc/self/fd")
@@ -314,6 +316,9 @@ class Cage:
             resource.RLIMIT_NOFILE: 512,
             resource.RLIMIT_NPROC: self.spec["processes"],
         }
+        if self.spec["devices"]:
+            # A driver sets aside addresses by the hundred gigabyte: group and look count what is really used.
+            del limits[resource.RLIMIT_DATA]
         for limit, value in limits.items():
             resource.setrlimit(limit, (value, value))
 
@@ -375,6 +380,8 @@ class Log:
 def main() -> None:
     """Do what the input says."""
     libc.prctl(PDEATHSIG, signal.SIGKILL)
+    # Another uid has to find its way through the root that is made here, whoever started this.
+    os.umask(0o022)
     spec = json.load(sys.stdin)
     try:
         report = Cage(spec).run()

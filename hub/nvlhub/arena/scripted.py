@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from nvlhub.arena.base import Arena, Judgement, Mark, Ran
+from nvlhub.arena.base import Arena, Judgement, Mark, Payer, Ran
 from nvlhub.flow.rubric import Rubric
 
 Play = Callable[[Mapping[str, bytes], Rubric], Judgement]
@@ -26,6 +26,6 @@ class ScriptedArena(Arena):
         """Return what the script says."""
         return self._lacks
 
-    def judge(self, files: Mapping[str, bytes], rubric: Rubric) -> Judgement:
+    def judge(self, files: Mapping[str, bytes], rubric: Rubric, payer: Payer | None = None) -> Judgement:
         """Return what the script says."""
         return self._play(files, rubric)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StrictBool, StringConstraints, ValidationError, model_validator
 
 from nvlhub.errors import BadInputError
 from nvlhub.wire import Strict
@@ -100,6 +100,8 @@ class Rubric(Strict):
     """Bytes of one file that is handed in."""
     run: Annotated[list[Word], Field(max_length=20)] = Field(default_factory=list)
     """``[python, FILE, …]`` or ``[notebook, FILE]``; left out: the one program or notebook among `files`."""
+    gpu: StrictBool = False
+    """Whether it runs on GPUs as many as the seat has, under a lease of its own."""
     outputs: Annotated[list[Output], Field(max_length=40)] = Field(default_factory=list)
     limits: Limits = Field(default_factory=Limits)
     items: Annotated[list[Item], Field(min_length=1, max_length=60)]

@@ -96,6 +96,8 @@ class AssessmentView(View):
     items: list[AskedItem]
     pass_milli: int
     attempts: int
+    gpus: int = 0
+    """GPUs of its own that it runs on; 0: none are needed, or the seat has none."""
     left: int
     open: bool
     """Whether the reader can hand in now."""

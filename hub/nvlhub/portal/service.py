@@ -21,6 +21,7 @@ from fastapi import FastAPI, Request
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
 from nvlhub.arena import LocalArena
+from nvlhub.arena.leased import LeasedArena
 from nvlhub.clock import SteadyClock
 from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
@@ -90,7 +91,7 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        arena = LocalArena(settings.data / "arena", settings.kernel_python) if settings.assessors else None
+        arena = self._arena() if settings.assessors else None
         self.registry = Registry(
             self.desk, Signer(settings.data / "certificate-keys"), settings.public_url, arena,
             Snapshots(settings.data / "attempts"),
@@ -100,6 +101,10 @@ class Portal:
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
+
+    def _arena(self) -> LeasedArena:
+        here = LocalArena(self.settings.data / "arena", self.settings.kernel_python, self.settings.assessors)
+        return LeasedArena(here, self.desk, self.settings.mailbox_bind, self.settings.kernel_python)
 
     def open(self) -> None:
         """Begin to drive leases."""

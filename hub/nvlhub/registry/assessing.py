@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nvlhub.arena import Arena, ArenaError, Judgement
+from nvlhub.arena import Arena, ArenaError, Judgement, NotHeldError, Payer
 from nvlhub.desk import Desk
-from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError
+from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
+from nvlhub.explain import sentence
 from nvlhub.flow import rubric as rubrics
 from nvlhub.flow.course import Phase, RunState, phase
 from nvlhub.flow.rubric import MOST_HANDED_IN, Rubric
@@ -37,6 +39,7 @@ class Job:
     files: Mapping[str, bytes]
     rubric: Rubric
     digest: str
+    payer: Payer
 
 
 class Assessing(Teaching):
@@ -63,7 +66,7 @@ class Assessing(Teaching):
         return AssessmentView(
             run=str(run), files=rubric.files, largest=rubric.largest, most=MOST_HANDED_IN, pass_milli=rubric.pass_milli,
             items=[AskedItem(name=one.name, title=one.title, title_zh=one.title_zh, weight=one.weight) for one in rubric.items],
-            attempts=rubric.attempts, left=left, open=seat is not None and left > 0 and not self._shut(row, seat),
+            attempts=rubric.attempts, gpus=row["gpus"] if rubric.gpu else 0, left=left, open=seat is not None and left > 0 and not self._shut(row, seat),
         )  # fmt: skip
 
     def hand_in(self, visitor: Visitor, body: NewAttempt, lang: str) -> tuple[AttemptView, bool]:
@@ -140,16 +143,19 @@ class Assessing(Teaching):
             if not self._teacher(unit, visitor).teaches(course):
                 raise NotAllowedError("not-allowed")
             rubric, digest = self._rubric(unit, slug)
+            payer = _payer(unit.course(slug), visitor.name, None, f"trial-{uuid.uuid4()}")
         arena = self._need_arena()
         files = _decoded(body.files, rubric)
         if not self._trying.acquire(blocking=False):
             raise ConflictError("trial-busy")
         now = self._clock.now()
         row: dict[str, Any] = {
-            "number": 0, "seat": 0, "user": visitor.name, "at": now, "snapshot": "", "grader": digest,
+            "number": 0, "seat": 0, "user": visitor.name, "at": now, "snapshot": "", "grader": digest, "why": {},
         }  # fmt: skip
         try:
-            row |= _outcome(rubric, arena.judge(files, rubric))
+            row |= _outcome(rubric, arena.judge(files, rubric, payer))
+        except NotHeldError as error:
+            raise error.why from None
         except ArenaError as error:
             row |= _broken(str(error))
         finally:
@@ -160,6 +166,11 @@ class Assessing(Teaching):
 
     def resume(self) -> None:
         """Take up what the portal before this one left half done."""
+        with self._store.reading() as unit:
+            begun = unit.running_attempts()
+        for row in begun:
+            if self.arena is not None:
+                self.arena.clear(row["user"], _key(row))
         with self._store.writing() as unit:
             unit.resume_attempts(self._clock.now())
         self.waiting.set()
@@ -172,8 +183,10 @@ class Assessing(Teaching):
                 if row is None:
                     return None
                 try:
-                    rubric, digest = self._rubric(unit, unit.run(row["run"])["course"])
-                    return Job(row["id"], self._snapshots.files(row["snapshot"]), rubric, digest)
+                    run = unit.run(row["run"])
+                    rubric, digest = self._rubric(unit, run["course"])
+                    payer = _payer(unit.course(run["course"]), row["user"], run["gpus"], _key(row))
+                    return Job(row["id"], self._snapshots.files(row["snapshot"]), rubric, digest, payer)
                 except (OSError, BadInputError, ConflictError) as error:
                     unit.end_attempt(row["id"], **_broken(str(error)), ended_at=self._clock.now())
 
@@ -184,6 +197,12 @@ class Assessing(Teaching):
             ended = unit.end_attempt(job.number, **outcome, grader=job.digest, ended_at=self._clock.now())
             if ended and outcome["state"] == "passed":
                 self._certificates.issue(unit, job.number)
+
+    def not_held(self, job: Job, why: NvlhubError) -> None:
+        """Write down that no lease was to be had for an attempt: it ran nowhere, and does not count."""
+        told = {"slug": why.slug, "members": {**why.members, "more": self._desk.more_url}}
+        with self._store.writing() as unit:
+            unit.end_attempt(job.number, **_broken(f"No lease: {why}"), why=told, ended_at=self._clock.now())
 
     def broke(self, job: Job, why: str) -> None:
         """Write down that our side could not judge an attempt."""
@@ -234,8 +253,18 @@ class Assessing(Teaching):
 
 
 def _left(rubric: Rubric, known: list[dict[str, Any]]) -> int:
-    broken = len([one for one in known if one["state"] == "broken"])
-    return max(0, rubric.attempts - len(known) + min(broken, BROKEN_ALLOWED))
+    begun = [one for one in known if not one["why"]]
+    broken = len([one for one in begun if one["state"] == "broken"])
+    return max(0, rubric.attempts - len(begun) + min(broken, BROKEN_ALLOWED))
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """Return what the lease of an attempt is asked for with; each time that it is begun it is another."""
+    return f"attempt-{row['id']}-{row['starts']}"
+
+
+def _payer(course: Mapping[str, Any], user: str, gpus: int | None, key: str) -> Payer:
+    return Payer(user, course["project"], course["profile"], gpus, key)
 
 
 def _decoded(told: Mapping[str, str], rubric: Rubric) -> dict[str, bytes]:
@@ -275,7 +304,7 @@ def _outcome(rubric: Rubric, judgement: Judgement) -> dict[str, Any]:
     score = rubric.score([mark[0] for mark in marks])
     return {
         "state": "passed" if score >= rubric.pass_milli else "failed", "score_milli": score, "log": _plain(ran.log),
-        "grader_log": _plain(judgement.grader_log),
+        "grader_log": _plain(judgement.grader_log), "lease": judgement.lease,
         "feedback": [
             {
                 "name": item.name, "title": item.title, "title_zh": item.title_zh, "weight": item.weight,
@@ -296,6 +325,13 @@ def _plain(log: str) -> str:
     return "".join(kept)[:LOG_TOLD]
 
 
+def _said(row: Mapping[str, Any], lang: str) -> str:
+    """Return where an attempt stands, in words; of one that had no lease, why."""
+    if why := row["why"]:
+        return say("attempt-not-held", lang, why=sentence(why["slug"], lang, **why["members"]))
+    return say(f"attempt-is-{row['state']}", lang)
+
+
 def _told(row: dict[str, Any], lang: str, *, inside: bool, **more: Any) -> AttemptView:
     items = [
         MarkView(
@@ -309,6 +345,6 @@ def _told(row: dict[str, Any], lang: str, *, inside: bool, **more: Any) -> Attem
         for name in ("seat", "number", "user", "at", "state", "score_milli", "snapshot", "grader", "log")
     }
     return AttemptView(
-        **{"id": "", "run": "", **facts, **more}, said=say(f"attempt-is-{row['state']}", lang), items=items,
+        **{"id": "", "run": "", **facts, **more}, said=_said(row, lang), items=items,
         grader_log=row["grader_log"] if inside else "",
     )  # fmt: skip

@@ -54,6 +54,10 @@ class Assessing(Work):
         query = t.attempts.update().where(attempts.id == number, attempts.state == "running").values(**values)
         return self.connection.execute(query).rowcount == 1
 
+    def running_attempts(self) -> list[dict[str, Any]]:
+        """Return what is being judged, or was when a portal ended."""
+        return [as_dict(row) for row in self._all(sa.select(t.attempts).where(t.attempts.c.state == "running"))]
+
     def resume_attempts(self, at: int) -> None:
         """Take up what a portal's end cut short: once more, and no third time."""
         running = t.attempts.update().where(t.attempts.c.state == "running")

@@ -638,6 +638,8 @@ attempts = sa.Table(
     sa.Column("lease", sa.String(36), nullable=False, server_default=""),
     # How often it was begun: one that a portal’s end cut short is begun once more.
     sa.Column("starts", sa.Integer, nullable=False, server_default="0"),
+    # Why no lease was to be had for it: slug and members of what its learner is told. It ran nowhere then, and is broken.
+    sa.Column("why", sa.JSON, nullable=False, server_default="{}"),
     # What it printed, for its learner; what the grader printed, for those who teach.
     sa.Column("log", sa.Text, nullable=False, server_default=""),
     sa.Column("grader_log", sa.Text, nullable=False, server_default=""),
