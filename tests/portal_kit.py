@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from nvlhub.arena import Arena, ScriptedArena
 from nvlhub.demo_data import seed
 from nvlhub.desk import Desk
 from nvlhub.engines.base import Engine
@@ -16,6 +17,7 @@ from nvlhub.flow.request import Pool
 from nvlhub.observer import SILENT, Observer
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Broken, Store, verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import LeaseAsk, LeaseView, Mailbox
@@ -55,6 +57,8 @@ class Kit:
     desk: Desk = field(init=False)
     registry: Registry = field(init=False)
     keys: int = 0
+    arena: Arena = field(default_factory=ScriptedArena)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     def __post_init__(self) -> None:
         domains = self.engine.capacity()
@@ -81,7 +85,7 @@ class Kit:
             more_url="http://x/more",
             observer=self.observer,
         )  # type: ignore[arg-type]
-        self.registry = Registry(self.desk)
+        self.registry = Registry(self.desk, arena=self.arena, snapshots=self.snapshots)
 
     def ask(self, profile: str = "gpu1", who: Visitor = RESEARCHER, project: str = "demo", **more: object) -> LeaseView:
         self.keys += 1

@@ -34,7 +34,7 @@ def wanted(*groups: str) -> set[str]:
 
 def test_conda_and_pip_install_the_same() -> None:
     pinned, environment = locked("requirements.txt"), conda()
-    for package in wanted("server", "hub", "panels", "examples"):
+    for package in wanted("server", "hub", "lti", "panels", "examples"):
         assert environment.get(package) == pinned[package], package
 
 

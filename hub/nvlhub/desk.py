@@ -31,6 +31,7 @@ from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Wait, Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
+from nvlhub.flow.slot import Seated
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
@@ -57,6 +58,7 @@ from nvlhub.wire import (
 
 PATIENCE = 10.0
 """Seconds to wait for the run loop's answer."""
+SHORTEST_EXTENSION = 60
 
 
 class Desk:
@@ -139,7 +141,11 @@ class Desk:
                 return known, False
             parent = self._parent(visitor, ask)
             request = self._request(unit, visitor, ask, parent, now)
+            seated = unit.seated(request.project.slug, visitor.name, now)
+            request = _in_slot(request, seated, count, now)
             leases = self._admit(unit, request, ask, count if wait else min(count, self._room_now(request, ask)), now)
+            if seated is not None:
+                leases = [replace(lease, run=seated.run) for lease in leases]
             unit.hold(leases, key, body_hash, at=now, actor=visitor.name)
         return leases, True
 
@@ -275,6 +281,7 @@ class Desk:
                 for paying in projects
                 for pool in pools
             }
+            seats = {paying.slug: unit.seated(paying.slug, user, now) for paying in projects}
         keepers = keepers_of(self.board.kept)
         # Projects of a programme are told apart where something is kept for one of them.
         turns = {paying.slug: (paying.programme, paying.slug if paying.slug in keepers else "") for paying in projects}
@@ -284,7 +291,7 @@ class Desk:
         return [
             self._offer(
                 user, paying, profile, pools[profile.pool], stands[paying.slug, profile.pool],
-                room[profile.name, *turns[paying.slug]], now, lang,
+                room[profile.name, *turns[paying.slug]], seats[paying.slug], now, lang,
             )
             for paying in projects
             for profile in profiles
@@ -324,11 +331,14 @@ class Desk:
         pool: Pool,
         stand: tuple[Sequence[Award], InUse],
         room: tuple[int, int | None],
+        seated: Seated | None,
         now: int,
         lang: str,
     ) -> Offer:
         awards, in_use = stand
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
+        with suppress(ConflictError):
+            request = _in_slot(request, seated, 1, now)
         decided = self._decide(request, 1, awards, in_use, now)
         free_now, wait = room
         return Offer(
@@ -336,7 +346,7 @@ class Desk:
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
             gpu_model=pool.gpu_model, simulated=self.engine.simulated, private_fabric=self._private_fabric,
             factor_milli=request.factor_milli,
-            price_milli=profile.gpus * request.factor_milli, longest=profile.longest, idle=profile.idle,
+            price_milli=profile.gpus * request.factor_milli if request.hold else 0, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
             free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
             low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
@@ -511,7 +521,9 @@ class Desk:
         A lease may be extended up to twice the profile's longest time in all. A pre-emptible one costs nothing then
         either, as long as its programme allows such leases and its award is valid.
         """
-        lease = self._own(visitor, lease_id)
+        return self._extend(self._own(visitor, lease_id), extend, visitor, lang)
+
+    def _extend(self, lease: Lease, extend: Extend, visitor: Visitor, lang: str) -> LeaseView:
         now = self.clock.now()
         with self.store.reading() as unit:
             # What was promised at the start holds, whatever was published since.
@@ -523,7 +535,7 @@ class Desk:
             raise BadInputError(
                 "extend-too-long", field="seconds", given=extend.seconds, most_seconds=max(0, most - lease.seconds)
             )
-        units = 0 if lease.preemptible else lease.gpus * extend.seconds * lease.factor_milli
+        units = lease.gpus * extend.seconds * lease.factor_milli if lease.pays else 0
         award = awards[0] if awards else None
         if lease.preemptible and not project.low_priority:
             raise ConflictError("preemptible-off", profile=profile.display_name, project=project.name)
@@ -535,8 +547,51 @@ class Desk:
             raise ConflictError("extend-award-ends", project=project.name, ends_in=max(0, ends - now))
         self._check_kept(lease, extend.seconds, now)
         latest = min((lease.started_at or now) + most, award.ends)
-        moved = self._answer(self._runner.tell(lease_id, Extended(extend.seconds, units, latest), visitor.name))
+        if lease.in_slot and lease.run is not None:
+            with self.store.reading() as unit:
+                latest = min(latest, unit.slot_ends(lease.run, now))
+            deadline = lease.deadline or now
+            if deadline + extend.seconds > latest:
+                raise ConflictError("extend-slot", most_seconds=max(0, latest - deadline))
+        moved = self._answer(self._runner.tell(lease.id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
+
+    def leases_of_run(self, run: int, user: str = "") -> list[Lease]:
+        """Return the active leases of a run, or those of one who has a seat in it."""
+        return [lease for lease in self.board.leases.values() if lease.run == run and user in {"", lease.user}]
+
+    def extend_in_run(
+        self, visitor: Visitor, run: int, until: int, user: str = "", lang: str = "en"
+    ) -> tuple[int, list[tuple[str, NvlhubError]]]:
+        """Have running leases of a run go on until a time; return how many do now, and which cannot, and why.
+
+        Whether the visitor may was decided by whoever calls: it is for those who teach the run.
+        """
+        done = 0
+        refused: list[tuple[str, NvlhubError]] = []
+        for lease in self.leases_of_run(run, user):
+            if (
+                lease.state is not State.RUNNING
+                or lease.deadline is None
+                or until - lease.deadline < SHORTEST_EXTENSION
+            ):
+                continue
+            with about(lease.id):
+                try:
+                    self._extend(lease, Extend(seconds=until - lease.deadline), visitor, lang)
+                except NvlhubError as error:
+                    refused.append((lease.id, error))
+                else:
+                    done += 1
+        return done, refused
+
+    def end_in_run(self, visitor: Visitor, run: int, user: str = "") -> list[str]:
+        """End the leases of a run, or those of one seat. Whether the visitor may was decided by whoever calls."""
+        held = self.leases_of_run(run, user)
+        for lease in held:
+            with about(lease.id):
+                self._end(lease, EndReason.ADMIN, visitor)
+        return [lease.id for lease in held]
 
     def _check_kept(self, lease: Lease, seconds: int, now: int) -> None:
         """Raise `ConflictError` when a lease would still run on trays that are kept for others by then."""
@@ -557,6 +612,15 @@ class Desk:
         """End a lease; one that has ended stays as it is. Who answers for its project may, and is named to its holder."""
         lease = self._seen(visitor, lease_id, to_end=True)
         return self.view(self._end(lease, _reason(lease, visitor), visitor), lang)
+
+    def drop(self, user: str, key: str) -> None:
+        """End what was asked for with a key, if anything was: for what the portal itself asks for in a user's name."""
+        with self.store.reading() as unit:
+            known = unit.by_key(user, key)
+            held = [unit.lease(lease_id) for lease_id in (known[0] if known else ())]
+        for lease in filter(None, held):
+            with about(lease.id):
+                self._end(self.board.leases.get(lease.id, lease), EndReason.USER, Visitor(user))
 
     def server_stopped(self, visitor: Visitor, server: str) -> list[str]:
         """End all leases of a Jupyter server that is gone; for the hub alone."""
@@ -589,6 +653,19 @@ class Desk:
 
 def _reason(lease: Lease, visitor: Visitor) -> EndReason:
     return EndReason.USER if lease.user == visitor.name else EndReason.ADMIN
+
+
+def _in_slot(request: Request, seated: Seated | None, count: int, now: int) -> Request:
+    """Return a request as it is where the slot of a run pays for it: it ends with the run then.
+
+    Raises `ConflictError` in the last moments of a run.
+    """
+    if seated is None or request.preemptible or not seated.covers(count * request.gpus):
+        return request
+    seconds = min(request.seconds, seated.ends - now)
+    if seconds < SHORTEST:
+        raise ConflictError("slot-ends", most_seconds=seconds)
+    return replace(request, seconds=seconds, slot=seated.award)
 
 
 def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:

@@ -6,6 +6,7 @@
         NotAllowedError  ... because of who asks
         NotFoundError    ... because it is not there (or not for this user)
         ConflictError    ... because of how things stand now
+      TooManyError       come again later: `wait`
       FailedError        our side could not: the same request may work later
 
 Each carries a stable `slug`; the HTTP status is chosen from the class at the door (``nvlhub.api``), the sentence
@@ -64,6 +65,12 @@ class ConflictError(RefusedError):
     """It cannot be done as things stand now."""
 
     status = 409
+
+
+class TooManyError(NvlhubError):
+    """Too many requests. Members: `wait`, in whole seconds."""
+
+    status = 429
 
 
 class FailedError(NvlhubError):

@@ -1,4 +1,4 @@
-"""What is tidied up now and then beside the leases: awards that are over, and what is known of the capacity."""
+"""What is tidied up now and then beside the leases: awards and slots that are over, what is known of the capacity."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ def return_over_awards(store: Store, now: int) -> None:
         why = "revoked" if award["revoked_at"] is not None else "expired"
         with store.writing() as unit:
             unit.give_back(award, left, why, at=now, actor="portal")
+
+
+def end_over_slots(store: Store, now: int) -> None:
+    """Charge the slots of runs that have come to their ends: what was kept for them is paid for, used or not."""
+    with store.reading() as unit:
+        over = unit.over_slots(now)
+    for number in over:
+        with store.writing() as unit:
+            run = unit.run(number, lock=True)
+            if run["held"] and run["ends"] <= now:
+                pool = unit.reservation(run["reservation"])["pool"]
+                unit.end_slot(run, pool, run["held"], at=now, actor="portal")
 
 
 def note_capacity(store: Store, pool: str, capacity: Iterable[Domain], source: str, now: int) -> None:

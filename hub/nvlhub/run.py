@@ -43,7 +43,7 @@ from nvlhub.flow.preemption import Tenant, make_room
 from nvlhub.flow.queue import Outlook, Rule, Running, Wait, Waiting, order, plan
 from nvlhub.flow.reservation import Kept, keep
 from nvlhub.flow.settlement import extend_postings, settle_postings
-from nvlhub.housekeeping import note_capacity, return_over_awards
+from nvlhub.housekeeping import end_over_slots, note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.sightings import Move, as_gone, happened, read_back
@@ -244,6 +244,7 @@ class Runner:
             if time.monotonic() - self._swept >= self._sweep:
                 self._recount()
                 self._stop_strays()
+                self._end_slotless(now)
                 self._guarded_house(now)
                 self._swept = time.monotonic()
             if time.monotonic() - self._looked >= self._pace:
@@ -672,6 +673,7 @@ class Runner:
     def _guarded_house(self, now: int) -> None:
         """Give back what is over, and write down a change of what is in service; the leases come first."""
         try:
+            end_over_slots(self._store, now)
             return_over_awards(self._store, now)
             note_capacity(self._store, self._pool, self._capacity, f"engine {self._engine.name}", now)
         except Exception:
@@ -683,6 +685,15 @@ class Runner:
             with about(lease_id):
                 logger.warning("task of lease %s runs without a lease; stopping it", lease_id)
         self._engine.stop_strays(found)
+
+    def _end_slotless(self, now: int) -> None:
+        """End the leases that nobody pays for any more: the run whose slot did is over, closed or cancelled."""
+        with self._store.reading() as unit:
+            over = unit.slotless_leases(now)
+        ending = [lease for lease_id in over if (lease := self._leases.get(lease_id)) is not None]
+        self._move_all([
+            (lease, (End(EndReason.DEADLINE, now),)) for lease in ending if End in states.MOVES[lease.state]
+        ])  # fmt: skip
 
     def _flush(self, now: int) -> None:
         if self._unsaved:

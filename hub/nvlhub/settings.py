@@ -137,10 +137,17 @@ class Settings(BaseSettings):
     GPUs do is known from the node agents alone."""
     telemetry_node: Annotated[str, AfterValidator(_node_pattern)] = "{domain}-{tray:02d}"
     """What the exporter calls the node of a tray (its label ``Hostname``), made of ``domain`` and ``tray``."""
+    spawns: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Servers of classes that are started at once. Keep it below the hub's ``concurrent_spawn_limit`` (100 unless it is
+    set): what is left is for everybody else."""
     rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 50
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Requests that a visitor may send at once, after a while without."""
+    assessors: Annotated[int, Field(ge=0, le=64)] = 2
+    """How many attempts of learners are run and judged at once on this machine; 0: none is, and none can be handed in."""
+    mailbox_bind: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,255}$")] = "127.0.0.1"
+    """Address of this machine that node agents dial when an attempt runs on GPUs. Nodes elsewhere need one that they reach."""
     slurm: SlurmSettings = SlurmSettings()
     """How the engine `slurm` uses the cluster."""
     demo: bool = False

@@ -230,7 +230,7 @@ class LeaseView(View):
     @property
     def price_milli(self) -> int:
         """Milli-GPU-seconds charged per second."""
-        return 0 if self.preemptible else self.gpus * self.factor_milli
+        return 0 if not self.held else self.gpus * self.factor_milli
 
     @property
     def silent(self) -> int:

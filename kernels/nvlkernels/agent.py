@@ -10,15 +10,15 @@ removes it), ``environment`` (laid over the tasks'), and ``given: slurm`` where 
 The agent dials the mailbox (ZeroMQ DEALER, CurveZMQ) and speaks JSON, every frame with the token, the lease and which agent it is:
 
     agent -> mailbox   hello {pid, host, node, bind, place, of, devices, runs} · started {task, run, pid, conn} · hb {sample?} ·
-                       exit {task, run, rc, phase, tail} · bye
-    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell} · ack · who · files {files} ·
+                       exit {task, run, rc, phase, tail, result?} · bye
+    mailbox -> agent   start {task, run, argv, env, cwd, conn, files, devices, tell, result} · ack · who · files {files} ·
                        signal {task, sig} · exit
 
 A lease over several nodes has an agent on each: `of` so many, this one in that `place`, with the `devices` of its node.
 
 A kernel is one task with ``conn``: it has started when it listens. A worker has ``files`` (name: text, for its eyes only) and
 ``devices`` (its share of the lease's); several can run beside each other. With ``tell`` the end of what it wrote comes with its
-exit also when all went well. `run` counts the starts of a task, so that the end of
+exit also when all went well. An attempt has ``result``: the file in its directory that comes with its exit. `run` counts the starts of a task, so that the end of
 one is not taken for the end of the next.
 
 A mailbox that was made again after its process died asks ``who``: the agent says hello once more, with the tasks that run. A kernel
@@ -59,6 +59,8 @@ TERM_WAIT = 0.3
 """Seconds between SIGTERM and SIGKILL."""
 TAIL = 2000
 """Characters of a failed task's output that are reported."""
+RESULT = 64 * 1024 * 1024
+"""Bytes of a task's result that are brought, at most."""
 AUTO = "auto"
 PASSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 """Signals that a job's owner sends to what runs in it (``scancel --signal``): they reach the tasks, too, and end no agent."""
@@ -72,6 +74,7 @@ class Task:
         """Start it. Raises `OSError`."""
         self.run = message["run"]
         self.told = bool(message.get("tell"))
+        self._result = Path(message.get("result") or "").name
         self.reported = False
         self._directory = directory
         self._connection = directory / "connection.json" if message.get("conn") else None
@@ -107,6 +110,17 @@ class Task:
     def tail(self) -> str:
         """Return the end of what it wrote."""
         return (self._directory / "task.log").read_text(errors="replace")[-TAIL:]
+
+    def result(self) -> dict[str, str]:
+        """Return what it was asked to leave; nothing where it was not, or did not."""
+        if not self._result:
+            return {}
+        with (
+            contextlib.suppress(OSError),
+            (self._directory / self._result).open(encoding="utf-8", errors="replace") as file,
+        ):
+            return {"result": file.read(RESULT)}
+        return {}
 
     def signal(self, number: int) -> None:
         """Send a signal to it and to what it started."""
@@ -257,7 +271,8 @@ class Agent:
         if rc is not None:
             self._forget(name)
             phase = "run" if task.reported else "start"
-            self._say("exit", task=name, run=task.run, rc=rc, phase=phase, tail=task.tail() if rc or task.told else "")
+            tail = task.tail() if rc or task.told else ""
+            self._say("exit", task=name, run=task.run, rc=rc, phase=phase, tail=tail, **task.result())
         elif not task.reported:
             connection = task.listening()
             if connection is not None:

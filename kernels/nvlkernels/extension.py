@@ -7,6 +7,8 @@ server's kernels, ``/nvlhub/dask/LEASE/PORT/...`` that of one on another machine
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import signal
 import threading
@@ -114,6 +116,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         ],
     )
     open_sidebar()
+    with contextlib.suppress(ImportError):
+        # Where a site has left nbgitpuller out, courses have no material of their own.
+        importlib.import_module("nvlkernels.material").pull_commits()
     if threading.current_thread() is threading.main_thread():
         # The hub stops a server with SIGINT. Without a terminal Jupyter Server would leave at once and its kernels'
         # leases with it; this way they are given back first.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.api.world import DAY, YEAR, ask_for
+from tests.api.world import CERTIFICATE, DAY, KEY, YEAR, ask_for
 from tests.conftest import START
 from tests.portal_kit import MAILBOX
 
@@ -71,6 +71,16 @@ def officers(done: int = 200) -> dict[str, int]:
     return pis(done) | {"pi": 403}
 
 
+def teachers(done: int = 200) -> dict[str, int]:
+    """Those who teach a course of project optics may; who decides about it sees it, and may not."""
+    return answers(404, manager=done, pi=done, admin=done, officer=403)
+
+
+def deciders(done: int = 200) -> dict[str, int]:
+    """Those who decide about runs of project optics may."""
+    return answers(404, manager=403, pi=403, officer=done, admin=done)
+
+
 def members(done: int = 200) -> dict[str, int]:
     """Those in project optics may: nobody else's starts are paid from its awards."""
     return answers(404, member=done, manager=done, pi=done)
@@ -87,6 +97,8 @@ def admins(done: int = 200) -> dict[str, int]:
 
 
 EVERYONE = answers(200)
+OPEN = dict.fromkeys(ROLES, 200)
+"""Whoever it is, also nobody."""
 
 Reads = Callable[[Any], AbstractSet[str]]
 Sees = Mapping[str, AbstractSet[str]]
@@ -145,7 +157,13 @@ MEMBER = {"slug": "optics", "user": "member"}
 RUNNING = {"lease_id": "{running}"}
 OTHERS = frozenset({"member"})
 PEOPLE_KNOWN = {"other", "instructor", "member", "manager", "pi", "foreign", "officer", "founder", "admin"}
-OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1"}
+OURS_IN_AUDIT = {"request:1", "request:2", "reservation:1", "course:lenses", "run:1", "run:2"}
+COURSE = {"slug": "coatings", "project": "optics", "title": "Coatings", "profile": "gpu1"}
+RUN = {"course": "lenses", "name": "June", "zone": "UTC", "seats": 2, "starts": START + DAY, "ends": START + DAY + 3600}
+OUR_COURSES: Sees = {role: {"lenses", "lasers"} for role in ("manager", "pi", "officer", "admin")}
+OUR_RUNS: Sees = {role: {"1", "2", "3"} for role in ("manager", "pi", "officer", "admin")}
+DRAFT, ASKED, LIVE = {"number": "1"}, {"number": "2"}, {"number": "3"}
+SEAT = {**LIVE, "seat": "1"}
 REQUEST = ask_for("optics").model_dump(mode="json")
 HELD = {"{running}", "{theirs}"}
 RESERVATION = {"name": "Demo day", "project": "casting", "gpus": 4, "starts": START + DAY, "ends": START + 2 * DAY}
@@ -293,6 +311,69 @@ ROWS = (
         reads=lambda one: {one["name"]} - {""}, sees=seen(project={"Beam time"}, other_project=NOTHING)),
     Row("PATCH", "/reservations/{number}", admins(), {"number": "1"}, {"ends": START + 11 * DAY}),
     Row("DELETE", "/reservations/{number}", admins(), {"number": "1"}),
+    # --- certificates ---------------------------------------------------------------------------------------------
+    Row("GET", "/certificates/keys", OPEN),
+    Row("POST", "/certificates/keys", admins(201)),
+    Row("DELETE", "/certificates/keys/{key}", admins(), {"key": KEY}),
+    Row("POST", "/verify", OPEN, body={"document": "{}", "signature": "x"}),
+    Row("GET", "/certificates", EVERYONE, reads=each("id"), sees=all_see(NOTHING, other={CERTIFICATE})),
+    Row("GET", "/certificates/{name}", OPEN, {"name": CERTIFICATE}),
+    Row("POST", "/certificates/{name}/revoke", answers(404, manager=200, pi=200, officer=200, admin=200),
+        {"name": CERTIFICATE}, {"reason": "given by mistake"}),
+    Row("GET", "/runs/{run}/certificates", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "3"},
+        reads=each("id"), sees=all_see(NOTHING, manager={CERTIFICATE}, pi={CERTIFICATE}, admin={CERTIFICATE})),
+    # --- courses --------------------------------------------------------------------------------------------------
+    Row("GET", "/courses", EVERYONE, reads=each("slug"), sees=all_see(NOTHING, **OUR_COURSES)),
+    Row("POST", "/courses", answers(404, member=403, manager=201, pi=201, officer=403, admin=201), body=COURSE),
+    Row("GET", "/courses/{slug}", teachers() | {"officer": 200}, {"slug": "lenses"}),
+    Row("PATCH", "/courses/{slug}", teachers(), {"slug": "lenses"}, {"retired": True}),
+    Row("GET", "/runs", EVERYONE, reads=each("id"), sees=all_see(NOTHING, **OUR_RUNS)),
+    Row("POST", "/runs", teachers(201), body=RUN),
+    Row("POST", "/runs", teachers(), body={**RUN, "dry_run": True}, use="tried only"),
+    Row("GET", "/runs/{number}", teachers() | {"officer": 200}, DRAFT, reads=lambda run: {str(bool(run["code"]))},
+        sees=all_see({"True"}, officer={"False"})),
+    Row("PATCH", "/runs/{number}", teachers(), DRAFT, {"seats": 3}),
+    Row("POST", "/runs/{number}/request", teachers(), DRAFT, {}),
+    Row("POST", "/runs/{number}/decision", deciders(), ASKED, {"approve": True, "reason": "good"}),
+    Row("POST", "/runs/{number}/cancel", teachers(), ASKED, {}),
+    Row("POST", "/runs/{number}/close", teachers(409), ASKED),
+    Row("POST", "/runs/{number}/code", teachers(), DRAFT),
+    Row("GET", "/runs/{number}/roster", teachers(), DRAFT),
+    Row("POST", "/runs/{number}/roster", teachers(), DRAFT, {"csv": "student_no,name_zh\n1,王\n"}),
+    # --- own seats ------------------------------------------------------------------------------------------------
+    Row("POST", "/join", EVERYONE, body={"code": "LASERS23"}),
+    Row("POST", "/join", answers(404), body={"code": "NOSUCH23"}, use="with a wrong code"),
+    Row("GET", "/seat", EVERYONE, reads=each("run"), sees=all_see(NOTHING, other={"3"})),
+    Row("POST", "/seat/{run}/hand", answers(404, other=200), {"run": "3"}, {"up": True}),
+    Row("POST", "/seat/{run}/progress", answers(404, other=200), {"run": "3"}, {"step": 1, "steps": 3}),
+    Row("POST", "/seat/{run}/name", answers(404, other=409), {"run": "3"}, {"name": "Other"}, use="with a certificate"),
+    # --- assessment -----------------------------------------------------------------------------------------------
+    Row("GET", "/runs/{run}/assessment", answers(404, other=200, manager=200, pi=200, officer=200, admin=200), {"run": "3"}),
+    Row("POST", "/attempts", answers(404, other=201, manager=403, pi=403, officer=403, admin=403),
+        body={"run": 3, "files": {"solve.py": "eA=="}}, own=frozenset({"other"})),
+    Row("GET", "/attempts", EVERYONE, reads=each("id"), own=frozenset({"other"}), sees=all_see(NOTHING, other={"1"})),
+    Row("GET", "/attempts/{number}", answers(404, other=200, manager=200, pi=200, admin=200), {"number": "1"},
+        own=frozenset({"other"})),
+    Row("GET", "/runs/{run}/attempts", answers(404, manager=200, pi=200, officer=403, admin=200), {"run": "3"},
+        reads=each("id"), sees=all_see(NOTHING, manager={"1"}, pi={"1"}, admin={"1"})),
+    Row("POST", "/courses/{slug}/assessment/try", answers(404, manager=200, pi=200, officer=403, admin=200),
+        {"slug": "lasers"}, {"files": {"solve.py": "eA=="}}),
+    # --- the board of a run ---------------------------------------------------------------------------------------
+    Row("GET", "/runs/{number}/seats", teachers(), LIVE, reads=lambda found: {one["user"] for one in found["seats"]} - {""},
+        sees=all_see({"other"})),
+    Row("GET", "/runs/{number}/seats", teachers(), LIVE, query={"pseudonyms": "true"}, use="without names",
+        reads=lambda found: {one["user"] for one in found["seats"]} - {""}, sees=all_see(NOTHING)),
+    Row("POST", "/runs/{number}/messages", teachers(201), LIVE, {"text": "Break until ten"}),
+    Row("POST", "/runs/{number}/extend", teachers(), LIVE, {"minutes": 10, "dry_run": True}),
+    Row("POST", "/runs/{number}/try", answers(404, manager=200, pi=200, officer=403, admin=200), LIVE),
+    Row("GET", "/runs/{number}/readiness", teachers(), LIVE),
+    Row("GET", "/runs/{number}/results", teachers(), LIVE),
+    Row("POST", "/runs/{number}/seats/{seat}/help", teachers(409), SEAT, {}),
+    Row("POST", "/runs/{number}/seats/{seat}/open", teachers(503), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/restart", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/replace", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/release", teachers(), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/extend", teachers(), SEAT, {"minutes": 10}),
     # --- ledger ---------------------------------------------------------------------------------------------------
     Row("GET", "/ledger", EVERYONE, reads=each("award"),
         sees=seen(project={"1"}, other_project={"2"}, admin={"1", "2", "None"})),

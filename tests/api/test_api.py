@@ -25,6 +25,7 @@ BASE = "/services/portal/api/v1"
 PEOPLE = {
     "researcher": RESEARCHER,
     "admin": ADMIN,
+    "instructor": Visitor("instructor"),
     "outsider": Visitor("outsider"),
     "hub": Visitor("nvlhub-hub", hub=True),
 }

@@ -6,6 +6,8 @@ programme science (officer: officer)      programme industry (officer: foreign)
     leases running, settled (member's)        lease theirs (founder's)
 announcements: 1 to everybody, 2 to science, 3 to industry, 4 to member about running
     reservation 1
+    course lenses, runs 1 (a draft) and 2 (asked for)
+    course lasers, run 3 (goes on): seat, attempt and certificate of `other`
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from nvlhub.api import Doors, make_app
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.flow.request import Pool, Profile
-from nvlhub.forms import NewRequest, NewReservation, Review
+from nvlhub.forms import NewCourse, NewRequest, NewReservation, NewRun, Review, RunAsk
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.store import Store, Unit
+from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
 from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
 from tests.conftest import START, HandClock
@@ -38,6 +41,8 @@ from tests.portal_kit import Kit
 BASE = "/services/portal/api/v1"
 DAY = 86_400
 YEAR = 365 * DAY
+RUBRIC = {"files": ["solve.py"], "items": [{"name": "quick", "check": "time", "max": 60}]}
+KEY, CERTIFICATE = "0123456789ab", "2345678923456789"
 
 PEOPLE = {
     name: Visitor(name, server=f"{name}/")
@@ -92,6 +97,26 @@ def _fill(unit: Unit) -> None:
         )  # fmt: skip
 
 
+def _go_on(unit: Unit) -> None:
+    """Have optics teach: a course with a live run; `other` learns there, passed, and has a certificate."""
+    unit.add_course(
+        (), slug="lasers", project="optics", title="Lasers", profile="gpu1", made_by="manager", made_at=START,
+        assessment=RUBRIC,
+    )  # fmt: skip
+    run = unit.add_run(
+        ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + DAY // 2, seats=2, gpus=1, warm=1800,
+        flex=1800, grace=1800, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="manager", made_at=START,
+    )  # fmt: skip
+    unit.take_seat(run, "other", START, name="Other")
+    unit.connection.execute(
+        t.attempts.insert().values(run=run, seat=1, number=1, user="other", at=START, state="passed", score_milli=900)
+    )
+    unit.add_key(KEY, "A" * 43 + "=", START)
+    unit.add_certificate(
+        id=CERTIFICATE, run=run, seat=1, user="other", attempt=1, document="{}", signature="", key=KEY, issued_at=START
+    )  # fmt: skip
+
+
 def inhabit(store: Store, clock: HandClock) -> Kit:
     """Fill a database with everybody and with awards 1 and 2, and open a portal on it."""
     with store.writing() as unit:
@@ -133,10 +158,22 @@ def build(folder: Path) -> Template:
         )  # fmt: skip
     kept = NewReservation(name="Beam time", project="optics", gpus=8, starts=START + 9 * DAY, ends=START + 10 * DAY)
     portal.registry.reservations.add(PEOPLE["admin"], kept)
+    _teach(portal)
+    with store.writing() as unit:
+        _go_on(unit)
     assert portal.broken() == []
     store.close()
     names = {"settled": settled.id, "running": running.id, "theirs": theirs.id}
     return Template(database, portal.engine, portal.clock.now(), names)  # type: ignore[arg-type]
+
+
+def _teach(portal: Kit) -> None:
+    course = NewCourse(slug="lenses", project="optics", title="Lenses", profile="gpu1")
+    portal.registry.courses.add(PEOPLE["pi"], course)
+    facts = {"course": "lenses", "zone": "UTC", "seats": 4, "starts": START + DAY, "ends": START + DAY + 7200}
+    for name in ("planned", "asked"):
+        portal.registry.runs.add(PEOPLE["pi"], NewRun(name=name, **facts))  # type: ignore[arg-type]
+    portal.registry.runs.request(PEOPLE["pi"], 2, RunAsk())
 
 
 class Api:

@@ -36,7 +36,7 @@ def test_every_command_prints_json_when_asked() -> None:
         if not any("--json" in option.opts for option in command.params)
     }
     # What they print is a file, or a portal that runs until it is stopped.
-    assert without == {"export", "ledger backup", "up", "demo"}
+    assert without == {"export", "ledger backup", "assessment from-notebook", "up", "demo"}
 
 
 def test_users_are_added_listed_and_capped(nvlhub: Terminal) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nvlhub.cells import bare, guarded
 from nvlhub.exchange import SHEETS, FileKind, Form, read, reader, write
-from nvlhub.exchange.writer import bare, guarded
 from nvlhub.text import LANGUAGES, say
 
 PROJECTS = "slug,name,programme,institution,cap\r\n"

@@ -122,8 +122,9 @@ def test_a_lease_costs_what_it_has_run() -> None:
     running = lease(state=State.RUNNING, started_at=100, seconds=3600)
     assert charge_so_far(running, 160) == 2 * 60 * 1000
     assert charge_so_far(running, 10**6) == 2 * 3600 * 1000
-    assert charge_so_far(replace(running, preemptible=True), 160) == 0
+    assert charge_so_far(replace(running, preemptible=True, held=0), 160) == 0
     assert charge_so_far(replace(running, started_at=None), 160) == 0
+    assert charge_so_far(replace(running, run=7, held=0), 160) == 0
     over = replace(
         running, state=State.SETTLED, ended_at=150, end_reason=EndReason.ENGINE, ran=50, charged=9, refunded=9
     )

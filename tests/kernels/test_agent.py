@@ -88,6 +88,17 @@ async def test_a_file_name_leads_nowhere_else(line: Line, tmp_path: Path) -> Non
     assert not (tmp_path.parent / "escaped").exists()
 
 
+async def test_a_result_comes_with_the_end_of_its_task_and_only_where_it_is_asked_for(line: Line) -> None:
+    code = "import sys; open(sys.argv[1] + '/report.json', 'w').write('r' * 3_000_000)"
+    for asked, found in (({"result": "report.json"}, "r" * 3_000_000), ({"result": "absent"}, None), ({}, None)):
+        told = python(code)
+        told["argv"].append("{directory}")
+        run = line.run("attempt")
+        await run.start(**told, **asked)
+        await asyncio.wait_for(run.ended.wait(), 10)
+        assert (run.exited["rc"], run.exited.get("result")) == (0, found)  # type: ignore[index,union-attr]
+
+
 async def test_the_last_words_of_a_failed_task_are_reported_and_it_can_start_again(line: Line) -> None:
     run = line.run("w")
     await run.start(**python("raise SystemExit('out of luck')"))

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from traitlets.config import Config
@@ -32,6 +33,31 @@ def test_a_hub_keeps_what_it_had_and_gets_the_portal(tmp_path: Path) -> None:
     assert ADMIN_SCOPE not in roles["server"]["scopes"]
     assert c.JupyterHub.spawner_class.__name__ == "LeaseSimpleLocalProcessSpawner"
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_seats_need_named_servers_and_what_the_site_says_of_them_stays(tmp_path: Path) -> None:
+    c = Config()
+    configure(c, data=tmp_path)
+    assert c.JupyterHub.allow_named_servers is True
+    limit = c.JupyterHub.named_server_limit_per_user
+    asks = [SimpleNamespace(current_user=who and SimpleNamespace(kind=who)) for who in ("user", None, "service")]
+    assert [limit(handler) for handler in asks] == [3, 3, 0]
+    c = Config()
+    c.JupyterHub.allow_named_servers = True
+    configure(c, data=tmp_path)
+    assert "named_server_limit_per_user" not in c.JupyterHub
+    c = Config()
+    c.JupyterHub.named_server_limit_per_user = 7
+    configure(c, data=tmp_path)
+    assert c.JupyterHub.named_server_limit_per_user == 7
+
+
+def test_the_portal_may_do_no_more_at_the_hub_than_classes_need(tmp_path: Path) -> None:
+    for visits, more in ((True, {"shares"}), (False, set())):
+        c = Config()
+        configure(c, data=tmp_path, visits=visits)
+        [role] = [role for role in c.JupyterHub.load_roles if role.get("services") == ["portal"]]
+        assert set(role["scopes"]) == {"start:servers", "read:servers", "delete:servers"} | more
 
 
 def test_a_portal_of_its_own_needs_a_token() -> None:

@@ -27,6 +27,8 @@ def offer(project: str = "demo", profile: str = "gpu1", **more: Any) -> dict[str
 
 
 class Base:
+    name = ""
+
     def get_env(self) -> dict[str, str]:
         return {}
 
@@ -155,6 +157,13 @@ async def test_offers_in_another_language_are_asked_for_again() -> None:
     await page.offers_form()
     page.handler = Handler("/hub/spawn", Accept_Language="zh-TW")
     assert "目前可啟動 7 個" in await page.offers_form()
+
+
+def test_the_server_of_a_seat_knows_its_run_and_no_other_does() -> None:
+    page = Spawner(ONE)
+    for name, run in (("class-12", "12"), ("class-", None), ("my-class-12", None), ("class-x", None), ("", None)):
+        page.name = name
+        assert page.get_env().get("NVLHUB_COURSE_RUN") == run
 
 
 def test_a_server_that_starts_without_a_page_speaks_english() -> None:

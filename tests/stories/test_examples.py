@@ -10,14 +10,15 @@ import pytest
 from tests.stories.live import Live
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTEBOOKS = sorted([*EXAMPLES.glob("*.ipynb"), *EXAMPLES.glob("course_*/0*.ipynb")])
 
 
-@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 async def test_an_example_runs_from_top_to_bottom_and_gives_everything_back(live: Live, notebook: Path) -> None:
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     async with live.session() as session:
         await session.start_server()
-        kernel = await session.start_kernel("nvlhub-demo.gpu1", f"examples/{notebook.name}")
+        kernel = await session.start_kernel("nvlhub-demo.gpu1", f"examples/{notebook.relative_to(EXAMPLES)}")
         pictures, text = 0, ""
         for number, code in enumerate(cells, start=1):
             ran = await kernel.run(code, timeout=180)
@@ -34,7 +35,7 @@ async def test_an_example_runs_from_top_to_bottom_and_gives_everything_back(live
         await live.settled()
 
 
-@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_an_example_ships_without_outputs(notebook: Path) -> None:
     read = nbformat.read(notebook, as_version=4)
     nbformat.validate(read)

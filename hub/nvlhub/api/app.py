@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from nvlhub import __version__
 from nvlhub.api import (
     announcements,
+    assessing,
     awards,
+    board,
     burning,
     capacity,
+    certificates,
+    courses,
     directory,
     exchange,
     fleet,
@@ -22,11 +26,12 @@ from nvlhub.api import (
     reconciling,
     reports,
     reservations,
+    seats,
     telemetry,
 )
 from nvlhub.api.bounded import Bounded
 from nvlhub.api.document import describe
-from nvlhub.api.doors import Doors
+from nvlhub.api.doors import Doors, once
 from nvlhub.api.problems import add_handlers
 
 
@@ -41,9 +46,9 @@ def make_app(doors: Doors, prefix: str) -> FastAPI:
     app.state.doors = doors
     for part in (
         leases, directory, awards, capacity, ledger, reconciling, reports, exchange, fleet, telemetry, announcements, reservations,
-        burning, health, profiles,
+        burning, health, profiles, courses, seats, board, assessing, certificates,
     ):  # fmt: skip
-        app.include_router(part.router, prefix=api)
+        app.include_router(part.router, prefix=api, dependencies=[Depends(once)])
     app.add_middleware(Bounded)
     add_handlers(app)
     return app

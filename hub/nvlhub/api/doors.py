@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from nvlhub.api.limiter import Limiter
 from nvlhub.desk import Desk
-from nvlhub.errors import NotAllowedError, NvlhubError
+from nvlhub.errors import BadInputError, NotAllowedError, NvlhubError
 from nvlhub.forms import Listed
 from nvlhub.logs import about
 from nvlhub.registry import Registry
@@ -103,6 +104,16 @@ WhoOrHub = Annotated[Visitor, Depends(_visitor)]
 Beating = Annotated[Visitor, Depends(_beating)]
 """A person's program that gives signs of life."""
 Lang = Annotated[str, Depends(_lang)]
+
+
+def once(request: Request) -> None:
+    """Refuse a parameter that is given twice: nobody can tell which one is meant. Raises `BadInputError`."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1 and name in known:
+            raise BadInputError("given-twice", field=name)
+
+
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=200)]
 LeaseId = Annotated[str, Depends(_lease)]

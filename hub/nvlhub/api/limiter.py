@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from nvlhub.errors import NvlhubError
-from nvlhub.flow.bucket import Bucket, Pace, draw
+from nvlhub.errors import TooManyError
+from nvlhub.flow.bucket import Bucket, Pace, draw, network
 
 STRICTER = 5
 """Requests that the hub knows no visitor for are allowed so many times less."""
 REMEMBERED = 20_000
 """Buckets at most; beyond that the one that was used longest ago is forgotten."""
-
-
-class TooManyError(NvlhubError):
-    """Too many requests. Members: `wait`, in whole seconds."""
-
-    status = 429
 
 
 class Limiter:
@@ -48,7 +41,7 @@ class Limiter:
 
     def stranger(self, address: str) -> None:
         """Count a request that nobody is known for. Raises `TooManyError`."""
-        self._draw(("stranger", _network(address)), self._strangers)
+        self._draw(("stranger", network(address)), self._strangers)
 
     def _draw(self, key: tuple[str, str], pace: Pace) -> None:
         now = self._clock()
@@ -63,14 +56,3 @@ class Limiter:
     @property
     def _oldest(self) -> Bucket:
         return next(iter(self._buckets.values()))
-
-
-def _network(address: str) -> str:
-    """Return whose address it is: one host has a whole /64 of IPv6 to come from."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.exploded[:19]

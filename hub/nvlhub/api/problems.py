@@ -12,8 +12,7 @@ from starlette.exceptions import HTTPException
 
 from nvlhub.api.document import methods_of
 from nvlhub.api.doors import doors_of, lang_of
-from nvlhub.api.limiter import TooManyError
-from nvlhub.errors import NvlhubError
+from nvlhub.errors import NvlhubError, TooManyError
 from nvlhub.explain import problem
 from nvlhub.registry.office import UnreadError
 from nvlhub.wire import MAX_BODY_BYTES

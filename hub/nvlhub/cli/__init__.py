@@ -2,8 +2,12 @@
 
 from nvlhub.cli import (
     announcements,
+    assessing,
     awards,
+    board,
     capacity,
+    certificates,
+    courses,
     directory,
     exchange,
     leases,
@@ -23,8 +27,12 @@ from nvlhub.cli.base import app
 __all__ = [
     "announcements",
     "app",
+    "assessing",
     "awards",
+    "board",
     "capacity",
+    "certificates",
+    "courses",
     "directory",
     "exchange",
     "leases",

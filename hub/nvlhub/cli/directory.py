@@ -34,6 +34,12 @@ Share = Annotated[int | None, typer.Option(help="Weight in the queue.")]
 Priority = Annotated[int | None, typer.Option(help="In the queue, -100 to 100.")]
 AtZero = Annotated[str | None, typer.Option(help="Over a cap or at zero balance: stop or low_priority.")]
 Factor = Annotated[int | None, typer.Option(help="Charge factor in thousandths.")]
+SlotCharge = Annotated[
+    bool | None,
+    typer.Option(
+        "--charge-slot/--charge-use", help="Whether a run of a course pays for its whole slot, or for what is used."
+    ),
+]
 NewName = Annotated[str | None, typer.Option(help="A new name.")]
 Institution = Annotated[str | None, typer.Option(help="Its institution.")]
 
@@ -97,20 +103,23 @@ def programme_show(slug: str, as_json: Json = False) -> None:
 @programmes.command("add")
 def programme_add(
     slug: str, name: str, cap: Cap = None, share: Share = None, priority: Priority = None, at_zero: AtZero = None,
-    factor: Factor = None, as_json: Json = False,
+    factor: Factor = None, charge_slot: SlotCharge = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Add a programme."""
-    rules = given(share=share, priority=priority, at_zero=at_zero, factor_milli=factor)
+    rules = given(share=share, priority=priority, at_zero=at_zero, factor_milli=factor, slot_charge=charge_slot)
     typer.echo(json.dumps(call("POST", "/programmes", json={"slug": slug, "name": name, "cap": cap, **rules})))
 
 
 @programmes.command("set")
 def programme_set(
     slug: str, name: NewName = None, cap: NewCap = None, no_cap: NoCap = False, share: Share = None,
-    priority: Priority = None, at_zero: AtZero = None, factor: Factor = None, as_json: Json = False,
+    priority: Priority = None, at_zero: AtZero = None, factor: Factor = None, charge_slot: SlotCharge = None,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Change a programme's rules; what is left out stays."""
-    values = given(name=name, share=share, priority=priority, at_zero=at_zero, factor_milli=factor)
+    values = given(
+        name=name, share=share, priority=priority, at_zero=at_zero, factor_milli=factor, slot_charge=charge_slot
+    )
     tell(change(path_of("programmes", slug), values | capped(cap, no_cap=no_cap)), as_json=as_json)
 
 

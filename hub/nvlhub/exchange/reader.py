@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from nvlhub.cells import bare
 from nvlhub.errors import BadInputError, NvlhubError
 from nvlhub.exchange.kinds import MAX_ROWS, SHEETS, FileKind, Form
-from nvlhub.exchange.writer import bare
 from nvlhub.wire import Strict
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
+from nvlhub.cells import guarded
 from nvlhub.exchange.kinds import SHEETS, FileKind, Form, Holds
 
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-FORMULA = "=+-@\t\r\n＝＋－＠"
-"""What makes a spreadsheet take a text for a formula, the full-width signs of East Asian ones included."""
 WIDE = 2**20
 """Columns: no row is broken."""
 
@@ -41,18 +40,3 @@ def write(document: Mapping[FileKind, Sequence[Mapping[str, Any]]], form: Form) 
 
 def _plain(value: Any) -> str:
     return "" if value is None else str(value).lower()
-
-
-def guarded(text: str | None) -> str:
-    """Return a text that no spreadsheet takes for a formula: with an apostrophe before it, where it could."""
-    return f"'{text}" if _like_formula(text or "") else text or ""
-
-
-def bare(text: str) -> str:
-    """Take off what :func:`guarded` put before a text, and nothing else."""
-    return text[1:] if text.startswith("'") and _like_formula(text) else text
-
-
-def _like_formula(text: str) -> bool:
-    # A text that begins with apostrophes by itself gets one more, so that none of its own is taken off.
-    return text.lstrip("'")[:1] in FORMULA and text.lstrip("'") != ""

@@ -54,7 +54,7 @@ def charge_so_far(lease: Lease, now: int) -> int:
     """Return what a lease has cost by now, in milli-GPU-seconds; of a settled one what it was charged, less refunds."""
     if lease.state is State.SETTLED:
         return lease.charged - lease.refunded
-    if lease.started_at is None or lease.preemptible:
+    if lease.started_at is None or not lease.pays:
         return 0
     ran = min(max(0, (lease.ended_at or now) - lease.started_at), lease.seconds)
     return lease.gpus * ran * lease.factor_milli

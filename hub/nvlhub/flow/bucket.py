@@ -6,6 +6,7 @@ seconds of any clock that does not go back.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 ROUNDING = 1e-9
@@ -42,3 +43,14 @@ def draw(bucket: Bucket | None, pace: Pace, now: float) -> tuple[Bucket, float]:
     if tokens >= 1 - ROUNDING:
         return Bucket(max(0.0, tokens - 1), now), 0.0
     return Bucket(tokens, now), (1 - tokens) / pace.rate
+
+
+def network(address: str) -> str:
+    """Return whose address it is: one host has a whole /64 of IPv6 to come from."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.exploded[:19]

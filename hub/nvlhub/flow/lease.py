@@ -66,6 +66,8 @@ class Lease:
     """Where it wants to be placed; empty: anywhere."""
     pinned: bool = False
     """Whether it waits for room there rather than go elsewhere."""
+    run: int | None = None
+    """The run of a course that it belongs to. Where nothing is held for it, that run pays for its whole slot."""
     mailbox: Mailbox | None = None
     placement: Placement = ()
     handle: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
@@ -83,6 +85,16 @@ class Lease:
     def deadline(self) -> int | None:
         """When it ends at the latest; None until it runs."""
         return None if self.started_at is None else self.started_at + self.seconds
+
+    @property
+    def pays(self) -> bool:
+        """Whether its time is charged: not what makes room for others, nor what is used in a slot that is paid for."""
+        return self.held > 0
+
+    @property
+    def in_slot(self) -> bool:
+        """Whether a run of a course pays for it with its whole slot."""
+        return self.run is not None and not self.preemptible and not self.held
 
     @property
     def active(self) -> bool:

@@ -49,9 +49,9 @@ def seconds_run(lease: Lease, grace: int) -> int:
 def charge(lease: Lease, grace: int) -> int:
     """Return the charge in milli-GPU-seconds: GPUs x seconds run x factor. Never above what is held.
 
-    A pre-emptible lease has nothing held and is charged nothing.
+    What has nothing held is charged nothing: a pre-emptible lease, and one in a slot that is paid for.
     """
-    return 0 if lease.preemptible else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
+    return 0 if not lease.pays else lease.gpus * seconds_run(lease, grace) * lease.factor_milli
 
 
 def engine_times(lease: Lease, began: int | None, ran: int | None) -> tuple[int, int] | None:

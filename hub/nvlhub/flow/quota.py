@@ -16,6 +16,8 @@ from nvlhub.flow.request import SHORTEST, Request
 
 OVER = frozenset({"balance-too-low", "cap-user", "cap-member", "cap-project", "cap-programme", "cap-award"})
 """Refusals of what would be too much; a pre-emptible start is not too much."""
+OWN = frozenset({"cap-user", "cap-member"})
+"""Caps on what one user holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class InUse:
     user: int = 0
     """By this user in this project."""
     project: int = 0
+    """By all its members; like those of the programme and of awards, without what the slots of runs pay for."""
     programme: int = 0
     awards: Mapping[int, int] = field(default_factory=dict)
     everywhere: int = 0
@@ -79,6 +82,8 @@ class Refusal:
 
 def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) -> Hold | Refusal:
     """Decide on a request; `awards` are those of its project in its pool, oldest first."""
+    if request.slot is not None:
+        return _admit_to_slot(request, request.slot, in_use, now)
     if request.preemptible and not request.project.low_priority:
         return Refusal("preemptible-off", _facts(request, 0, None, now))
     paying = [award for award in awards if award.pays(now)]
@@ -98,6 +103,16 @@ def admit(request: Request, awards: Sequence[Award], in_use: InUse, now: int) ->
         ):
             return Hold(request=request, award=award.id, units=request.hold)
     return _why_none_pays(request, paying, in_use, now)
+
+
+def _admit_to_slot(request: Request, award: int, in_use: InUse, now: int) -> Hold | Refusal:
+    """Admit what a slot pays for: it was approved for all of them, so only caps of the user's own count."""
+    broken = [cap for cap in _caps(request, in_use) if cap[0] in OWN and cap[2] + request.gpus > cap[1]]
+    if not broken:
+        return Hold(request=request, award=award, units=0)
+    slug, cap, used = min(broken, key=lambda cap: cap[1] - cap[2])
+    left = request.gpus * request.seconds * request.factor_milli
+    return Refusal(slug, _facts(request, left, cap - used, now, cap=cap, in_use=used))
 
 
 def admit_together(

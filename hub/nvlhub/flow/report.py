@@ -76,6 +76,8 @@ class LeaseFact:
     """Net of refunds and corrections, in milli-GPU-seconds."""
     end_reason: EndReason | None = None
     preemptible: bool = False
+    slot: bool = False
+    """Whether it is no lease but the slot of a run that was charged as a whole: its leases are facts of their own."""
     domains: Mapping[str, int] = field(default_factory=dict)
     """Its GPUs by NVLink domain, as far as that is known."""
 
@@ -97,7 +99,10 @@ class Tally:
     preemptible_gpu_seconds: int = 0
     """The part of it that leases ran for nothing because they made room for others."""
     charged: int = 0
-    """What leases that ended in the period were charged, net; milli-GPU-seconds. XDMoD has no such measure."""
+    """What leases that ended in the period were charged, net, and slots of runs that were paid for in it.
+
+    Milli-GPU-seconds. XDMoD has no such measure.
+    """
     wait_seconds: int = 0
     """Wait Hours: Total. From asking to start, of leases that started in the period."""
     running: int = 0
@@ -161,7 +166,9 @@ class Tally:
             if starts:
                 self.started += 1
                 self.wait_seconds += max(0, fact.started_at - fact.asked_at)
-        if part.period.holds(fact.ended_at):
+        if fact.slot:
+            self.charged += part.charged if part.period.holds(fact.ended_at) else 0
+        elif part.period.holds(fact.ended_at):
             self.ended += 1
             self.failed += fact.end_reason in FAILED
             self.charged += part.charged
@@ -251,7 +258,7 @@ def summarise(facts: Iterable[LeaseFact], now: int, splits: Mapping[str, Split])
             for part in split(fact, stopped):
                 found[name][part.key].add(fact, part, stopped, user)
     return {
-        name: {key: tally for key, tally in groups.items() if tally.running or tally.ended}
+        name: {key: tally for key, tally in groups.items() if tally.running or tally.ended or tally.charged}
         for name, groups in found.items()
     }
 

@@ -99,11 +99,13 @@ class Request:
     label: str = ""
     server: str = ""
     preemptible: bool = False
+    slot: int | None = None
+    """The award of a run's slot that pays for it already; None: it is paid for by itself."""
 
     @property
     def hold(self) -> int:
-        """What the start sets aside, in milli-GPU-seconds: nothing where it must make room for others."""
-        return 0 if self.preemptible else self.gpus * self.seconds * self.factor_milli
+        """What the start sets aside, in milli-GPU-seconds: nothing where it makes room for others, or is paid for."""
+        return 0 if self.preemptible or self.slot is not None else self.gpus * self.seconds * self.factor_milli
 
 
 def check_gpus(gpus: int, span: Span, pool: Pool) -> None:
@@ -137,7 +139,12 @@ def check_audience(profile: Profile, project: Project) -> None:
 
 def charge_factor(pool: Pool, project: Project) -> int:
     """Return the charge factor in thousandths: that of the pool times that of the programme, rounded down, at least 1."""
-    return max(1, pool.factor_milli * project.factor_milli // 1000)
+    return combined_factor(pool.factor_milli, project.factor_milli)
+
+
+def combined_factor(pool: int, programme: int) -> int:
+    """Return the same of two charge factors."""
+    return max(1, pool * programme // 1000)
 
 
 def make_request(ask: LeaseAsk, user: str, server: str, project: Project, profile: Profile, pool: Pool) -> Request:

@@ -28,6 +28,8 @@ class Entry(StrEnum):
     SETTLE = "settle"
     REFUND = "refund"
     CORRECT = "correct"
+    SLOT_HOLD = "slot-hold"
+    SLOT_END = "slot-end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Transaction:
     """Key of the transaction that this one puts right."""
     reason: str = ""
     """In the words of whoever wrote it."""
+    run: int | None = None
+    """The run of a course whose slot it is about."""
 
     def __post_init__(self) -> None:
         if sum(posting.amount for posting in self.postings):
@@ -138,7 +142,7 @@ def _set_aside(key: str, entry: Entry, lease: Lease, units: int) -> Transaction:
 
 def settle_postings(lease: Lease, grace: int) -> tuple[Transaction, ...]:
     """Charge what an ended lease used, give back the rest, and refund it when the machine failed."""
-    if lease.preemptible:
+    if not lease.pays:
         return ()
     used = charge(lease, grace)
     postings = [Posting(f"held:{lease.award}", -lease.held)]
@@ -158,3 +162,31 @@ def settle_postings(lease: Lease, grace: int) -> tuple[Transaction, ...]:
         postings=(Posting(f"charged:{lease.pool}", -used), Posting(f"award:{lease.award}", used)),
     )
     return (settle, refund)
+
+
+def slot_hold_postings(run: int, holds: int, award: int, units: int) -> Transaction:
+    """Set aside what the whole slot of a run costs; `holds` numbers it among those of the run."""
+    return Transaction(
+        key=f"slot-hold:{run}:{holds}",
+        entry=Entry.SLOT_HOLD,
+        award=award,
+        run=run,
+        postings=(Posting(f"award:{award}", -units), Posting(f"held:{award}", units)),
+    )
+
+
+def slot_end_postings(
+    run: int, holds: int, award: int, pool: str, held: int, used: int, reason: str = ""
+) -> Transaction:  # fmt: skip
+    """Charge what was kept of a slot for which `held` is set aside, and give back the rest."""
+    into = ((f"charged:{pool}", used), (f"award:{award}", held - used))
+    return Transaction(
+        key=f"slot-end:{run}:{holds}",
+        entry=Entry.SLOT_END,
+        award=award,
+        run=run,
+        postings=(
+            Posting(f"held:{award}", -held), *(Posting(account, amount) for account, amount in into if amount)
+        ),
+        reason=reason,
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from nvlhub.forms.base import GpuCap, Name, UserName
 from nvlhub.wire import Slug, Strict, View
@@ -105,6 +105,8 @@ class ProgrammePatch(Strict):
     priority: Priority = 0
     at_zero: AtZero = "stop"
     factor_milli: Factor = 1000
+    slot_charge: StrictBool = False
+    """Whether a run of a course pays for its whole slot, used or not, or for what is used."""
 
 
 class NewProgramme(ProgrammePatch):
@@ -138,6 +140,7 @@ class ProgrammeView(View):
     priority: int
     at_zero: str
     factor_milli: int
+    slot_charge: bool = False
     officers: list[str]
     budgets: list[Budget]
 

@@ -18,6 +18,16 @@ from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 
 ACCESS = "access:services!service=portal"
 PANELS = "access:services!service=panels"
+CLASSES = ("start:servers", "read:servers", "delete:servers")
+"""What the portal's own token may do at the hub, for the servers of seats: start them, see whether they run, stop them. The
+hub knows no narrower way: a scope can be bound to a user, a server or a group that are known beforehand, not to all
+servers of a name, and learners are known when they come. Neither users nor groups are its to change: who could put people
+into groups could give anybody whatever a group may do."""
+VISITS = "shares"
+"""To let an instructor open one server of their class for the run's time. It contains ``access:servers``, which the portal
+does not use itself; :func:`configure` leaves it out with ``visits=False``."""
+NAMED_SERVERS = 3
+"""Named servers that a user may have where the site has not said so; those of classes are started beyond it."""
 
 
 def configure(
@@ -33,6 +43,7 @@ def configure(
     panels_url: str = "http://127.0.0.1:8091",
     panels_token: str = "",
     pages: bool = True,
+    visits: bool = True,
 ) -> None:
     """Add the portal to a hub's configuration `c`; call it after the rest of the file.
 
@@ -49,6 +60,8 @@ def configure(
         panels_token: Token of the dashboards' service; needed when it is not managed.
         pages: JupyterHub's own pages in English and Chinese, with leases and offers. A template of the same name in a
             directory of ``JupyterHub.template_paths`` is taken before ours. False: JupyterHub's pages stay as they are.
+        visits: Instructors can open the servers of their class, one by one, while it is on. The hub's scope for that,
+            ``shares``, lets the portal open every server; False: the portal does not have it.
 
     Raises:
         ValueError: An unmanaged portal without `portal_token`, or unmanaged dashboards without `panels_token`.
@@ -78,16 +91,32 @@ def configure(
         # What is the same to everybody is asked for once, by the dashboards themselves: nobody in particular.
         {"name": "nvlhub-panels", "scopes": [ACCESS], "services": ["panels"] if panels_url else []},
         {"name": "nvlhub-hub", "scopes": [HUB_SCOPE], "services": ["nvlhub-hub"]},
+        {"name": "nvlhub-portal", "scopes": [*CLASSES, *([VISITS] if visits else [])], "services": ["portal"]},
         {"name": "nvlhub-admin", "scopes": [ADMIN_SCOPE, ACCESS], "users": list(admins)},
     ]
     # Servers and kernels outlive the hub; leases outlive both.
     hub.cleanup_servers = False
+    _named_servers(hub)
     _spawner(c, portal_url, hub_token)
     if pages:
         hub.template_paths = [*_old(hub, "template_paths", []), str(hub_pages.TEMPLATES)]
         hub.template_vars = {**_old(hub, "template_vars", {}), **hub_pages.variables()}
     if cull_after:
         _culler(c, cull_after)
+
+
+def _named_servers(hub: Any) -> None:
+    """Allow named servers, which seats need; what the site says of them stays."""
+    if _old(hub, "allow_named_servers", False):
+        return
+    hub.allow_named_servers = True
+    if "named_server_limit_per_user" not in hub:
+        hub.named_server_limit_per_user = limit_of
+
+
+def limit_of(handler: Any) -> int:
+    """Return how many named servers may be had, for whoever asks the hub: users some, the portal's classes any number (0)."""
+    return 0 if getattr(handler.current_user, "kind", "user") == "service" else NAMED_SERVERS
 
 
 def _old(section: Any, name: str, default: Any) -> Any:

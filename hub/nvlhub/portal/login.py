@@ -27,6 +27,7 @@ LOGIN_TAKES = 600.0
 """Seconds that a login may take."""
 SESSIONS = 20_000
 LOGINS = 5_000
+LONGEST_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ class Login:
         # page's forms still hold.
         return replace(who, csrf=hmac.new(self._key, who.name.encode(), hashlib.sha256).hexdigest())
 
-    def begin(self, request: Request) -> Response:
-        """Send a browser to the hub's login, and back to where it was going."""
+    def begin(self, request: Request, query: str | None = None) -> Response:
+        """Send a browser to the hub's login, and back to where it was going; `query`: with what, if not as it came."""
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         # Only our own path: nobody can be sent elsewhere after the login.
         there = request.url.path if request.url.path.startswith(self._prefix) else self._prefix
+        asked = request.url.query if query is None else query
+        if asked and len(asked) <= LONGEST_QUERY:
+            there = f"{there}?{asked}"
         with self._lock:
             self._logins[state] = _Login(verifier, there, time.monotonic())
             while len(self._logins) > LOGINS:

@@ -27,6 +27,11 @@ def clock(at: int | None, zone: str = "UTC") -> str:
     return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), _zone(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
+def plain(name: str) -> str:
+    """Return a template as it stands: one that holds no words and nothing to fill in."""
+    return _TEMPLATES.get_template(name).render()
+
+
 def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
     """Return a template filled in, in the reader's language and the site's zone."""
 

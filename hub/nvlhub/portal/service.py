@@ -20,6 +20,8 @@ from fastapi import FastAPI, Request
 
 from nvlhub.api import Doors, make_app
 from nvlhub.api.limiter import Limiter
+from nvlhub.arena import LocalArena
+from nvlhub.arena.leased import LeasedArena
 from nvlhub.clock import SteadyClock
 from nvlhub.dcgm import Dcgm
 from nvlhub.demo_data import seed
@@ -32,14 +34,27 @@ from nvlhub.logs import write_json_lines
 from nvlhub.parent import follow_parent
 from nvlhub.portal import pages
 from nvlhub.portal.asking import Asking
+from nvlhub.portal.caretaker import Caretaker
+from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
+from nvlhub.portal.courses_pages import CoursesPages
+from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import site_of
 from nvlhub.portal.identity import Hub
+from nvlhub.portal.joining import Joining
+from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
+from nvlhub.portal.planning import PlanningPages
+from nvlhub.portal.roster_page import RosterPage
+from nvlhub.portal.teaching import TeachingPages
+from nvlhub.portal.verifying import Verifying
+from nvlhub.portal.warming import Warming
 from nvlhub.registry import Registry
 from nvlhub.run import Runner
 from nvlhub.settings import Settings, SettingsError, load
+from nvlhub.signing import Signer
+from nvlhub.snapshots import Snapshots
 from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 
@@ -76,10 +91,20 @@ class Portal:
         self.desk = Desk(self.store, self.runner, self.engine, self.clock, pool=settings.pool, more_url=more_url,
             private_fabric=settings.private_fabric, observer=self.counts, zone=settings.zone,
         )  # fmt: skip
-        self.registry = Registry(self.desk)
+        arena = self._arena() if settings.assessors else None
+        self.registry = Registry(
+            self.desk, Signer(settings.data / "certificate-keys"), settings.public_url, arena,
+            Snapshots(settings.data / "attempts"),
+        )  # fmt: skip
+        self.judges = Judges(self.registry.assessing, settings.assessors)
+        self.caretaker = Caretaker(self.registry.boards, self.clock)
         self.dcgm = Dcgm(
             self.desk.telemetry, lambda: self.runner.board, settings.telemetry_url, settings.telemetry_node
         )
+
+    def _arena(self) -> LeasedArena:
+        here = LocalArena(self.settings.data / "arena", self.settings.kernel_python, self.settings.assessors)
+        return LeasedArena(here, self.desk, self.settings.mailbox_bind, self.settings.kernel_python)
 
     def open(self) -> None:
         """Begin to drive leases."""
@@ -89,9 +114,13 @@ class Portal:
         self.runner.start()
         self.desk.telemetry.start()
         self.dcgm.start()
+        self.caretaker.start()
+        self.judges.start()
 
     def close(self) -> None:
         """Stop; what runs goes on, and the next portal takes it up."""
+        self.caretaker.stop()
+        self.judges.stop()
         self.dcgm.stop()
         self.runner.stop()
         self.desk.telemetry.stop()
@@ -124,17 +153,32 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
 
     settings = portal.settings
     limiter = Limiter(Pace(settings.rate, settings.burst)) if settings.rate else None
-    app = make_app(Doors(portal.desk, portal.registry, identify, limiter), prefix)
+    classroom = Classroom(api_url, environment["JUPYTERHUB_API_TOKEN"], settings.spawns)
+    joining = portal.registry.joining
+    warming = Warming(portal.store, portal.clock, classroom, joining, settings.spawns)
+    joining.on_seat = portal.registry.boards.on_seat = warming.wake
+    portal.registry.boards.rooms = classroom
+    doors = Doors(portal.desk, portal.registry, identify, limiter)
+    app = make_app(doors, prefix)
     app.include_router(login.routes())
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
+    app.include_router(HandingIn(portal.registry, login, site).routes())
+    app.include_router(Verifying(portal.registry, site, settings.public_url).routes())
+    for kind in (CoursesPages, PlanningPages, RosterPage):
+        app.include_router(kind(portal.registry, login, site).routes())
+    app.include_router(TeachingPages(portal.registry, login, site, settings.public_url).routes())
+    app.include_router(Joining(doors, login, site).routes())
     app.include_router(Metrics(portal.desk, portal.counts, settings.tick).routes(prefix))
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         portal.open()
+        warming.start()
         yield
+        warming.stop()
+        classroom.close()
         portal.close()
 
     app.router.lifespan_context = life

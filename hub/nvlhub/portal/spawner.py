@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ PATIENCE = 2.5
 """Seconds that a page of the hub waits for the portal."""
 FRESH, KEPT = 30.0, 600.0
 """Seconds for which offers are shown without a word about their age, and at all: the page renews them by itself."""
+OF_A_CLASS = re.compile(r"class-([1-9][0-9]{0,15})")
+"""Names of the servers of seats: see :func:`nvlhub.flow.course.server_name`."""
 NO_ANSWER = (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, AttributeError)
 """What comes of a portal that is away, slow, or answers half."""
 
@@ -132,7 +135,7 @@ class LeaseSpawnerMixin(Configurable):
     # --- the server -------------------------------------------------------------------------------------------
 
     def get_env(self) -> dict[str, str]:
-        """Tell the server where the portal is."""
+        """Tell the server where the portal is, and of which run of a course it is."""
         env: dict[str, str] = super().get_env()  # type: ignore[misc]
         handler = getattr(self, "handler", None)
         lang = language_of(handler.request if handler else None)
@@ -140,7 +143,9 @@ class LeaseSpawnerMixin(Configurable):
             "DASK_LABEXTENSION__FACTORY__MODULE": "nvlkernels.sidebar",
             "DASK_LABEXTENSION__FACTORY__CLASS": "SidebarCluster",
         }
-        return {**sidebar, **env, "NVLHUB_PORTAL_URL": self.portal_url, "NVLHUB_LANGUAGE": lang}
+        seat = OF_A_CLASS.fullmatch(self.name)  # type: ignore[attr-defined]
+        run = {"NVLHUB_COURSE_RUN": seat[1]} if seat else {}
+        return {**sidebar, **env, **run, "NVLHUB_PORTAL_URL": self.portal_url, "NVLHUB_LANGUAGE": lang}
 
     def get_args(self) -> list[str]:
         """Have the server use the lease kernels, without questions to the outside."""

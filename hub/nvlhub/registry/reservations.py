@@ -101,6 +101,7 @@ class Reservations(Office):
             before = unit.reservation(number)
             check_match({name: before[name] for name in EDITED}, match)
             self._need_open(before, now)
+            self._need_no_run(unit, number)
             times = {"starts": before["starts"], "ends": before["ends"], **patch.model_dump(exclude_unset=True)}
             starts, ends = times["starts"], times["ends"]
             self._check(starts, ends, now, begun=starts == before["starts"])
@@ -121,6 +122,7 @@ class Reservations(Office):
             if before["state"] == "cancelled":
                 return self._view(before, who)
             self._need_open(before, self._clock.now())
+            self._need_no_run(unit, number)
             unit.cancel_reservation(number)
             after = unit.reservation(number)
             self._noted(unit, visitor, "reservation-cancel", before, after)
@@ -144,7 +146,27 @@ class Reservations(Office):
         if row["state"] == "cancelled" or row["ends"] <= now:
             raise ConflictError("reservation-over", reservation=str(row["id"]))
 
-    def _choose(self, unit: Unit, wish: _Wish) -> tuple[Place, ...]:
+    def _need_no_run(self, unit: Unit, number: int) -> None:
+        """Raise `ConflictError` for what is kept for a run: it moves with the run, and with what that pays."""
+        run = unit.run_of_reservation(number)
+        if run is not None:
+            raise ConflictError("reservation-of-run", reservation=str(number), run=str(run))
+
+    def find(
+        self, unit: Unit, gpus: int, starts: int, ends: int, *, number: int | None = None, mine: Sequence[Place] = ()
+    ) -> tuple[Place, ...] | NoRoom:  # fmt: skip
+        """Return the trays that a reservation would have, or what would be possible; `number`, `mine`: one that is moved."""
+        return self._find(unit, _Wish(gpus, starts, ends, number, tuple(mine)))
+
+    def gpus_of(self, trays: Sequence[Place]) -> int:
+        """Return what trays have together."""
+        return self._gpus(trays)
+
+    def sizes(self) -> dict[Place, int]:
+        """Return how many GPUs each tray has."""
+        return {(one.name, tray.index): tray.size for one in self._desk.board.capacity for tray in one.trays}
+
+    def _find(self, unit: Unit, wish: _Wish) -> tuple[Place, ...] | NoRoom:
         until = max(wish.ends, wish.starts + SEARCHED + wish.ends - wish.starts)
         bookings = [
             one for one in unit.bookings(self._desk.pool, wish.starts, until) if one.id != wish.number
@@ -154,7 +176,10 @@ class Reservations(Office):
             for share in lease.placement:
                 place = share.domain, share.tray
                 held[place] = max(ends, held.get(place, 0))
-        found = choose(wish.gpus, wish.starts, wish.ends, self._desk.board.capacity, bookings, held, wish.mine)
+        return choose(wish.gpus, wish.starts, wish.ends, self._desk.board.capacity, bookings, held, wish.mine)
+
+    def _choose(self, unit: Unit, wish: _Wish) -> tuple[Place, ...]:
+        found = self._find(unit, wish)
         if not isinstance(found, NoRoom):
             return found
         asked = {"gpus": wish.gpus, "most_gpus": found.largest, "next_starts": found.next_starts}
@@ -171,6 +196,22 @@ class Reservations(Office):
             if lease.placement and lease.state is not State.ENDING and not lease.preemptible
         ]
 
+    def displaced(self, trays: Sequence[Place], project: str, since: int) -> list[InTheWay]:
+        """Return the leases of others that could still have GPUs on trays which are kept for a project from a time on.
+
+        Those with low priority make room; the others go on until their deadlines.
+        """
+        now, places = self._clock.now(), frozenset(trays)
+        held = [
+            InTheWay(
+                lease=lease.id, user=lease.user, project=lease.project, gpus=lease.gpus,
+                until=lease.deadline or now + lease.seconds,
+            )
+            for lease in self._desk.board.leases.values()
+            if lease.project != project and any((share.domain, share.tray) in places for share in lease.placement)
+        ]  # fmt: skip
+        return [one for one in held if one.until > since]
+
     def _in_the_way(self, trays: Sequence[Place], starts: int) -> list[InTheWay]:
         now, places = self._clock.now(), frozenset(trays)
         return [
@@ -183,7 +224,7 @@ class Reservations(Office):
         ]
 
     def _gpus(self, trays: Sequence[Place]) -> int:
-        sizes = {(one.name, tray.index): tray.size for one in self._desk.board.capacity for tray in one.trays}
+        sizes = self.sizes()
         return sum(sizes[place] for place in trays if place in sizes)
 
     # --- telling ----------------------------------------------------------------------------------------------

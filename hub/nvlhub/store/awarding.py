@@ -173,14 +173,23 @@ class Awarding(Journal):
         return self._page(query, [t.awards.c.project, t.awards.c.id], page, per_page)
 
     def used_since(self, awards: Sequence[int], since: int) -> dict[int, int]:
-        """Return what leases that ended since then were charged, by award."""
+        """Return what leases that ended and slots that were paid for since then were charged, by award."""
         used = sa.func.sum(t.leases.c.charged - t.leases.c.refunded + t.leases.c.corrected)
         query = (
             sa.select(t.leases.c.award, used.label("used"))
             .where(t.leases.c.award.in_(awards), t.leases.c.ended_at >= since)
             .group_by(t.leases.c.award)
         )
-        return {row.award: int(row.used) for row in self._all(query)}
+        found = {row.award: int(row.used) for row in self._all(query)}
+        runs = t.runs.c
+        slots = (
+            sa.select(runs.award, sa.func.sum(runs.charged).label("used"))
+            .where(runs.award.in_(awards), runs.settled_at >= since)
+            .group_by(runs.award)
+        )
+        for row in self._all(slots):
+            found[row.award] = found.get(row.award, 0) + int(row.used)
+        return found
 
     def correct(
         self, lease: Lease, amount: int, corrects: str, reason: str, *, ref: str, at: int, actor: str
@@ -203,6 +212,8 @@ class Awarding(Journal):
         paid = row.charged - row.refunded + row.corrected if row and row.state == "settled" else 0
         if row is None or row.state != "settled":
             raise ConflictError("correct-unsettled", lease=lease.id)
+        if not lease.pays:
+            raise ConflictError("correct-free", lease=lease.id)
         if paid + amount < 0:
             raise ConflictError("correct-too-much", lease=lease.id, charged=paid)
         changed = self.connection.execute(

@@ -60,7 +60,7 @@ class Burning(Work):
         return [(int(row.day), Balance(int(row.award), int(row.held), int(row.charged))) for row in self._all(query)]
 
     def fuel(self, wanted: Wanted, now: int, since: int) -> Fuel | None:
-        """Return what feeds a forecast: None where no award is valid now. Charges are those of leases ended since then."""
+        """Return what feeds a forecast: None where no award is valid now. Charges are those of leases and slots ended since then."""
         awards = t.awards.c
         valid = (awards.starts <= now, awards.ends > now, awards.revoked_at.is_(None))
         left, starts, ends = self.connection.execute(
@@ -74,7 +74,13 @@ class Burning(Work):
         net = sa.func.coalesce(sa.func.sum(leases.charged - leases.refunded + leases.corrected), 0)
         theirs = self._of_awards(wanted, awards.id).where(*valid)
         used = self.connection.scalar(sa.select(net).where(leases.ended_at >= since, leases.award.in_(theirs)))
-        return Fuel(int(left), int(used or 0), int(starts), int(ends))
+        runs = t.runs.c
+        slots = self.connection.scalar(
+            sa.select(sa.func.coalesce(sa.func.sum(runs.charged), 0)).where(
+                runs.settled_at >= since, runs.award.in_(theirs)
+            )
+        )
+        return Fuel(int(left), int(used or 0) + int(slots or 0), int(starts), int(ends))
 
     def _of_awards(self, wanted: Wanted, *columns: Any) -> sa.Select[Any]:
         query = sa.select(*columns).select_from(t.awards).join(t.projects, t.projects.c.slug == t.awards.c.project)

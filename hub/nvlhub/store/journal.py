@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from nvlhub.errors import ConflictError
 from nvlhub.flow.settlement import Posting, Transaction
 from nvlhub.store import tables as t
 from nvlhub.store.work import Work
@@ -51,14 +52,41 @@ _POST = t.postings.insert().from_select(
 """A posting of the transaction of a key: so many are written at once, whose numbers nobody has to ask for."""
 
 
+_SET_ASIDE = (
+    t.awards.update()
+    .where(
+        t.awards.c.id == sa.bindparam("award_id"),
+        t.awards.c.charged + t.awards.c.held + sa.bindparam("units") <= t.awards.c.awarded,
+        t.awards.c.ends >= sa.bindparam("until"),
+    )
+    .values(held=t.awards.c.held + sa.bindparam("units"))
+)
+_CHARGE = (
+    t.awards.update()
+    .where(t.awards.c.id == sa.bindparam("award_id"))
+    .values(held=t.awards.c.held - sa.bindparam("unheld"), charged=t.awards.c.charged + sa.bindparam("used"))
+)
+
+
 class Journal(Work):
     """Double entry, append only."""
+
+    def _set_aside(self, award: int, units: int, until: int) -> None:
+        """Guard: one conditional UPDATE decides whether an award has `units` and lasts `until`, whoever else is at it."""
+        changed = self.connection.execute(_SET_ASIDE, {"award_id": award, "units": units, "until": until})
+        if changed.rowcount != 1:
+            raise ConflictError("balance-changed", award=award)
+
+    def _charge(self, ended: Sequence[tuple[int, int, int]]) -> None:
+        """Charge awards for what was used of what they had set aside: (award, set aside, used)."""
+        rows = [{"award_id": award, "unheld": held, "used": used} for award, held, used in ended]
+        self.connection.execute(_CHARGE, rows)
 
     def _write(self, *written: Transaction, at: int, actor: str) -> None:
         transactions = [
             {
                 "key": one.key, "entry": one.entry.value, "at": at, "actor": actor, "award": one.award,
-                "lease": one.lease, "corrects": one.corrects, "reason": one.reason[:500],
+                "lease": one.lease, "run": one.run, "corrects": one.corrects, "reason": one.reason[:500],
             }
             for one in written
         ]  # fmt: skip

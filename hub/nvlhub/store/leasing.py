@@ -32,6 +32,8 @@ _HELD_IN_PROGRAMME = (
         sa.case((_own, t.leases.c.user)).label("own_user"),
         sa.case((_own, t.leases.c.award)).label("own_award"),
         sa.func.sum(t.leases.c.gpus).label("gpus"),
+        # What the slot of a run pays for was approved for all of it: no cap but those of its user counts it.
+        sa.func.sum(sa.case((t.leases.c.held > 0, t.leases.c.gpus), else_=0)).label("paid"),
     )
     .where(t.active, t.leases.c.programme == sa.bindparam("programme"), ~t.leases.c.preemptible)
     .group_by("own_user", "own_award")
@@ -44,21 +46,7 @@ _BY_KEY = (
     .where(t.keys.c.user == sa.bindparam("user"), t.keys.c.key == sa.bindparam("key"))
     .order_by(t.keys.c.place)
 )
-_SET_ASIDE = (
-    t.awards.update()
-    .where(
-        t.awards.c.id == sa.bindparam("award_id"),
-        t.awards.c.charged + t.awards.c.held + sa.bindparam("units") <= t.awards.c.awarded,
-        t.awards.c.ends >= sa.bindparam("until"),
-    )
-    .values(held=t.awards.c.held + sa.bindparam("units"))
-)
 _SAVE = t.leases.update().where(t.leases.c.id == sa.bindparam("lease_id"), t.active)
-_CHARGE = (
-    t.awards.update()
-    .where(t.awards.c.id == sa.bindparam("award_id"))
-    .values(held=t.awards.c.held - sa.bindparam("unheld"), charged=t.awards.c.charged + sa.bindparam("used"))
-)
 _FREE = t.holdings.delete().where(t.holdings.c.lease == sa.bindparam("lease_id"))
 
 
@@ -85,12 +73,12 @@ class Leasing(Journal):
         own = [row for row in rows if row.own_award is not None]
         by_award: dict[int, int] = {}
         for row in own:
-            by_award[row.own_award] = by_award.get(row.own_award, 0) + int(row.gpus)
+            by_award[row.own_award] = by_award.get(row.own_award, 0) + int(row.paid)
         everywhere = self.connection.scalar(_HELD_BY_USER, {"user": user})
         return InUse(
             user=sum(int(row.gpus) for row in own if row.own_user == user),
-            project=sum(int(row.gpus) for row in own),
-            programme=sum(int(row.gpus) for row in rows),
+            project=sum(int(row.paid) for row in own),
+            programme=sum(int(row.paid) for row in rows),
             awards=by_award,
             everywhere=int(everywhere or 0),
         )
@@ -117,17 +105,15 @@ class Leasing(Journal):
         self.connection.execute(t.keys.insert(), keys)
         self._write(*(hold_postings(lease) for lease in paid), at=at, actor=actor)
 
-    def _set_aside(self, award: int, units: int, until: int) -> None:
-        """Guard: one conditional UPDATE decides whether an award has `units` and lasts `until`, whoever else is at it."""
-        changed = self.connection.execute(_SET_ASIDE, {"award_id": award, "units": units, "until": until})
-        if changed.rowcount != 1:
-            raise ConflictError("balance-changed", award=award)
-
     def paid_beyond(self, award: int, until: int, now: int) -> int:
-        """Return how many leases an award pays for beyond `until`; those that do not run yet are counted from now."""
+        """Return how many leases, and slots of runs, an award pays for beyond `until`.
+
+        Leases that do not run yet are counted from now.
+        """
         deadline = sa.func.coalesce(t.leases.c.started_at, now) + t.leases.c.seconds
         paid = sa.select(sa.func.count()).where(t.active, t.leases.c.award == award, ~t.leases.c.preemptible)
-        return int(self.connection.scalar(paid.where(deadline > until)) or 0)
+        slots = sa.select(sa.func.count()).where(t.runs.c.award == award, t.runs.c.held > 0, t.runs.c.ends > until)
+        return sum(int(self.connection.scalar(query) or 0) for query in (paid.where(deadline > until), slots))
 
     def lease(self, lease_id: str) -> Lease | None:
         """Return a lease, or None."""
@@ -206,10 +192,7 @@ class Leasing(Journal):
         rows = [{"lease_id": lease.id, "mailbox": None, **t.changing_of(lease)} for lease in leases]
         if self.connection.execute(_SAVE, rows).rowcount != len(leases):
             raise ConflictError("lease-over", lease=leases[0].id)
-        used = [
-            {"award_id": lease.award, "unheld": lease.held, "used": lease.charged - lease.refunded} for lease in leases
-        ]
-        self.connection.execute(_CHARGE, used)
+        self._charge([(lease.award, lease.held, lease.charged - lease.refunded) for lease in leases])
         self.connection.execute(_FREE, [{"lease_id": lease.id} for lease in leases])
         self._write(*written, at=at, actor=actor)
 

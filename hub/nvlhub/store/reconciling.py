@@ -116,7 +116,9 @@ class Reconciling(Work):
         return _paid(self.connection.execute(query).one())
 
 
-_CHARGE = tuple(t.leases.c[name] for name in ("charged", "refunded", "corrected", "factor_milli", "preemptible"))
+_CHARGE = tuple(
+    t.leases.c[name] for name in ("charged", "refunded", "corrected", "factor_milli", "held", "preemptible")
+)
 _SILENCE = tuple(t.leases.c[name] for name in ("end_reason", "started_at", "beat_at", "ended_at"))
 _REOPENED = {"state": "open", "closed_by": "", "closed_at": None, "reason": "", "correction": ""}
 
@@ -136,7 +138,7 @@ def _paid(row: sa.Row[Any]) -> int:
 
 def _gpu_seconds(row: sa.Row[Any]) -> int | None:
     """Return what a settled lease was charged in GPU-seconds; None for one that by rule costs nothing, whatever it ran."""
-    if row.preemptible or row.refunded:
+    if row.preemptible or not row.held or row.refunded:
         return None
     return _paid(row) // int(row.factor_milli)
 

@@ -64,6 +64,37 @@ class Reporting(Work):
             query = self._facts(reach, wanted, domains=domains).where(when)
             for row in self._stream(query):
                 yield _fact(row, domains=domains)
+        yield from self._slot_facts(since, until, reach, wanted)
+
+    def _slot_facts(self, since: int, until: int, reach: Reach | None, wanted: Mapping[By, str]) -> Iterator[LeaseFact]:
+        """Yield the slots of runs that were charged as a whole in [since, until)."""
+        courses, runs = t.courses.c, t.runs.c
+        user, programme, institution = runs.made_by, t.projects.c.programme, t.projects.c.institution
+        named = {
+            By.PROGRAMME: programme, By.PROJECT: courses.project, By.USER: user, By.POOL: t.reservations.c.pool,
+            By.INSTITUTION: institution,
+        }  # fmt: skip
+        query = (
+            sa.select(
+                user, courses.project, programme, institution, t.reservations.c.pool, t.reservations.c.gpus, runs.starts,
+                runs.settled_at, runs.charged,
+            )
+            .join(t.courses, courses.slug == runs.course)
+            .join(t.projects, t.projects.c.slug == courses.project)
+            .join(t.reservations, t.reservations.c.id == runs.reservation)
+            .where(runs.settled_at >= since, runs.settled_at < until)
+            .where(*(named[name] == value for name, value in wanted.items()))
+        )  # fmt: skip
+        if reach is not None:
+            query = query.where(
+                programme.in_(reach.programmes) | courses.project.in_(reach.projects) | (user == reach.user)
+            )
+        for row in self._stream(query):
+            yield LeaseFact(
+                user=row.made_by, project=row.project, programme=row.programme, institution=row.institution or "",
+                pool=row.pool, gpus=row.gpus, asked_at=row.starts, started_at=None, ended_at=row.settled_at, ran=None,
+                charged=row.charged, slot=True,
+            )  # fmt: skip
 
     def _facts(self, reach: Reach | None, wanted: Mapping[By, str], *, domains: bool) -> sa.Select[Any]:
         leases = t.leases.c

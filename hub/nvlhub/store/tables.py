@@ -51,6 +51,8 @@ programmes = sa.Table(
     sa.Column("at_zero", sa.String(12), nullable=False, server_default="stop"),
     # Multiplies the charge factor of the pool; in thousandths.
     sa.Column("factor_milli", sa.Integer, nullable=False, server_default="1000"),
+    # Whether a run of a course pays for its whole slot, or for what is used.
+    sa.Column("slot_charge", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 officers = sa.Table(
@@ -248,6 +250,8 @@ leases = sa.Table(
     sa.Column("handle", sa.JSON, nullable=False),
     # When there was room for it: from then to `started_at` is the time that a start takes.
     sa.Column("placed_at", sa.BigInteger),
+    # The run of a course that it belongs to.
+    sa.Column("run", sa.BigInteger),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("beat_at", sa.BigInteger),
     sa.Column("idle_seconds", sa.Integer, nullable=False, server_default="0"),
@@ -270,6 +274,8 @@ sa.Index(
 sa.Index(
     "leases_active_by_user", leases.c.user, leases.c.gpus, sqlite_where=active, postgresql_where=active,
 )  # fmt: skip
+of_a_run = leases.c.run.is_not(None)
+sa.Index("leases_by_run", leases.c.run, sqlite_where=of_a_run, postgresql_where=of_a_run)
 
 keys = sa.Table(
     "keys",
@@ -305,6 +311,8 @@ transactions = sa.Table(
     # None: between the supply of a pool and a programme, where no award is concerned.
     sa.Column("award", sa.ForeignKey("awards.id"), index=True),
     sa.Column("lease", sa.String(36), nullable=False, server_default="", index=True),
+    # The run of a course whose slot it is about.
+    sa.Column("run", sa.BigInteger),
     sa.Column("corrects", sa.String(120), nullable=False, server_default=""),
     sa.Column("reason", sa.String(500), nullable=False, server_default=""),
 )
@@ -460,6 +468,217 @@ activity = sa.Table(
     sa.Index("activity_by_user", "user", "at"),
 )
 
+courses = sa.Table(
+    "courses",
+    metadata,
+    # What is taught: material at a commit, the profile of a seat's kernel, an assessment.
+    sa.Column("slug", sa.String(40), primary_key=True),
+    # Who pays; those who answer for it, and the instructors named, run the course.
+    sa.Column("project", sa.ForeignKey("projects.slug"), nullable=False),
+    sa.Column("title", sa.String(100), nullable=False),
+    sa.Column("title_zh", sa.String(100), nullable=False, server_default=""),
+    sa.Column("summary", sa.String(500), nullable=False, server_default=""),
+    # A git repository, the full hash of a commit in it, and what is opened first.
+    sa.Column("repository", sa.String(500), nullable=False, server_default=""),
+    sa.Column("commit", sa.String(64), nullable=False, server_default=""),
+    sa.Column("opens", sa.String(200), nullable=False, server_default=""),
+    sa.Column("profile", sa.String(40), nullable=False),
+    # What is handed in, how it is run and judged; {}: nothing is assessed.
+    sa.Column("assessment", sa.JSON, nullable=False, server_default="{}"),
+    # Days after the end for which names of learners are kept.
+    sa.Column("keep_days", sa.Integer, nullable=False, server_default="60"),
+    sa.Column("retired_at", sa.BigInteger),
+    sa.Column("made_by", sa.String(255), nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+)
+
+instructors = sa.Table(
+    "instructors",
+    metadata,
+    sa.Column("course", sa.ForeignKey("courses.slug"), primary_key=True),
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Index("instructors_by_user", "user"),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    # One dated event of a course. Durations in seconds.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("course", sa.ForeignKey("courses.slug"), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("zone", sa.String(60), nullable=False),
+    sa.Column("starts", sa.BigInteger, nullable=False),
+    sa.Column("ends", sa.BigInteger, nullable=False),
+    sa.Column("seats", sa.Integer, nullable=False),
+    # GPUs of a seat; 0: its kernel has none.
+    sa.Column("gpus", sa.Integer, nullable=False),
+    # Before the start: seats are started from then on, and the code is accepted.
+    sa.Column("warm", sa.Integer, nullable=False),
+    sa.Column("flex", sa.Integer, nullable=False),
+    # After the end: what is handed in still counts.
+    sa.Column("grace", sa.Integer, nullable=False),
+    # After the start: a seat that nobody uses is free again; 0: never.
+    sa.Column("no_show", sa.Integer, nullable=False),
+    sa.Column("code", sa.String(12), nullable=False, unique=True),
+    sa.Column("roster_only", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("reservation", sa.ForeignKey("reservations.id")),
+    # Where the programme charges the whole slot: what was set aside of which award, and what it cost.
+    sa.Column("award", sa.ForeignKey("awards.id")),
+    sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("charged", sa.BigInteger, nullable=False, server_default="0"),
+    # The charge factor as it was when money was set aside; how often it was; when the slot was paid for.
+    sa.Column("factor_milli", sa.Integer),
+    sa.Column("holds", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("settled_at", sa.BigInteger),
+    sa.Column("note", sa.String(500), nullable=False, server_default=""),
+    sa.Column("made_by", sa.String(255), nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("requested_at", sa.BigInteger),
+    sa.Column("decided_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("decided_at", sa.BigInteger),
+    sa.Column("reason", sa.String(500), nullable=False, server_default=""),
+    sa.Column("closed_at", sa.BigInteger),
+    sa.Column("redacted_at", sa.BigInteger),
+    sa.CheckConstraint("starts < ends", name="run_starts_before_it_ends"),
+    sa.CheckConstraint("seats >= 1 AND gpus >= 0", name="run_has_seats"),
+    sa.CheckConstraint(
+        "state IN ('draft', 'requested', 'approved', 'refused', 'cancelled', 'closed')", name="run_state_known"
+    ),
+    sa.Index("runs_by_time", "state", "ends"),
+    sa.Index("runs_by_course", "course", "starts"),
+)
+
+roster = sa.Table(
+    "roster",
+    metadata,
+    # Who is to come; the row's number stays for ever, so that results find their way back.
+    sa.Column("run", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("student_no", sa.String(40), nullable=False, server_default=""),
+    sa.Column("name", sa.String(100), nullable=False, server_default=""),
+    sa.Column("name_latin", sa.String(100), nullable=False, server_default=""),
+    # An account of the hub, or an address of mail that stands for one.
+    sa.Column("user", sa.String(255), nullable=False, server_default=""),
+    sa.Column("group", sa.String(40), nullable=False, server_default=""),
+    sa.Column("seat", sa.Integer),
+    # Somebody who is on the roster no more: their number is never another's.
+    sa.Column("dropped", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+seats = sa.Table(
+    "seats",
+    metadata,
+    # All seats of a run, made with it; one with nobody on it has no user.
+    sa.Column("run", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("pseudonym", sa.String(40), nullable=False),
+    sa.Column("user", sa.String(255)),
+    # The row of the roster that its user is.
+    sa.Column("row", sa.Integer),
+    # The name on the certificate, as the learner wrote it.
+    sa.Column("name", sa.String(100), nullable=False, server_default=""),
+    sa.Column("name_latin", sa.String(100), nullable=False, server_default=""),
+    sa.Column("taken_at", sa.BigInteger),
+    # When its server was asked for, when it answered, and when its user was last there.
+    sa.Column("warm_at", sa.BigInteger),
+    sa.Column("ready_at", sa.BigInteger),
+    sa.Column("seen_at", sa.BigInteger),
+    sa.Column("failed", sa.String(200), nullable=False, server_default=""),
+    # How often in a row its server did not start; `warm_at` is when that was tried last.
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("hand_at", sa.BigInteger),
+    sa.Column("helped_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("steps", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("check_name", sa.String(60), nullable=False, server_default=""),
+    sa.Column("check_ok", sa.Boolean),
+    sa.Column("check_at", sa.BigInteger),
+    # Seconds beyond the end of the run.
+    sa.Column("extra", sa.Integer, nullable=False, server_default="0"),
+    # Whether the run made its user a member of the project, to be undone at the end.
+    sa.Column("made_member", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("seats_by_user", "user"),
+    sa.UniqueConstraint("run", "user", name="one_seat_each"),
+)
+
+run_messages = sa.Table(
+    "run_messages",
+    metadata,
+    # What an instructor told everybody, or one seat.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("seat", sa.Integer),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("text", sa.String(500), nullable=False),
+    sa.Index("run_messages_by_run", "run", "id"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    # What a seat handed in, and what became of it.
+    sa.Column("id", Big, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("seat", sa.Integer, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    # Whose it is: seats change hands.
+    sa.Column("user", sa.String(255), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    # Of 1000; None: it was not judged.
+    sa.Column("score_milli", sa.Integer),
+    # What the learner is told, item by item; nothing that is hidden.
+    sa.Column("feedback", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("snapshot", sa.String(64), nullable=False, server_default=""),
+    sa.Column("grader", sa.String(64), nullable=False, server_default=""),
+    sa.Column("lease", sa.String(36), nullable=False, server_default=""),
+    # How often it was begun: one that a portal’s end cut short is begun once more.
+    sa.Column("starts", sa.Integer, nullable=False, server_default="0"),
+    # Why no lease was to be had for it: slug and members of what its learner is told. It ran nowhere then, and is broken.
+    sa.Column("why", sa.JSON, nullable=False, server_default="{}"),
+    # What it printed, for its learner; what the grader printed, for those who teach.
+    sa.Column("log", sa.Text, nullable=False, server_default=""),
+    sa.Column("grader_log", sa.Text, nullable=False, server_default=""),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.CheckConstraint("state IN ('queued', 'running', 'passed', 'failed', 'broken')", name="attempt_state_known"),
+    sa.UniqueConstraint("run", "user", "number", name="attempts_in_order"),
+)
+
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    # Public halves, for ever: old certificates are verified with them. Ed25519, base64.
+    sa.Column("id", sa.String(20), primary_key=True),
+    sa.Column("public", sa.String(60), nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("retired_at", sa.BigInteger),
+    # One whose private half became known: nothing that it signed counts.
+    sa.Column("broken_at", sa.BigInteger),
+)
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    # `document` is what was signed, byte for byte.
+    sa.Column("id", sa.String(20), primary_key=True),
+    sa.Column("run", sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("seat", sa.Integer, nullable=False),
+    sa.Column("user", sa.String(255), nullable=False),
+    sa.Column("attempt", sa.ForeignKey("attempts.id"), nullable=False, unique=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("signature", sa.String(100), nullable=False),
+    sa.Column("key", sa.ForeignKey("signing_keys.id"), nullable=False),
+    sa.Column("issued_at", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("revoked_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("reason", sa.String(500), nullable=False, server_default=""),
+    sa.Index("certificates_by_run", "run", "seat"),
+)
+
 
 def lease_of(row: sa.Row[Any]) -> Lease:
     """Return the lease that a row of ``leases`` stands for."""
@@ -471,7 +690,7 @@ def lease_of(row: sa.Row[Any]) -> Lease:
         preemptible=row.preemptible, preempt_at=row.preempt_at, idle=row.idle, label=row.label,
         server=row.server, parent=row.parent, domain=row.domain, pinned=row.pinned, mailbox=Mailbox(**row.mailbox) if row.mailbox else None,
         placement=tuple(Share(**share) for share in row.placement), handle=row.handle, placed_at=row.placed_at, started_at=row.started_at,
-        beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at,
+        beat_at=row.beat_at, idle_seconds=row.idle_seconds, ended_at=row.ended_at, run=row.run,
         end_reason=EndReason(row.end_reason) if row.end_reason else None, note=row.note,
     )  # fmt: skip
 
@@ -484,7 +703,7 @@ def row_of(lease: Lease) -> dict[str, Any]:
         "gpus": lease.gpus, "span": lease.span.value, "factor_milli": lease.factor_milli, "preemptible": lease.preemptible,
         "asked_at": lease.asked_at, "award": lease.award, "idle": lease.idle, "label": lease.label,
         "server": lease.server, "parent": lease.parent, "domain": lease.domain, "pinned": lease.pinned,
-        "mailbox": lease.mailbox.model_dump() if lease.mailbox else None, **changing_of(lease),
+        "run": lease.run, "mailbox": lease.mailbox.model_dump() if lease.mailbox else None, **changing_of(lease),
     }  # fmt: skip
 
 

@@ -183,7 +183,7 @@ def _ran(since: int, until: int, now: int, reach: Reach | None, wanted: Mapping[
     settled = leases.state == "settled"
     ran = sa.case((settled, leases.ran), else_=lasted)
     cost = sa.case(
-        (settled, leases.charged - leases.refunded + leases.corrected), (leases.preemptible, 0),
+        (settled, leases.charged - leases.refunded + leases.corrected), (leases.held == 0, 0),
         else_=sa.cast(leases.gpus, sa.BigInteger) * lasted * leases.factor_milli,
     )  # fmt: skip
     counted = [sa.func.coalesce(did[name], 0).label(name) for name in ("measured", "busy_milli", "idle", "memory_peak")]

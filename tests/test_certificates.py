@@ -1,0 +1,175 @@
+"""Certificates from the attempt that passed to the day when their key is broken, on every database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from nvlhub.errors import NotAllowedError, NotFoundError
+from nvlhub.forms import SignedDocument
+from nvlhub.portal.html import Site
+from nvlhub.portal.verifying import Verifying
+from nvlhub.registry import Registry
+from nvlhub.registry.certificates import Certificates
+from nvlhub.signing import Signer
+from nvlhub.store import Store
+from nvlhub.store import tables as t
+from nvlhub.visitor import Visitor
+from tests.conftest import START, HandClock
+from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+
+LEARNER, STRANGER = Visitor("learner"), Visitor("stranger")
+NAME = '王小明 <img src=x onerror=alert(1)>"'
+
+
+@pytest.fixture
+def portal(store: Store, clock: HandClock, tmp_path: Path) -> Kit:
+    made = kit(store, clock)
+    made.registry = Registry(made.desk, Signer(tmp_path / "keys"), "https://portal.example.org")
+    with store.writing() as unit:
+        unit.add_course(
+            ["researcher"], slug="lasers", project="demo", title="Lasers", title_zh="雷射", profile="gpu1",
+            made_by="admin", made_at=START,
+        )  # fmt: skip
+        run = unit.add_run(
+            ["Ant", "Bee"], course="lasers", name="Spring", zone="UTC", starts=START, ends=START + 3600, seats=2, gpus=1,
+            warm=0, flex=0, grace=0, no_show=0, code="LASERS23", roster_only=False, state="approved", made_by="admin",
+            made_at=START,
+        )  # fmt: skip
+        unit.take_seat(run, "learner", START, name=NAME, name_latin="Wang")
+        for number in (1, 2):
+            unit.connection.execute(
+                t.attempts.insert().values(
+                    run=run, seat=1, number=number, user="learner", at=START + number, state="passed",
+                    score_milli=900 + number, grader="g" * 64,
+                )
+            )  # fmt: skip
+    return made
+
+
+def issue(portal: Kit, attempt: int = 1) -> str:
+    with portal.store.writing() as unit:
+        return certificates(portal).issue(unit, attempt)
+
+
+def certificates(portal: Kit) -> Certificates:
+    return portal.registry.certificates
+
+
+def downloaded(portal: Kit, name: str) -> SignedDocument:
+    view = certificates(portal).certificate(name)
+    return SignedDocument(document=view.document, signature=view.signature)
+
+
+def test_a_certificate_is_issued_once_and_verified_by_anybody(portal: Kit) -> None:
+    name = issue(portal)
+    assert issue(portal, 2) == name
+    view = certificates(portal).certificate(name)
+    assert (view.verdict, view.user, view.run) == ("valid", "", "")
+    assert certificates(portal).certificate(name, LEARNER).user == "learner"
+    assert certificates(portal).verify(downloaded(portal, name)).verdict == "valid"
+    [mine], total = certificates(portal).mine(LEARNER)
+    assert (mine.id, total) == (name, 1)
+    assert certificates(portal).mine(STRANGER) == ([], 0)
+
+
+def test_old_certificates_outlive_their_key_and_lost_files(portal: Kit, tmp_path: Path) -> None:
+    name = issue(portal)
+    certificates(portal).rotate(ADMIN)
+    assert certificates(portal).certificate(name).verdict == "valid"
+    for file in (tmp_path / "keys").iterdir():
+        file.unlink()
+    portal.registry = Registry(portal.desk, Signer(tmp_path / "keys"), "https://portal.example.org")
+    assert certificates(portal).revoke(ADMIN, name, "new name").verdict == "revoked"
+    second = issue(portal, 2)
+    assert certificates(portal).certificate(second).verdict == "valid"
+    assert certificates(portal).certificate(second).key != certificates(portal).certificate(name).key
+    assert len(certificates(portal).keys().keys) == 3
+
+
+def test_a_revoked_one_counts_nowhere_and_stays_revoked(portal: Kit) -> None:
+    name = issue(portal)
+    signed = downloaded(portal, name)
+    with pytest.raises(NotFoundError):
+        certificates(portal).revoke(STRANGER, name, "envy")
+    assert certificates(portal).revoke(RESEARCHER, name, "copied").reason == "copied"
+    portal.clock.forward(10)
+    assert certificates(portal).revoke(ADMIN, name, "again").reason == "copied"
+    assert certificates(portal).verify(signed).verdict == "revoked"
+    assert certificates(portal).certificate(name).reason == ""
+    assert [one.id for one in certificates(portal).keys().revoked] == [name]
+
+
+def test_a_broken_key_takes_all_its_certificates_with_it(portal: Kit, tmp_path: Path) -> None:
+    name = issue(portal)
+    key = certificates(portal).certificate(name).key
+    with pytest.raises(NotAllowedError):
+        certificates(portal).break_key(RESEARCHER, key)
+    certificates(portal).break_key(ADMIN, key)
+    assert list((tmp_path / "keys").iterdir()) == []
+    assert certificates(portal).certificate(name).verdict == "key-broken"
+    assert certificates(portal).verify(downloaded(portal, name)).verdict == "key-broken"
+    with pytest.raises(NotFoundError):
+        certificates(portal).break_key(ADMIN, "0" * 12)
+
+
+def test_what_was_signed_elsewhere_or_changed_does_not_count(portal: Kit) -> None:
+    name = issue(portal)
+    signed = downloaded(portal, name)
+    better = SignedDocument(document=signed.document.replace("901", "999"), signature=signed.signature)
+    assert certificates(portal).verify(better).verdict == "forged"
+    assert certificates(portal).verify(SignedDocument(document="{}", signature="x")).verdict == "unknown"
+    # With our key, and yet never issued here.
+    key = certificates(portal).certificate(name).key
+    text = signed.document.replace(name, "3" * 16)
+    forged = SignedDocument(document=text, signature=certificates(portal)._signer.sign(key, text))
+    assert certificates(portal).verify(forged).verdict == "unknown"
+
+
+@pytest.fixture
+def pages(portal: Kit) -> TestClient:
+    app = FastAPI()
+    app.include_router(
+        Verifying(portal.registry, Site("/services/portal/"), "https://portal.example.org/").routes()
+    )  # fmt: skip
+    return TestClient(app, follow_redirects=False)
+
+
+def test_the_public_page_tells_everybody_in_both_languages(portal: Kit, pages: TestClient) -> None:
+    name = issue(portal)
+    for language, word in (("en", "It counts"), ("zh-TW", "有效")):
+        answer = pages.get(f"/services/portal/verify/{name}", headers={"Accept-Language": language})
+        assert answer.status_code == 200
+        assert word in answer.text
+        assert "<img src=x" not in answer.text
+        assert "王小明" in answer.text
+        assert f"portal.example.org/services/portal/verify/{name}" in answer.text
+    assert pages.get("/services/portal/verify/3333333333333333").status_code == 404
+    assert pages.get("/services/portal/verify/..%2f..").status_code == 404
+    assert pages.get("/services/portal/verify").status_code == 200
+
+
+def test_an_id_an_address_or_a_file_can_be_pasted(portal: Kit, pages: TestClient) -> None:
+    name = issue(portal)
+    there = f"/services/portal/verify/{name}"
+    spaced = f"{name[:4].upper()}-{name[4:8]} {name[8:]}"
+    for text in (name, spaced, f"https://portal.example.org{there}/"):
+        assert pages.post("/services/portal/verify", data={"text": text}).headers["location"] == there
+    file = pages.get(f"/services/portal/certificates/{name}.json").text
+    assert "It counts" in pages.post("/services/portal/verify", data={"text": file}).text
+    changed = pages.post("/services/portal/verify", data={"text": file.replace("Spring", "Autumn")})
+    assert "does not count" in changed.text
+    assert "Autumn" not in changed.text
+    for rubbish in ("", "x", "[1]", '{"document": 1, "signature": []}', "{" * 20_000):
+        assert pages.post("/services/portal/verify", data={"text": rubbish}).status_code == 400
+
+
+def test_the_pdf_is_one_page_and_always_the_same(portal: Kit, pages: TestClient) -> None:
+    name = issue(portal)
+    first, second = (pages.get(f"/services/portal/certificates/{name}.pdf").content for _ in range(2))
+    assert first.startswith(b"%PDF-")
+    assert first == second
+    assert b"/Count 1" in first
