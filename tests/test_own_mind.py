@@ -12,7 +12,7 @@ from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.errors import ConflictError
-from nvlhub.flow.placement import Placement
+from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.queue import Running, Wait
 from nvlhub.forms import NewReservation
 from nvlhub.sightings import HELD_BACK
@@ -32,6 +32,16 @@ class OwnMind(ScriptedEngine):
     limits: dict[str, int] = field(default_factory=dict)
     refuses: bool = False
     started: list[Task] = field(default_factory=list)
+    closed: set[int] = field(default_factory=set)
+    """Trays that are out of service."""
+
+    def capacity(self) -> tuple[Domain, ...]:
+        return tuple(
+            replace(
+                domain, trays=tuple(replace(tray, in_service=tray.index not in self.closed) for tray in domain.trays)
+            )
+            for domain in super().capacity()
+        )
 
     def start(self, task: Task) -> Iterator[Handle]:
         self.started.append(task)
@@ -213,6 +223,86 @@ def test_strangers_gpus_are_neither_free_nor_lost(portal: Kit) -> None:
     mind(portal).strangers = ()
     portal.step(1)
     assert portal.seen(large).state is State.STARTING
+
+
+PENDING = {"sight": Sight.PENDING}
+
+
+def test_what_waits_for_a_tray_that_goes_out_of_service_is_placed_anew(portal: Kit) -> None:
+    """Nothing is charged, its hold stays, and so does its turn."""
+    engine = mind(portal)
+    first, second = portal.ask("gpu2"), portal.ask("gpu1")
+    engine.says |= {first.id: PENDING, second.id: PENDING}
+    portal.step(1)
+    engine.closed = {1}
+    portal.step(1)
+    del engine.says[first.id]
+    moved = portal.seen(first)
+    # The task is stopped; until it is gone, the lease stays what it is.
+    assert (moved.state, moved.placement) == (State.STARTING, first.placement)
+    portal.step(1)
+    moved = portal.seen(first)
+    assert (moved.state, moved.placement) == (State.STARTING, gpus(2, 0, 1))
+    assert (moved.held, moved.charged, moved.asked_at) == (first.held, 0, first.asked_at)
+    assert [task.placement for task in engine.started if task.lease_id == first.id] == [gpus(1, 0, 1), gpus(2, 0, 1)]
+    # As long as the other one is not gone, it is stopped again and again.
+    assert portal.seen(second).placement == second.placement
+    engine.says.clear()
+    for _ in range(5):
+        portal.step(1)
+    assert {portal.seen(lease).state for lease in (first, second)} == {State.RUNNING}
+    assert portal.seen(second).placement == gpus(2, 2)
+    assert portal.broken() == []
+
+
+def test_a_tray_that_is_back_in_the_meantime_costs_nobody_their_lease(portal: Kit) -> None:
+    engine, lease = mind(portal), portal.ask("gpu1")
+    engine.closed = {1}
+    portal.step(1)
+    engine.closed = set()
+    for _ in range(4):
+        portal.step(1)
+    assert portal.seen(lease).state is State.RUNNING
+    assert len([task for task in engine.started if task.lease_id == lease.id]) == 2
+
+
+def test_a_start_in_the_moment_of_being_stopped_is_refunded(portal: Kit) -> None:
+    engine, lease = mind(portal), portal.ask("gpu1")
+    engine.closed = {1}
+    portal.step(1)
+    engine.says[lease.id] = {"sight": Sight.RUNNING}
+    portal.step(1)
+    engine.says.clear()
+    portal.step(1)
+    ended = portal.seen(lease)
+    assert (ended.state, ended.end_reason, ended.charged - ended.refunded) == (State.SETTLED, EndReason.ENGINE, 0)
+    assert say("slurm-end-tray", "en") in ended.detail
+
+
+def test_what_runs_on_a_tray_that_goes_out_of_service_goes_on(portal: Kit) -> None:
+    lease = portal.ask("gpu1")
+    for _ in range(3):
+        portal.step(1)
+    mind(portal).closed = {1}
+    portal.step(1)
+    assert portal.seen(lease).state is State.RUNNING
+
+
+def test_where_others_took_its_gpus_a_lease_is_placed_anew(portal: Kit) -> None:
+    engine = mind(portal)
+    taken, other = portal.ask("gpu2"), portal.ask("gpu2")
+    engine.says = {taken.id: PENDING, other.id: PENDING}
+    engine.strangers = (Running(gpus(1, 0, 1), portal.clock.now() + 600),)
+    portal.step(1)
+    engine.says = {other.id: PENDING}
+    portal.step(1)
+    assert portal.seen(taken).placement == gpus(2, 0, 1)
+    engine.to_the_tray = False
+    engine.strangers = (Running(gpus(1, 0, 1, 2, 3), portal.clock.now() + 600),)
+    for _ in range(3):
+        portal.step(1)
+    # Where it may start elsewhere the engine has the last word.
+    assert (portal.seen(other).state, portal.seen(other).placement) == (State.STARTING, gpus(1, 2, 3))
 
 
 def test_why_it_waits_is_told_in_words_and_with_a_time(portal: Kit) -> None:

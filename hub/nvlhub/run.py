@@ -24,6 +24,7 @@ from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import AwayError, Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
+from nvlhub.flow.displacement import displaced
 from nvlhub.flow.lease import (
     Effect,
     End,
@@ -46,7 +47,7 @@ from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.housekeeping import note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
-from nvlhub.sightings import Move, as_gone, happened, read_back
+from nvlhub.sightings import Move, as_gone, happened, read_back, unplaced
 from nvlhub.store import Store, Unit
 from nvlhub.versions import Versions
 from nvlhub.wire import EndReason, State
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 ENDING_TICK = 0.15
 """Seconds between two looks at the engine while something ends."""
+_NOT_SEEN_RUNNING = frozenset({Sight.PENDING, Sight.GONE})
 FLUSH_EVERY = 10
 """Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
 harmless."""
@@ -111,6 +113,7 @@ class Runner:
         self._looked = float("-inf")
         self._ticked = float("-inf")
         self._swept = float("-inf")
+        self._counted = float("-inf")
         self._crowded = True
         self._doubtful: set[str] = set()
         self._stopping = False
@@ -120,6 +123,8 @@ class Runner:
             self._leases = {lease.id: lease for lease in unit.active_leases()}
         self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
         self._ending = {lease.id for lease in self._leases.values() if lease.state is State.ENDING}
+        # Those whose tasks are stopped because they cannot start where they were placed.
+        self._moving: set[str] = set()
         self._warned = {lease.id for lease in self._leases.values() if lease.preempt_at is not None}
         self._capacity: tuple[Domain, ...] = ()
         self._domains: tuple[Domain, ...] = ()
@@ -246,6 +251,8 @@ class Runner:
                 self._stop_strays()
                 self._guarded_house(now)
                 self._swept = time.monotonic()
+            elif time.monotonic() - self._counted >= self._engine.count_every:
+                self._recount()
             if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
                 self._end_due(now)
@@ -479,11 +486,15 @@ class Runner:
         leases = [self._leases[lease_id] for lease_id in lease_ids]
         sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
         self._look_around(sightings)
+        self._look_for_displaced(sightings)
         moves: list[Move] = []
         unstarted: list[Lease] = []
         for lease_id, sighting in sightings.items():
             lease = self._leases[lease_id]
-            events = happened(lease, sighting, now, self._grace)
+            moving = lease_id in self._moving
+            events = (unplaced(sighting, now) if moving else ()) or happened(lease, sighting, now, self._grace)
+            if moving and sighting.sight is Sight.PENDING:
+                self._guarded(self._stop_task, lease, sighting.handle or lease.handle)
             if events:
                 moves.append((lease, events))
             elif sighting.sight is Sight.UNKNOWN:
@@ -496,12 +507,24 @@ class Runner:
         self._move_all(read_back(self._leases, moves, sightings))
         self._start(unstarted)
 
+    def _look_for_displaced(self, sightings: Mapping[str, Sighting]) -> None:
+        """Note which tasks must be stopped because they cannot start where they were placed.
+
+        They are remembered until that is done: their trays may be in service again by then.
+        """
+        seen = [lease_id for lease_id, sighting in sightings.items() if sighting.sight in _NOT_SEEN_RUNNING]
+        waiting = [self._leases[lease_id] for lease_id in seen]
+        waiting = [lease for lease in waiting if states.Unplaced in states.MOVES[lease.state]]
+        if waiting and self._engine.to_the_tray:
+            placed = [other.placement for other in self._others]
+            self._moving |= displaced(waiting, self._capacity, placed)
+
     def _look_around(self, sightings: Mapping[str, Sighting]) -> None:
         """Note what the engine says beside what became of tasks: who else holds GPUs, why tasks wait, whether it answers."""
         waits = {
             lease_id: wait
             for lease_id, wait in self._waits.items()
-            if lease_id in self._leases and lease_id not in sightings
+            if lease_id in self._leases and lease_id not in sightings and lease_id not in self._waiting
         }
         waits |= {lease_id: sighting.wait for lease_id, sighting in sightings.items() if sighting.wait is not None}
         others, away = self._engine.others(), self._engine.away
@@ -620,6 +643,8 @@ class Runner:
             self._leases[lease.id] = lease
         else:
             self._leases.pop(lease.id, None)
+        if states.Unplaced not in states.MOVES[lease.state]:
+            self._moving.discard(lease.id)
         belongs = (
             (lease.state is State.HELD, self._waiting),
             (lease.state is State.ENDING, self._ending),
@@ -638,6 +663,7 @@ class Runner:
 
     def _recount(self) -> None:
         """Count the capacity afresh, read rules and reservations; what is leased is derived from the leases."""
+        self._counted = time.monotonic()
         now = self._clock.now()
         with self._store.reading() as unit:
             drained = unit.out_of_service(self._pool)

@@ -70,9 +70,11 @@ class SlurmEngine(Engine):
     """Submits, sees and cancels jobs. What it keeps in memory is only what Slurm said last."""
 
     name = "slurm"
+    count_every = 10
 
     def __init__(self, commands: Commands, site: Site, *, model: str = "") -> None:
         self.simulated = site.simulated
+        self.to_the_tray = site.pin == "tray"
         self._commands = commands
         self._site = site
         self._inventory = Inventory()

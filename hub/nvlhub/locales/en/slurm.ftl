@@ -39,6 +39,7 @@ slurm-end-cancelled = its job was cancelled in the cluster
 slurm-end-memory = it used more memory than it had
 slurm-end-node = a node failed
 slurm-end-failed = its job ended with an error
+slurm-end-tray = its tray went out of service, or to somebody else, in the moment in which it began
 slurm-end-held-back = its own job was kept back in the cluster's queue, while GPUs were kept for it
 slurm-end-more-gpus = its job had more GPUs than the portal gave it
 slurm-end-requeued = its job was put back into the cluster's queue; what it ran is charged

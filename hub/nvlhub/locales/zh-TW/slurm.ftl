@@ -39,6 +39,7 @@ slurm-end-cancelled = 工作在叢集中被取消
 slurm-end-memory = 使用的記憶體超過上限
 slurm-end-node = 節點故障
 slurm-end-failed = 工作因錯誤而終止
+slurm-end-tray = 就在它開始的那一刻，它的運算托盤停止服務或被他人占用
 slurm-end-held-back = 它自己的作業被擱置在叢集佇列中，卻一直佔著為它保留的 GPU
 slurm-end-more-gpus = 它的作業所拿到的 GPU 比入口網站給的多
 slurm-end-requeued = 它的作業被放回叢集佇列；已執行的部分照常計費
