@@ -310,7 +310,10 @@ class Desk:
         start = expected_start(
             board.domains, board.running, ahead, asked, now, board.rules, board.held, board.kept
         )  # fmt: skip
-        return 0, None if start is None else max(0, start - now)
+        if start is not None and start <= now:
+            # Others wait, and none of them any longer for it: the next one starts, whatever becomes of a second one.
+            return 1, 0
+        return 0, None if start is None else start - now
 
     def _moment(self, board: Board) -> int:
         """Return what time it is: a board stays while nothing changes, and reservations come nearer."""

@@ -351,3 +351,7 @@ def test_a_shorter_start_is_a_yes() -> None:
     told = can_start([offer], "x", "en")
     assert told["kind"] == "yes"
     assert "“2 GPUs” can start at once for 1 h" in told["words"]
+    allowed = offer.model_copy(update={"why_not": None, "free_now": 0})
+    told = can_start([allowed], "x", "en")
+    assert (told["kind"], told["words"]) == ("yes", "“2 GPUs” can start at once, paid by Demo.")
+    assert can_start([allowed.model_copy(update={"expected_wait": 5})], "x", "en")["kind"] == "wait"

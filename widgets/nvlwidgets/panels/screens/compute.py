@@ -102,7 +102,12 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     if not offers:
         return told("none", "none-words", user=user)
     allowed = [offer for offer in offers if offer.why_not is None]
-    free = max((offer for offer in allowed if offer.free_now), key=lambda offer: offer.gpus, default=None)
+    # One that has not to wait can start, even where nothing is counted as free.
+    free = max(
+        (offer for offer in allowed if offer.free_now or offer.expected_wait == 0),
+        key=lambda offer: offer.gpus,
+        default=None,
+    )
     if free is not None:
         return told("yes", "yes-words", shape=free.display_name, project=free.project_name)
     shorter = max(
