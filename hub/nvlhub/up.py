@@ -27,9 +27,10 @@ from typing import Any
 import httpx
 
 from nvlhub.demo_data import USERS
+from nvlhub.engines.registry import ENGINES
 from nvlhub.parent import follow_parent
 from nvlhub.ports import free_port, taken
-from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
+from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm, settings_of
 
 __all__ = ["Options", "Up", "UpError", "running"]
 
@@ -264,9 +265,17 @@ class Up:
                 time.sleep(0.3)
 
 
+def _check(options: Options) -> None:
+    """Raise `UpError` for what the portal would refuse: it ends then, and why is hard to find between the words of the hub."""
+    if options.engine not in ENGINES:
+        raise UpError(f"--engine {options.engine}: there is no such engine; there are {', '.join(ENGINES)}")
+    settings_of(options.data)
+
+
 @contextlib.contextmanager
 def running(options: Options, say: Callable[[str], None]) -> Iterator[Up]:
     """Return a portal that runs for the length of the block. Raises `UpError`."""
+    _check(options)
     options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (options.data / "up.lock").open("w") as lock:
         try:

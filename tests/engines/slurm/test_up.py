@@ -15,7 +15,7 @@ import pytest
 from nvlhub import up_slurm
 from nvlhub.engines.slurm.private import LONGEST, Slurm, lacking
 from nvlhub.ports import free_port
-from nvlhub.up import Options, Up
+from nvlhub.up import Options, Up, running
 from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
 from tests.conftest import missing
 
@@ -40,6 +40,30 @@ def said(command: list[str], environment: dict[str, str]) -> str:
 )
 def test_domains_are_simulated_unless_slurm_has_some(data: Path, told: dict[str, object], domains: int) -> None:
     assert Options(data, **told).domains == domains  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("engine", "file", "words"),
+    [
+        ("slrm", "", r"--engine slrm: there is no such engine; there are local, scripted, slurm"),
+        ("local", "trays = 0\n", r"setting `trays` .*portal.toml"),
+        ("local", "[slurm\n", r"portal.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(
+    data: Path, engine: str, file: str, words: str
+) -> None:
+    if file:
+        (data / "portal.toml").write_text(file, encoding="utf-8")
+    before = set(data.iterdir())
+    with pytest.raises(UpError, match=words), running(Options(data, free_port(), engine=engine), print):
+        raise AssertionError
+    assert set(data.iterdir()) == before
+    other = data / "none"
+    if not file:
+        with pytest.raises(UpError), running(Options(other, free_port(), engine=engine), print):
+            raise AssertionError
+        assert not other.exists()
 
 
 @pytest.mark.parametrize(
