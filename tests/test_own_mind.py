@@ -32,13 +32,16 @@ class OwnMind(ScriptedEngine):
     limits: dict[str, int] = field(default_factory=dict)
     refuses: bool = False
     started: list[Task] = field(default_factory=list)
-    closed: set[int] = field(default_factory=set)
+    drained: set[int] = field(default_factory=set)
     """Trays that are out of service."""
 
+    shut: bool = False
+
     def capacity(self) -> tuple[Domain, ...]:
+        self.closed = self.shut
         return tuple(
             replace(
-                domain, trays=tuple(replace(tray, in_service=tray.index not in self.closed) for tray in domain.trays)
+                domain, trays=tuple(replace(tray, in_service=tray.index not in self.drained) for tray in domain.trays)
             )
             for domain in super().capacity()
         )
@@ -234,7 +237,7 @@ def test_what_waits_for_a_tray_that_goes_out_of_service_is_placed_anew(portal: K
     first, second = portal.ask("gpu2"), portal.ask("gpu1")
     engine.says |= {first.id: PENDING, second.id: PENDING}
     portal.step(1)
-    engine.closed = {1}
+    engine.drained = {1}
     portal.step(1)
     del engine.says[first.id]
     moved = portal.seen(first)
@@ -257,9 +260,9 @@ def test_what_waits_for_a_tray_that_goes_out_of_service_is_placed_anew(portal: K
 
 def test_a_tray_that_is_back_in_the_meantime_costs_nobody_their_lease(portal: Kit) -> None:
     engine, lease = mind(portal), portal.ask("gpu1")
-    engine.closed = {1}
+    engine.drained = {1}
     portal.step(1)
-    engine.closed = set()
+    engine.drained = set()
     for _ in range(4):
         portal.step(1)
     assert portal.seen(lease).state is State.RUNNING
@@ -268,7 +271,7 @@ def test_a_tray_that_is_back_in_the_meantime_costs_nobody_their_lease(portal: Ki
 
 def test_a_start_in_the_moment_of_being_stopped_is_refunded(portal: Kit) -> None:
     engine, lease = mind(portal), portal.ask("gpu1")
-    engine.closed = {1}
+    engine.drained = {1}
     portal.step(1)
     engine.says[lease.id] = {"sight": Sight.RUNNING}
     portal.step(1)
@@ -283,7 +286,7 @@ def test_what_runs_on_a_tray_that_goes_out_of_service_goes_on(portal: Kit) -> No
     lease = portal.ask("gpu1")
     for _ in range(3):
         portal.step(1)
-    mind(portal).closed = {1}
+    mind(portal).drained = {1}
     portal.step(1)
     assert portal.seen(lease).state is State.RUNNING
 
@@ -315,6 +318,45 @@ def test_why_it_waits_is_told_in_words_and_with_a_time(portal: Kit) -> None:
     mind(portal).says[lease.id] = {}
     portal.step(1)
     assert portal.seen(lease).detail == ""
+
+
+def test_an_engine_that_is_closed_starts_nothing_and_says_so(portal: Kit) -> None:
+    engine = mind(portal)
+    before = portal.ask("gpu1")
+    engine.says[before.id] = PENDING | {"wait": Wait("slurm-wait-closed")}
+    engine.shut = True
+    portal.step(1)
+    lease = portal.ask("gpu2")
+    offer = next(offer for offer in portal.desk.offers("researcher", "en") if offer.profile == "gpu1")
+    assert (offer.free_now, offer.expected_wait, offer.why_not) == (0, None, None)
+    for waiting in (lease, before):
+        assert "partition is closed at the moment" in portal.seen(waiting).detail
+    assert (portal.seen(lease).state, portal.seen(lease).expected_start) == (State.HELD, None)
+    # Those that its queue has stay there: they start by themselves.
+    assert portal.seen(before).placement == before.placement
+    engine.shut = False
+    portal.step(1)
+    assert portal.seen(lease).state is State.STARTING
+
+
+def test_who_waits_is_told_of_strangers_that_wait_too(portal: Kit) -> None:
+    engine = mind(portal)
+    engine.strangers = (
+        Running(
+            tuple(Share(domain="nvl001", tray=tray, gpus=(0, 1, 2, 3)) for tray in range(1, 19)),
+            portal.clock.now() + 600,
+        ),
+    )
+    engine.queue_outside = 3
+    portal.step(1)
+    lease = portal.ask("gpu1")
+    assert lease.queue_outside == 3
+    assert "3 jobs outside the portal wait in the cluster's queue, too" in lease.detail
+    offer = next(offer for offer in portal.desk.offers("researcher", "en") if offer.profile == "gpu1")
+    assert (offer.expected_wait, offer.queue_outside) == (599, 3)
+    engine.queue_outside = 0
+    portal.step(1)
+    assert portal.seen(lease).detail == "Waiting for room."
 
 
 def test_an_engine_that_is_away_starts_nothing_and_loses_nobody(portal: Kit) -> None:

@@ -297,7 +297,7 @@ class Desk:
         `project`: whose it is, where something is kept for it.
         """
         board = self.board
-        if board.away:
+        if board.away or board.closed:
             return 0, None
         now = self._moment(board)
         ahead = board.ahead_of(preemptible=False)
@@ -341,7 +341,7 @@ class Desk:
             factor_milli=request.factor_milli,
             price_milli=profile.gpus * request.factor_milli, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
-            free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
+            free_now=free_now, expected_wait=wait, queue_outside=self.board.queue_outside if wait else 0, why_not=self._why_not(decided, lang),
             low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
         )  # fmt: skip
 
@@ -438,8 +438,8 @@ class Desk:
 
     def view(self, lease: Lease, lang: str = "en") -> LeaseView:
         """Return a lease as its holder sees it."""
-        # While the engine is away, when something starts cannot be foreseen.
-        waits = lease.state is State.HELD and not self.board.away
+        # While the engine is away or closed, when something starts cannot be foreseen.
+        waits = lease.state is State.HELD and not (self.board.away or self.board.closed)
         outlook = self.board.outlook.get(lease.id) if waits else None
         wait = self._wait(lease)
         return LeaseView(
@@ -451,7 +451,8 @@ class Desk:
             deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
-            expected_start=outlook.start if outlook else wait.start if wait else None, now=self.clock.now(),
+            expected_start=outlook.start if outlook else wait.start if wait else None,
+            queue_outside=self.board.queue_outside if outlook else 0, now=self.clock.now(),
         )  # fmt: skip
 
     def _detail(self, lease: Lease, lang: str) -> str:
@@ -465,8 +466,12 @@ class Desk:
             return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
         if self.board.away and lease.state in BEFORE:
             return sentence("engine-away-waiting", lang)
+        if lease.state is State.HELD and self.board.closed:
+            return sentence("slurm-wait-closed", lang)
         if lease.state is State.HELD:
-            return sentence("waiting-for-room", lang)
+            words = sentence("waiting-for-room", lang)
+            outside = self.board.queue_outside
+            return f"{words} {sentence('waiting-outside', lang, count=outside)}" if outside else words
         wait = self._wait(lease)
         return sentence(wait.reason, lang) if wait else ""
 

@@ -134,6 +134,8 @@ class Runner:
         self._others: tuple[Running, ...] = ()
         self._waits: Mapping[str, Wait] = {}
         self._away = engine.away
+        self._closed = engine.closed
+        self._queue_outside = engine.queue_outside
         # When what is kept begins or ends, or is to be cleared of those who make room; the next last.
         self._moments: list[int] = []
         # GPUs on which others make room, by the lease that waits for them.
@@ -292,7 +294,7 @@ class Runner:
         self._changed = False
         return Board(
             now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice,
-            self._kept, self._others, self._waits, self._away,
+            self._kept, self._others, self._waits, self._away, self._closed, self._queue_outside,
         )  # fmt: skip
 
     def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
@@ -527,10 +529,13 @@ class Runner:
             if lease_id in self._leases and lease_id not in sightings and lease_id not in self._waiting
         }
         waits |= {lease_id: sighting.wait for lease_id, sighting in sightings.items() if sighting.wait is not None}
-        others, away = self._engine.others(), self._engine.away
-        if waits != self._waits or away != self._away:
-            self._waits, self._away, self._changed = waits, away, True
+        others = self._engine.others()
+        away, closed, outside = self._engine.away, self._engine.closed, self._engine.queue_outside
+        if (waits, away, closed) != (self._waits, self._away, self._closed):
             self._crowded = False
+        if (waits, away, closed, outside) != (self._waits, self._away, self._closed, self._queue_outside):
+            self._waits, self._away, self._closed, self._queue_outside = waits, away, closed, outside
+            self._changed = True
         if others != self._others:
             self._others = others
             self._count_free()
@@ -582,7 +587,7 @@ class Runner:
         while self._moments and self._moments[-1] <= now:
             self._moments.pop()
             self._crowded = False
-        if self._away or self._crowded or not (self._waiting or self._warned or self._kept):
+        if self._away or self._closed or self._crowded or not (self._waiting or self._warned or self._kept):
             return
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.

@@ -354,4 +354,8 @@ def test_a_shorter_start_is_a_yes() -> None:
     allowed = offer.model_copy(update={"why_not": None, "free_now": 0})
     told = can_start([allowed], "x", "en")
     assert (told["kind"], told["words"]) == ("yes", "“2 GPUs” can start at once, paid by Demo.")
-    assert can_start([allowed.model_copy(update={"expected_wait": 5})], "x", "en")["kind"] == "wait"
+    told = can_start([allowed.model_copy(update={"expected_wait": 300, "queue_outside": 1})], "x", "en")
+    assert told["kind"] == "wait"
+    assert told["words"].endswith(
+        "One job outside the portal waits in the cluster's queue, too; the expected start does not count it."
+    )

@@ -243,6 +243,26 @@ def test_a_lease_whose_node_is_drained_before_it_starts_goes_to_another(portal: 
         slurm.run("scontrol", "update", "nodename=nvl001-01", "state=resume")
 
 
+def test_a_partition_that_is_closed_is_told_and_what_waits_starts_when_it_opens(portal: Hand) -> None:
+    slurm = portal.slurm
+    slurm.run("scontrol", "update", "partitionname=gpu", "state=down")
+    try:
+        pending = slurm.run(
+            "sbatch", "--parsable", "-o", "/dev/null", "--gpus=1", "-p", "gpu", "--wrap", "sleep 1"
+        ).strip()
+        portal.until(lambda: portal.kit.runner.board.closed and portal.kit.runner.board.queue_outside == 1)
+        lease = portal.kit.ask()
+        portal.kit.step()
+        seen = portal.kit.seen(lease)
+        assert (seen.state.value, portal.jobs()) == ("held", {})
+        assert "partition is closed" in seen.detail
+        slurm.run("scancel", pending)
+    finally:
+        slurm.run("scontrol", "update", "partitionname=gpu", "state=up")
+    portal.until_state(lease)
+    portal.until(lambda: portal.kit.runner.board.queue_outside == 0)
+
+
 # --- hands ------------------------------------------------------------------------------------------------------------
 
 

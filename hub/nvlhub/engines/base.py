@@ -102,6 +102,10 @@ class Engine(Protocol):
     """What the GPUs are."""
     away: bool = False
     """Whether the engine does not answer now. Nothing new is started then; what runs goes on."""
+    closed: bool = False
+    """Whether the engine starts nothing at the moment, though it answers. Whoever asks waits; what runs goes on."""
+    queue_outside: int = 0
+    """Tasks outside the portal that wait in the engine's own queue for the GPUs of these domains."""
     to_the_tray: bool = True
     """Whether a task starts on the trays of its placement or not at all; otherwise the engine may choose others."""
     count_every: float = 60

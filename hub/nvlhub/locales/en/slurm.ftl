@@ -13,6 +13,7 @@ slurm-wait-priority = Others with a higher priority come first in the cluster's 
 slurm-wait-resources = The cluster has no room for it yet.
 slurm-wait-kept = The nodes are kept for somebody else at that time.
 slurm-wait-nodes-down = Nodes that it needs are down, drained or kept.
+slurm-wait-closed = The cluster's partition is closed at the moment, so nothing new is started; what runs goes on. Your place is kept: wait, or end it.
 slurm-wait-reservation = It waits for its reservation to begin.
 slurm-wait-budget = The cluster's own budget of this project is used up. Tell the administrators: the portal allowed it.
 slurm-wait-limit = A limit of the cluster is reached: it starts when something of the same project or user ends.

@@ -13,6 +13,7 @@ slurm-wait-priority = 叢集佇列中有優先順序較高的工作。
 slurm-wait-resources = 叢集目前沒有空位。
 slurm-wait-kept = 這些節點在那段時間已保留給他人。
 slurm-wait-nodes-down = 所需的節點停機、排空或被保留。
+slurm-wait-closed = 叢集的分割區目前關閉，因此不會啟動新的項目；執行中的項目不受影響。您的排隊位置會保留：請等候，或結束它。
 slurm-wait-reservation = 正在等候預留時段開始。
 slurm-wait-budget = 這個計畫在叢集本身的額度已用完。請通知管理員：入口網站原本是允許的。
 slurm-wait-limit = 已達叢集的上限：同計畫或同使用者的其他工作結束後就會開始。

@@ -124,7 +124,10 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     if not waits:
         return told("wait", "wait-unknown")
     wait, soonest = min(waits, key=lambda pair: (pair[0], -pair[1].gpus))
-    return told("wait", "wait-words", shape=soonest.display_name, wait=span(wait, lang))
+    answer = told("wait", "wait-words", shape=soonest.display_name, wait=span(wait, lang))
+    if soonest.queue_outside:
+        answer["words"] += " " + say("waiting-outside", lang, count=soonest.queue_outside)
+    return answer
 
 
 def shown_lease(lease: LeaseView) -> dict[str, Any]:
