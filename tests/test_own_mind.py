@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import AwayError, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.errors import ConflictError
@@ -59,7 +59,7 @@ class OwnMind(ScriptedEngine):
 
     def extend(self, lease_id: str, handle: Handle, seconds: int) -> None:
         if self.refuses:
-            raise EngineError("slurm-away")
+            raise AwayError("slurm-away") if self.away else EngineError("slurm-away")
         self.limits[lease_id] = seconds
 
 
@@ -382,6 +382,11 @@ def test_more_time_is_paid_for_only_when_the_engine_gives_it(portal: Kit) -> Non
     with pytest.raises(ConflictError) as refused:
         portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))
     assert refused.value.slug == "extend-engine"
+    mind(portal).away = True
+    with pytest.raises(ConflictError) as refused:
+        portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))
+    assert "does not answer" in say(refused.value.slug, "en")
+    mind(portal).away = False
     assert portal.seen(lease).held == held
     mind(portal).refuses = False
     longer = portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))

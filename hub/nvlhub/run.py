@@ -346,7 +346,7 @@ class Runner:
             self._engine.extend(lease.id, lease.handle, extended.seconds)
         except EngineError as error:
             logger.warning("lease %s could not be extended: %s", lease.id, error)
-            raise ConflictError("extend-engine") from error
+            raise ConflictError("extend-away" if isinstance(error, AwayError) else "extend-engine") from error
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""

@@ -1,5 +1,6 @@
 # What Slurm says, in words. A wait: why a job does not run yet. A refusal: why it was not taken. An end: why it is over.
 engine-away-waiting = The cluster does not answer now, so nothing new is started; what runs goes on. Your place is kept: wait, or end it.
+extend-away = The cluster does not answer now, so it was not extended and nothing was charged; what runs goes on. Try again in a minute; if it goes on, save your work before the deadline.
 extend-engine = The cluster did not let it run longer, so it was not extended and nothing was charged. Try again in a minute; if it goes on, save your work before the deadline.
 slurm-away = The cluster's controller does not answer. Try again in a few minutes.
 slurm-munge = The cluster does not believe who we are; often the clocks of two machines differ. Tell the administrators.
