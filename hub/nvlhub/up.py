@@ -36,6 +36,8 @@ __all__ = ["Options", "Up", "UpError", "running"]
 
 READY = 120.0
 """Seconds that hub and portal have to answer."""
+SLURM_CONF = "slurm-conf"
+"""File in the data directory that names the slurm.conf of a Slurm of its own."""
 STOP = 25.0
 """Seconds that a process has to end: more than the hub waits for what it started itself."""
 
@@ -175,11 +177,14 @@ class Up:
         self._wait()
 
     def _start_slurm(self) -> None:
+        (self._options.data / SLURM_CONF).unlink(missing_ok=True)
         if self._options.engine != "slurm":
             return
         if self._options.domains:
             self._slurm = PrivateSlurm(self._options.data, self._options.domains, self._log)
             self._slurm.start()
+            # Beside the address: commands that speak to both find both here.
+            _private(self._options.data / SLURM_CONF, self._slurm.environment["SLURM_CONF"])
         else:
             check_slurm(self._options.data)
 

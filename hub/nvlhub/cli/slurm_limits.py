@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from nvlhub.cli.base import SLOW, Json, call, checked, fail, fields, items, portal_time, send, show
+from nvlhub.cli.base import DATA, SLOW, Json, call, checked, fail, fields, items, portal_time, send, show
 from nvlhub.cli.slurm import slurm
 from nvlhub.engines.slurm.budget import USER, Award, Books, Live, Programme, Project, Scheme, Used, wanted
 from nvlhub.engines.slurm.limits import (
@@ -32,6 +32,7 @@ from nvlhub.engines.slurm.limits import (
 )
 from nvlhub.engines.slurm.reading import settings
 from nvlhub.settings import Settings
+from nvlhub.up import SLURM_CONF
 
 GRACE: int = Settings.model_fields["grace"].default
 """Seconds that a silent server has where portal.toml says nothing."""
@@ -64,7 +65,7 @@ Run = Callable[[Sequence[str]], Said]
 
 def run(argv: Sequence[str]) -> Said:
     """Run a command of Slurm; say what it printed, or why it could not."""
-    environment = os.environ | {"LC_ALL": "C", "TZ": "UTC"}
+    environment = os.environ | _own_slurm() | {"LC_ALL": "C", "TZ": "UTC"}
     try:
         done = subprocess.run(
             argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -78,6 +79,27 @@ def run(argv: Sequence[str]) -> Said:
         return Said(ok=False, text=f"{argv[0]} did not answer within {PATIENCE} s")
     good = done.returncode == 0
     return Said(good, done.stdout if good else " ".join(f"{done.stderr} {done.stdout}".split()))
+
+
+def _own_slurm() -> dict[str, str]:
+    """Return where the Slurm of ``nvlhub up`` is, for the portal that its data directory names (``portal_of``)."""
+    if "SLURM_CONF" in os.environ or "NVLHUB_URL" in os.environ:
+        return {}
+    try:
+        return {"SLURM_CONF": (DATA / SLURM_CONF).read_text(encoding="utf-8").strip()}
+    except OSError:
+        return {}
+
+
+def ask_slurm(argv: Sequence[str], what: str) -> str:
+    """Return what a command of Slurm prints; end with status 1 where it does not say `what`."""
+    said = run(argv)
+    if not said.ok:
+        advice = (
+            "" if "SLURM_CONF" in os.environ else " Where its slurm.conf lies is told by SLURM_CONF in the environment."
+        )
+        fail(f"Slurm does not say {what}: {said.text.rstrip('. ')}.{advice}")
+    return said.text
 
 
 @slurm.command("sync")
@@ -181,10 +203,7 @@ def check_template(account: str) -> None:
 
 
 def _ask(argv: Sequence[str]) -> str:
-    said = run(argv)
-    if not said.ok:
-        fail(f"Slurm does not say what it has: {said.text}")
-    return said.text
+    return ask_slurm(argv, "what it has")
 
 
 def _present(cluster: str) -> Present:

@@ -12,12 +12,16 @@ import typer
 
 from nvlhub.cli.base import Json, fail, items, portal_time
 from nvlhub.cli.slurm import slurm
-from nvlhub.cli.slurm_limits import Apply, Pool, Said, Template, check_template, pool_row, run, tell_rows
+from nvlhub.cli.slurm_limits import Apply, Pool, Said, Template, ask_slurm, check_template, pool_row, run, tell_rows
 from nvlhub.engines.slurm.names import account_of, reservation_name
 from nvlhub.engines.slurm.reservations import Reservation, Step, read, steps
 from nvlhub.engines.slurm.reserve import NODE, PARTITION
 
 COMMAND = "nvlhub-slurm-reserve"
+MUST_NAME = (
+    "Slurm lets a project's jobs onto its reserved nodes only if they name the reservation. The portal has them do so where "
+    "its portal.toml has reservations = true in section [slurm]; otherwise their own project is kept out, too."
+)
 
 
 @slurm.command("reserve")
@@ -43,16 +47,16 @@ def reserve(
     prefix = shlex.split(command) or [str(Path(sys.executable).with_name(COMMAND))]
     now = portal_time()
     rows = [row for row in items("/reservations") if row["pool"] == of and row["state"] == "booked"]
-    found = run([*prefix, "list"])
-    if not found.ok:
-        fail(f"Slurm does not say what is reserved: {found.text}")
+    found = ask_slurm([*prefix, "list"], "what is reserved")
     wanted = [_wanted(row, account, node) for row in rows]
-    todo = steps(wanted, read(found.text), now, partition)
+    todo = steps(wanted, read(found), now, partition)
+    # Whether it does stands in a file that this machine need not have.
+    notes = [MUST_NAME] if wanted else []
     done = [_row(step, *_carry_out(step, prefix, apply=apply)) for step in todo]
     if as_json:
-        typer.echo(json.dumps({"changes": done}, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({"notes": notes, "changes": done}, indent=1, ensure_ascii=False))
     else:
-        tell_rows(done, [], "Slurm keeps what the portal wants: nothing to do.", applied=apply)
+        tell_rows(done, notes, "Slurm keeps what the portal wants: nothing to do.", applied=apply)
     if any(row["state"] == "failed" for row in done):
         raise typer.Exit(1)
 
