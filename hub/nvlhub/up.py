@@ -230,6 +230,8 @@ class Up:
                 self._say("the hub ended; starting it again (servers, kernels and leases go on)")
                 time.sleep(1)
                 self._start_hub()
+            for told in self._slurm.told() if self._slurm is not None else ():
+                self._say(told)
             if self._slurm is not None and self._slurm.ended() and not self._ended:
                 self._say("the private Slurm ended; starting it again (its jobs are gone)")
                 self._slurm.start()

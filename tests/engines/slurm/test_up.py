@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +34,16 @@ def said(command: list[str], environment: dict[str, str]) -> str:
     return subprocess.run(
         command, env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30
     ).stdout  # fmt: skip
+
+
+def family_of(data: Path) -> list[psutil.Process]:
+    """Everything that the tests started on the Slurm of a data directory."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if str(data) in process.environ().get("SLURM_CONF", ""):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -128,8 +140,19 @@ def test_its_own_slurm_is_as_large_as_the_settings_say_and_ends_with_it(data: Pa
             # Whoever runs it is admitted.
             said(["sbatch", "--gres=gpu:1", "--output=/dev/null", "--wrap", "sleep 600"], own.environment)
             assert not own.ended()
-            family = psutil.Process().children(recursive=True)
-            daemons = [process for process in family if str(data) in process.environ().get("SLURM_CONF", "")]
+            assert own.told() == []
+            [controller] = [one for one in family_of(data) if one.name() == "slurmctld"]
+            controller.kill()
+            told, until = [], time.monotonic() + 20
+            while not told and time.monotonic() < until:
+                told = own.told()
+                time.sleep(0.1)
+            assert told == ["slurmctld of the private Slurm ended; starting it again"]
+            ping = "scontrol ping || true"
+            while "is UP" not in said(["sh", "-c", ping], own.environment):
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            daemons = family_of(data)
             assert len(daemons) >= 4
         finally:
             own.stop()
