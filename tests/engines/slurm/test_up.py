@@ -139,6 +139,9 @@ def test_its_own_slurm_is_as_large_as_the_settings_say_and_ends_with_it(data: Pa
             assert own.environment["NVLHUB_SLURM__CONF"] in own.hints[0]
             # Whoever runs it is admitted.
             said(["sbatch", "--gres=gpu:1", "--output=/dev/null", "--wrap", "sleep 600"], own.environment)
+            # In an account that the second lock leaves alone.
+            account = said(["sacctmgr", "-nP", "show", "account", "nvlhub-up", "format=account,org"], own.environment)
+            assert account.split() == ["nvlhub-up|nvlhub-up"]
             assert not own.ended()
             assert own.told() == []
             [controller] = [one for one in family_of(data) if one.name() == "slurmctld"]

@@ -19,8 +19,9 @@ from nvlhub.engines.slurm.private import private_slurm
 READY = "ready"
 LOOK = 1.0
 """Seconds between two looks whether a daemon has ended."""
-ACCOUNT = "nvlhub"
-"""Slurm account of whoever runs this: without one no job is admitted where there is accounting."""
+ACCOUNT = "nvlhub-up"
+"""Slurm account of whoever runs this: without one no job is admitted where there is accounting. None of those that
+``nvlhub slurm sync`` takes for its own."""
 
 
 def main() -> int:
