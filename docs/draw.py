@@ -33,6 +33,13 @@ def _arrow(start: State, end: State, names: list[str]) -> str:
         path, tx, ty = f"M{x1} {y1 + HIGH // 2} V{y2 - HIGH // 2}", x1 + 34, (y1 + y2) // 2
     elif ORDER.index(end) - ORDER.index(start) == 1:
         path, tx, ty = f"M{x1 + WIDE // 2} {y1} H{x2 - WIDE // 2}", (x1 + x2) // 2, y1 - 24
+    elif ORDER.index(end) < ORDER.index(start):
+        depth = 30 + 14 * (ORDER.index(start) - ORDER.index(end))
+        path, tx, ty = (
+            f"M{x1 - 9} {y1 - HIGH // 2} V{y1 - depth} H{x2 + 9} V{y2 - HIGH // 2}",
+            (x1 + x2) // 2,
+            y1 - depth - 4,
+        )
     else:
         depth = 40 + 22 * (ORDER.index(end) - ORDER.index(start))
         path, tx, ty = f"M{x1} {y1 + HIGH // 2} V{y1 + depth} H{x2} V{y2 + HIGH // 2}", (x1 + x2) // 2, y1 + depth - 4

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from nvlhub.engines.base import EngineError, Handle, Sight, Sighting, Task
+from nvlhub.engines.base import AwayError, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import Script, ScriptedEngine
 from nvlhub.errors import ConflictError
-from nvlhub.flow.placement import Placement
+from nvlhub.flow.placement import Domain, Placement
 from nvlhub.flow.queue import Running, Wait
 from nvlhub.forms import NewReservation
 from nvlhub.sightings import HELD_BACK
@@ -32,6 +32,19 @@ class OwnMind(ScriptedEngine):
     limits: dict[str, int] = field(default_factory=dict)
     refuses: bool = False
     started: list[Task] = field(default_factory=list)
+    drained: set[int] = field(default_factory=set)
+    """Trays that are out of service."""
+
+    shut: bool = False
+
+    def capacity(self) -> tuple[Domain, ...]:
+        self.closed = self.shut
+        return tuple(
+            replace(
+                domain, trays=tuple(replace(tray, in_service=tray.index not in self.drained) for tray in domain.trays)
+            )
+            for domain in super().capacity()
+        )
 
     def start(self, task: Task) -> Iterator[Handle]:
         self.started.append(task)
@@ -46,7 +59,7 @@ class OwnMind(ScriptedEngine):
 
     def extend(self, lease_id: str, handle: Handle, seconds: int) -> None:
         if self.refuses:
-            raise EngineError("slurm-away")
+            raise AwayError("slurm-away") if self.away else EngineError("slurm-away")
         self.limits[lease_id] = seconds
 
 
@@ -215,6 +228,86 @@ def test_strangers_gpus_are_neither_free_nor_lost(portal: Kit) -> None:
     assert portal.seen(large).state is State.STARTING
 
 
+PENDING = {"sight": Sight.PENDING}
+
+
+def test_what_waits_for_a_tray_that_goes_out_of_service_is_placed_anew(portal: Kit) -> None:
+    """Nothing is charged, its hold stays, and so does its turn."""
+    engine = mind(portal)
+    first, second = portal.ask("gpu2"), portal.ask("gpu1")
+    engine.says |= {first.id: PENDING, second.id: PENDING}
+    portal.step(1)
+    engine.drained = {1}
+    portal.step(1)
+    del engine.says[first.id]
+    moved = portal.seen(first)
+    # The task is stopped; until it is gone, the lease stays what it is.
+    assert (moved.state, moved.placement) == (State.STARTING, first.placement)
+    portal.step(1)
+    moved = portal.seen(first)
+    assert (moved.state, moved.placement) == (State.STARTING, gpus(2, 0, 1))
+    assert (moved.held, moved.charged, moved.asked_at) == (first.held, 0, first.asked_at)
+    assert [task.placement for task in engine.started if task.lease_id == first.id] == [gpus(1, 0, 1), gpus(2, 0, 1)]
+    # As long as the other one is not gone, it is stopped again and again.
+    assert portal.seen(second).placement == second.placement
+    engine.says.clear()
+    for _ in range(5):
+        portal.step(1)
+    assert {portal.seen(lease).state for lease in (first, second)} == {State.RUNNING}
+    assert portal.seen(second).placement == gpus(2, 2)
+    assert portal.broken() == []
+
+
+def test_a_tray_that_is_back_in_the_meantime_costs_nobody_their_lease(portal: Kit) -> None:
+    engine, lease = mind(portal), portal.ask("gpu1")
+    engine.drained = {1}
+    portal.step(1)
+    engine.drained = set()
+    for _ in range(4):
+        portal.step(1)
+    assert portal.seen(lease).state is State.RUNNING
+    assert len([task for task in engine.started if task.lease_id == lease.id]) == 2
+
+
+def test_a_start_in_the_moment_of_being_stopped_is_refunded(portal: Kit) -> None:
+    engine, lease = mind(portal), portal.ask("gpu1")
+    engine.drained = {1}
+    portal.step(1)
+    engine.says[lease.id] = {"sight": Sight.RUNNING}
+    portal.step(1)
+    engine.says.clear()
+    portal.step(1)
+    ended = portal.seen(lease)
+    assert (ended.state, ended.end_reason, ended.charged - ended.refunded) == (State.SETTLED, EndReason.ENGINE, 0)
+    assert say("slurm-end-tray", "en") in ended.detail
+
+
+def test_what_runs_on_a_tray_that_goes_out_of_service_goes_on(portal: Kit) -> None:
+    lease = portal.ask("gpu1")
+    for _ in range(3):
+        portal.step(1)
+    mind(portal).drained = {1}
+    portal.step(1)
+    assert portal.seen(lease).state is State.RUNNING
+
+
+def test_where_others_took_its_gpus_a_lease_is_placed_anew(portal: Kit) -> None:
+    engine = mind(portal)
+    taken, other = portal.ask("gpu2"), portal.ask("gpu2")
+    engine.says = {taken.id: PENDING, other.id: PENDING}
+    engine.strangers = (Running(gpus(1, 0, 1), portal.clock.now() + 600),)
+    portal.step(1)
+    engine.says = {other.id: PENDING}
+    portal.step(1)
+    assert portal.seen(taken).placement == gpus(2, 0, 1)
+    engine.to_the_tray = False
+    engine.strangers = (Running(gpus(1, 0, 1, 2, 3), portal.clock.now() + 600),)
+    for _ in range(3):
+        portal.step(1)
+    # Where it may start elsewhere the engine has the last word.
+    assert (portal.seen(other).state, portal.seen(other).placement) == (State.STARTING, gpus(1, 2, 3))
+
+
 def test_why_it_waits_is_told_in_words_and_with_a_time(portal: Kit) -> None:
     lease = portal.ask("gpu1")
     mind(portal).says[lease.id] = {"sight": Sight.PENDING, "wait": Wait("slurm-wait-held", 12345)}
@@ -225,6 +318,45 @@ def test_why_it_waits_is_told_in_words_and_with_a_time(portal: Kit) -> None:
     mind(portal).says[lease.id] = {}
     portal.step(1)
     assert portal.seen(lease).detail == ""
+
+
+def test_an_engine_that_is_closed_starts_nothing_and_says_so(portal: Kit) -> None:
+    engine = mind(portal)
+    before = portal.ask("gpu1")
+    engine.says[before.id] = PENDING | {"wait": Wait("slurm-wait-closed")}
+    engine.shut = True
+    portal.step(1)
+    lease = portal.ask("gpu2")
+    offer = next(offer for offer in portal.desk.offers("researcher", "en") if offer.profile == "gpu1")
+    assert (offer.free_now, offer.expected_wait, offer.why_not) == (0, None, None)
+    for waiting in (lease, before):
+        assert "partition is closed at the moment" in portal.seen(waiting).detail
+    assert (portal.seen(lease).state, portal.seen(lease).expected_start) == (State.HELD, None)
+    # Those that its queue has stay there: they start by themselves.
+    assert portal.seen(before).placement == before.placement
+    engine.shut = False
+    portal.step(1)
+    assert portal.seen(lease).state is State.STARTING
+
+
+def test_who_waits_is_told_of_strangers_that_wait_too(portal: Kit) -> None:
+    engine = mind(portal)
+    engine.strangers = (
+        Running(
+            tuple(Share(domain="nvl001", tray=tray, gpus=(0, 1, 2, 3)) for tray in range(1, 19)),
+            portal.clock.now() + 600,
+        ),
+    )
+    engine.queue_outside = 3
+    portal.step(1)
+    lease = portal.ask("gpu1")
+    assert lease.queue_outside == 3
+    assert "3 jobs outside the portal wait in the cluster's queue, too" in lease.detail
+    offer = next(offer for offer in portal.desk.offers("researcher", "en") if offer.profile == "gpu1")
+    assert (offer.expected_wait, offer.queue_outside) == (599, 3)
+    engine.queue_outside = 0
+    portal.step(1)
+    assert portal.seen(lease).detail == "Waiting for room."
 
 
 def test_an_engine_that_is_away_starts_nothing_and_loses_nobody(portal: Kit) -> None:
@@ -250,6 +382,11 @@ def test_more_time_is_paid_for_only_when_the_engine_gives_it(portal: Kit) -> Non
     with pytest.raises(ConflictError) as refused:
         portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))
     assert refused.value.slug == "extend-engine"
+    mind(portal).away = True
+    with pytest.raises(ConflictError) as refused:
+        portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))
+    assert "does not answer" in say(refused.value.slug, "en")
+    mind(portal).away = False
     assert portal.seen(lease).held == held
     mind(portal).refuses = False
     longer = portal.desk.extend(RESEARCHER, lease.id, Extend(seconds=300))

@@ -62,3 +62,21 @@ def test_every_slug_that_the_code_raises_has_a_sentence() -> None:
 )
 def test_the_reader_chooses_the_language(accept: str | None, lang: str) -> None:
     assert language(accept) == lang
+
+
+@pytest.mark.parametrize(
+    ("message", "told", "words"),
+    [
+        (
+            "fleet-racks-text",
+            {"whole": 1, "most": 1, "fewer": 0},
+            "1 rack has all its trays in service, 1 has at least",
+        ),
+        ("fleet-racks-text", {"whole": 2, "most": 0, "fewer": 1}, "2 racks have all their trays in service, 0 have at"),
+        ("compute-have-waiting", {"waiting": 1}, "1 of them waits for room."),
+        ("health-active-waiting", {"waiting": 2}, "2 of them wait for room"),
+        ("waiting-outside", {"count": 1}, "One job outside the portal waits in the cluster's queue, too"),
+    ],
+)
+def test_one_is_not_many(message: str, told: dict[str, int], words: str) -> None:
+    assert say(message, "en", **told).startswith(words)

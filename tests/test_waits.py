@@ -116,6 +116,20 @@ def test_offers_and_the_forecast_count_what_strangers_hold(store: Store, clock: 
     assert portal.seen(waiting).placement == theirs[:1]
 
 
+def test_what_delays_nobody_who_waits_is_free_now(store: Store, clock: HandClock) -> None:
+    """Two trays, one of them taken: who waits for both does not keep the other one from those that end before."""
+    portal = kit(store, clock, trays=2)
+    portal.ask("gpu4", seconds=4 * 3600)
+    assert portal.ask("gpu8").state is State.HELD
+    found = offer(portal, "gpu4")
+    assert (found.free_now, found.expected_wait) == (1, 0)
+    assert portal.ask("gpu4").state is not State.HELD
+    later = offer(portal, "gpu4")
+    assert later.free_now == 0
+    assert later.expected_wait is not None
+    assert later.expected_wait > 0
+
+
 # --- an engine that does not answer ---------------------------------------------------------------------------------
 
 

@@ -37,6 +37,10 @@ class Board:
     """Why leases that have GPUs do not run yet, by the engine's word."""
     away: bool = False
     """Whether the engine does not answer now."""
+    closed: bool = False
+    """Whether it starts nothing at the moment, though it answers."""
+    queue_outside: int = 0
+    """Tasks outside the portal that wait in the engine's own queue."""
 
     @property
     def reserved(self) -> frozenset[tuple[str, int]]:

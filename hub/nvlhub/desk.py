@@ -304,7 +304,7 @@ class Desk:
         `project`: whose it is, where something is kept for it.
         """
         board = self.board
-        if board.away:
+        if board.away or board.closed:
             return 0, None
         now = self._moment(board)
         ahead = board.ahead_of(preemptible=False)
@@ -317,7 +317,10 @@ class Desk:
         start = expected_start(
             board.domains, board.running, ahead, asked, now, board.rules, board.held, board.kept
         )  # fmt: skip
-        return 0, None if start is None else max(0, start - now)
+        if start is not None and start <= now:
+            # Others wait, and none of them any longer for it: the next one starts, whatever becomes of a second one.
+            return 1, 0
+        return 0, None if start is None else start - now
 
     def _moment(self, board: Board) -> int:
         """Return what time it is: a board stays while nothing changes, and reservations come nearer."""
@@ -348,7 +351,7 @@ class Desk:
             factor_milli=request.factor_milli,
             price_milli=profile.gpus * request.factor_milli if request.hold else 0, longest=profile.longest, idle=profile.idle,
             hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
-            free_now=free_now, expected_wait=wait, why_not=self._why_not(decided, lang),
+            free_now=free_now, expected_wait=wait, queue_outside=self.board.queue_outside if wait else 0, why_not=self._why_not(decided, lang),
             low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
         )  # fmt: skip
 
@@ -445,8 +448,8 @@ class Desk:
 
     def view(self, lease: Lease, lang: str = "en") -> LeaseView:
         """Return a lease as its holder sees it."""
-        # While the engine is away, when something starts cannot be foreseen.
-        waits = lease.state is State.HELD and not self.board.away
+        # While the engine is away or closed, when something starts cannot be foreseen.
+        waits = lease.state is State.HELD and not (self.board.away or self.board.closed)
         outlook = self.board.outlook.get(lease.id) if waits else None
         wait = self._wait(lease)
         return LeaseView(
@@ -458,7 +461,8 @@ class Desk:
             deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
-            expected_start=outlook.start if outlook else wait.start if wait else None, now=self.clock.now(),
+            expected_start=outlook.start if outlook else wait.start if wait else None,
+            queue_outside=self.board.queue_outside if outlook else 0, now=self.clock.now(),
         )  # fmt: skip
 
     def _detail(self, lease: Lease, lang: str) -> str:
@@ -472,8 +476,12 @@ class Desk:
             return sentence(f"end-{lease.end_reason}", lang, note=f"({note})" if note else "").strip()
         if self.board.away and lease.state in BEFORE:
             return sentence("engine-away-waiting", lang)
+        if lease.state is State.HELD and self.board.closed:
+            return sentence("slurm-wait-closed", lang)
         if lease.state is State.HELD:
-            return sentence("waiting-for-room", lang)
+            words = sentence("waiting-for-room", lang)
+            outside = self.board.queue_outside
+            return f"{words} {sentence('waiting-outside', lang, count=outside)}" if outside else words
         wait = self._wait(lease)
         return sentence(wait.reason, lang) if wait else ""
 

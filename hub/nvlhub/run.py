@@ -24,6 +24,7 @@ from nvlhub.clock import SteadyClock
 from nvlhub.engines.base import AwayError, Engine, EngineError, Handle, Sight, Sighting, Task
 from nvlhub.errors import ConflictError, FailedError, NvlhubError
 from nvlhub.flow import lease as states
+from nvlhub.flow.displacement import displaced
 from nvlhub.flow.lease import (
     Effect,
     End,
@@ -46,7 +47,7 @@ from nvlhub.flow.settlement import extend_postings, settle_postings
 from nvlhub.housekeeping import end_over_slots, note_capacity, return_over_awards
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
-from nvlhub.sightings import Move, as_gone, happened, read_back
+from nvlhub.sightings import Move, as_gone, happened, read_back, unplaced
 from nvlhub.store import Store, Unit
 from nvlhub.versions import Versions
 from nvlhub.wire import EndReason, State
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 ENDING_TICK = 0.15
 """Seconds between two looks at the engine while something ends."""
+_NOT_SEEN_RUNNING = frozenset({Sight.PENDING, Sight.GONE})
 FLUSH_EVERY = 10
 """Seconds between two savings of heartbeats: after a restart silence counts from the restart, so losing some is
 harmless."""
@@ -111,6 +113,7 @@ class Runner:
         self._looked = float("-inf")
         self._ticked = float("-inf")
         self._swept = float("-inf")
+        self._counted = float("-inf")
         self._crowded = True
         self._doubtful: set[str] = set()
         self._stopping = False
@@ -120,6 +123,8 @@ class Runner:
             self._leases = {lease.id: lease for lease in unit.active_leases()}
         self._waiting = {lease.id for lease in self._leases.values() if lease.state is State.HELD}
         self._ending = {lease.id for lease in self._leases.values() if lease.state is State.ENDING}
+        # Those whose tasks are stopped because they cannot start where they were placed.
+        self._moving: set[str] = set()
         self._warned = {lease.id for lease in self._leases.values() if lease.preempt_at is not None}
         self._capacity: tuple[Domain, ...] = ()
         self._domains: tuple[Domain, ...] = ()
@@ -129,6 +134,8 @@ class Runner:
         self._others: tuple[Running, ...] = ()
         self._waits: Mapping[str, Wait] = {}
         self._away = engine.away
+        self._closed = engine.closed
+        self._queue_outside = engine.queue_outside
         # When what is kept begins or ends, or is to be cleared of those who make room; the next last.
         self._moments: list[int] = []
         # GPUs on which others make room, by the lease that waits for them.
@@ -247,6 +254,8 @@ class Runner:
                 self._end_slotless(now)
                 self._guarded_house(now)
                 self._swept = time.monotonic()
+            elif time.monotonic() - self._counted >= self._engine.count_every:
+                self._recount()
             if time.monotonic() - self._looked >= self._pace:
                 self._take_beats(now)
                 self._end_due(now)
@@ -286,7 +295,7 @@ class Runner:
         self._changed = False
         return Board(
             now, self._capacity, self._domains, dict(self._leases), self._outlook, self._rules, self._notice,
-            self._kept, self._others, self._waits, self._away,
+            self._kept, self._others, self._waits, self._away, self._closed, self._queue_outside,
         )  # fmt: skip
 
     def _hear_all(self, said: Sequence[_Said]) -> list[tuple[Future[Lease], Lease]]:
@@ -338,7 +347,7 @@ class Runner:
             self._engine.extend(lease.id, lease.handle, extended.seconds)
         except EngineError as error:
             logger.warning("lease %s could not be extended: %s", lease.id, error)
-            raise ConflictError("extend-engine") from error
+            raise ConflictError("extend-away" if isinstance(error, AwayError) else "extend-engine") from error
 
     def _move(self, lease: Lease, event: Event, actor: str = "portal") -> Lease:
         """Advance a lease, save it, then do what follows from it."""
@@ -480,11 +489,15 @@ class Runner:
         leases = [self._leases[lease_id] for lease_id in lease_ids]
         sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
         self._look_around(sightings)
+        self._look_for_displaced(sightings)
         moves: list[Move] = []
         unstarted: list[Lease] = []
         for lease_id, sighting in sightings.items():
             lease = self._leases[lease_id]
-            events = happened(lease, sighting, now, self._grace)
+            moving = lease_id in self._moving
+            events = (unplaced(sighting, now) if moving else ()) or happened(lease, sighting, now, self._grace)
+            if moving and sighting.sight is Sight.PENDING:
+                self._guarded(self._stop_task, lease, sighting.handle or lease.handle)
             if events:
                 moves.append((lease, events))
             elif sighting.sight is Sight.UNKNOWN:
@@ -497,18 +510,33 @@ class Runner:
         self._move_all(read_back(self._leases, moves, sightings))
         self._start(unstarted)
 
+    def _look_for_displaced(self, sightings: Mapping[str, Sighting]) -> None:
+        """Note which tasks must be stopped because they cannot start where they were placed.
+
+        They are remembered until that is done: their trays may be in service again by then.
+        """
+        seen = [lease_id for lease_id, sighting in sightings.items() if sighting.sight in _NOT_SEEN_RUNNING]
+        waiting = [self._leases[lease_id] for lease_id in seen]
+        waiting = [lease for lease in waiting if states.Unplaced in states.MOVES[lease.state]]
+        if waiting and self._engine.to_the_tray:
+            placed = [other.placement for other in self._others]
+            self._moving |= displaced(waiting, self._capacity, placed)
+
     def _look_around(self, sightings: Mapping[str, Sighting]) -> None:
         """Note what the engine says beside what became of tasks: who else holds GPUs, why tasks wait, whether it answers."""
         waits = {
             lease_id: wait
             for lease_id, wait in self._waits.items()
-            if lease_id in self._leases and lease_id not in sightings
+            if lease_id in self._leases and lease_id not in sightings and lease_id not in self._waiting
         }
         waits |= {lease_id: sighting.wait for lease_id, sighting in sightings.items() if sighting.wait is not None}
-        others, away = self._engine.others(), self._engine.away
-        if waits != self._waits or away != self._away:
-            self._waits, self._away, self._changed = waits, away, True
+        others = self._engine.others()
+        away, closed, outside = self._engine.away, self._engine.closed, self._engine.queue_outside
+        if (waits, away, closed) != (self._waits, self._away, self._closed):
             self._crowded = False
+        if (waits, away, closed, outside) != (self._waits, self._away, self._closed, self._queue_outside):
+            self._waits, self._away, self._closed, self._queue_outside = waits, away, closed, outside
+            self._changed = True
         if others != self._others:
             self._others = others
             self._count_free()
@@ -560,7 +588,7 @@ class Runner:
         while self._moments and self._moments[-1] <= now:
             self._moments.pop()
             self._crowded = False
-        if self._away or self._crowded or not (self._waiting or self._warned or self._kept):
+        if self._away or self._closed or self._crowded or not (self._waiting or self._warned or self._kept):
             return
         # Nothing changes for those who wait until somebody asks, ends, extends, or the capacity changes: each of
         # these clears it again.
@@ -621,6 +649,8 @@ class Runner:
             self._leases[lease.id] = lease
         else:
             self._leases.pop(lease.id, None)
+        if states.Unplaced not in states.MOVES[lease.state]:
+            self._moving.discard(lease.id)
         belongs = (
             (lease.state is State.HELD, self._waiting),
             (lease.state is State.ENDING, self._ending),
@@ -639,6 +669,7 @@ class Runner:
 
     def _recount(self) -> None:
         """Count the capacity afresh, read rules and reservations; what is leased is derived from the leases."""
+        self._counted = time.monotonic()
         now = self._clock.now()
         with self._store.reading() as unit:
             drained = unit.out_of_service(self._pool)

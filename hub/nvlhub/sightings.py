@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nvlhub.engines.base import Sight, Sighting
 from nvlhub.flow import lease as states
-from nvlhub.flow.lease import End, Event, Given, Gone, Launched, Lease, Seen, Timed, advance
+from nvlhub.flow.lease import End, Event, Given, Gone, Launched, Lease, Seen, Timed, Unplaced, advance
 from nvlhub.flow.metering import charge, engine_times, seconds_run
 from nvlhub.flow.placement import exchange
 from nvlhub.wire import EndReason, State
@@ -45,6 +45,18 @@ def happened(lease: Lease, sighting: Sighting | None, now: int, grace: int) -> t
             return (End(EndReason.LOST, now, "slurm-end-requeued"),)
         case State.ENDING, Sight.GONE | Sight.BROKEN:
             return _over(lease, sighting, grace)
+        case _:
+            return ()
+
+
+def unplaced(sighting: Sighting, now: int) -> tuple[Event, ...]:
+    """Return what happened to a lease that cannot start where it was placed, and whose task is being stopped for that."""
+    match sighting.sight:
+        case Sight.GONE if sighting.began is None:
+            return (Unplaced(),)
+        case Sight.GONE | Sight.RUNNING:
+            # It began in the very moment in which it was stopped: nobody pays for that.
+            return (End(EndReason.ENGINE, now, "slurm-end-tray"),)
         case _:
             return ()
 

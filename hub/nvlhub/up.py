@@ -27,14 +27,17 @@ from typing import Any
 import httpx
 
 from nvlhub.demo_data import USERS
+from nvlhub.engines.registry import ENGINES
 from nvlhub.parent import follow_parent
 from nvlhub.ports import free_port, taken
-from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
+from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm, settings_of
 
 __all__ = ["Options", "Up", "UpError", "running"]
 
 READY = 120.0
 """Seconds that hub and portal have to answer."""
+SLURM_CONF = "slurm-conf"
+"""File in the data directory that names the slurm.conf of a Slurm of its own."""
 STOP = 25.0
 """Seconds that a process has to end: more than the hub waits for what it started itself."""
 
@@ -174,11 +177,14 @@ class Up:
         self._wait()
 
     def _start_slurm(self) -> None:
+        (self._options.data / SLURM_CONF).unlink(missing_ok=True)
         if self._options.engine != "slurm":
             return
         if self._options.domains:
             self._slurm = PrivateSlurm(self._options.data, self._options.domains, self._log)
             self._slurm.start()
+            # Beside the address: commands that speak to both find both here.
+            _private(self._options.data / SLURM_CONF, self._slurm.environment["SLURM_CONF"])
         else:
             check_slurm(self._options.data)
 
@@ -224,6 +230,8 @@ class Up:
                 self._say("the hub ended; starting it again (servers, kernels and leases go on)")
                 time.sleep(1)
                 self._start_hub()
+            for told in self._slurm.told() if self._slurm is not None else ():
+                self._say(told)
             if self._slurm is not None and self._slurm.ended() and not self._ended:
                 self._say("the private Slurm ended; starting it again (its jobs are gone)")
                 self._slurm.start()
@@ -264,9 +272,17 @@ class Up:
                 time.sleep(0.3)
 
 
+def _check(options: Options) -> None:
+    """Raise `UpError` for what the portal would refuse: it ends then, and why is hard to find between the words of the hub."""
+    if options.engine not in ENGINES:
+        raise UpError(f"--engine {options.engine}: there is no such engine; there are {', '.join(ENGINES)}")
+    settings_of(options.data)
+
+
 @contextlib.contextmanager
 def running(options: Options, say: Callable[[str], None]) -> Iterator[Up]:
     """Return a portal that runs for the length of the block. Raises `UpError`."""
+    _check(options)
     options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (options.data / "up.lock").open("w") as lock:
         try:

@@ -73,7 +73,7 @@ class PrivateSlurm:
             "--trays", str(self.trays), *([] if self._accounting else ["--no-accounting"]),
         ]  # fmt: skip
         self._keeper = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True
         )
         answer = self._keeper.stdout
         if (
@@ -83,6 +83,14 @@ class PrivateSlurm:
         ):
             self.stop()
             raise UpError(f"the private Slurm did not start; why stands in {self._log.name}")
+
+    def told(self) -> list[str]:
+        """Return what its keeper said since it was asked last: which daemons it had to start again."""
+        answer = None if self._keeper is None else self._keeper.stdout
+        said = b""
+        while answer is not None and select.select([answer], [], [], 0)[0] and (more := os.read(answer.fileno(), 4096)):
+            said += more
+        return said.decode(errors="replace").splitlines()
 
     def ended(self) -> bool:
         """Tell whether it ended by itself."""

@@ -224,6 +224,8 @@ class LeaseView(View):
     position: int | None = None
     """Place in the queue from 1, while held and waiting for room."""
     expected_start: int | None = None
+    queue_outside: int = 0
+    """Jobs outside the portal that wait in the cluster's queue, too: the expected start does not count them."""
     now: int
     """The portal's clock, so that a client computes time left without trusting its own."""
 
@@ -272,6 +274,8 @@ class Offer(View):
     """How many could start at once for lack of nothing but room."""
     expected_wait: int | None = None
     """Seconds until one can start; 0 = now; None = not foreseeable."""
+    queue_outside: int = 0
+    """Jobs outside the portal that wait in the cluster's queue, too: the expected wait does not count them."""
     why_not: Problem | None = None
     """Set when a start would be refused now."""
     low_priority: bool = False

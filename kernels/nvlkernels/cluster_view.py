@@ -51,8 +51,8 @@ class Standing:
 
     @property
     def seconds_left(self) -> int | None:
-        """Seconds until the first of its leases ends; None while none runs."""
-        deadlines = [lease.deadline for lease in self.leases if lease.deadline is not None]
+        """Seconds until the first of its leases ends; None while none has GPUs. One that just starts has all its time."""
+        deadlines = [lease.deadline or self.now + lease.seconds for lease in self.running]
         return max(0, min(deadlines) - self.now) if deadlines else None
 
     @property

@@ -21,6 +21,9 @@ from nvlhub.wire import LeaseView, gpu_hours
 from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
 from nvlkernels.cluster_view import time_left
 
+MOST_MINUTES = 30 * 24 * 60
+"""That can be asked for at once."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -50,7 +53,13 @@ class Held:
         return self.view.price_milli / 1000 if self.view else 0.0
 
     def extend(self, *, minutes: int) -> Held:
-        """Pay for more time. Raises `PortalError` with the reason when balance, award or profile do not allow it."""
+        """Pay for more time.
+
+        Raises `ValueError` for minutes that are none, and `PortalError` with the reason when balance, award or profile do
+        not allow it.
+        """
+        if not isinstance(minutes, int | float) or isinstance(minutes, bool) or not 1 <= minutes <= MOST_MINUTES:
+            raise ValueError(say("extend-minutes", self.lang, most=str(MOST_MINUTES), given=repr(minutes)[:40]))
         if self.view is None:
             return self
         longer = _call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})

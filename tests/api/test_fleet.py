@@ -95,19 +95,19 @@ def test_a_gpu_that_a_stranger_holds_on_a_drained_tray_is_out_of_service(api: Cl
 def test_who_took_a_tray_out_of_service_is_told(api: Client, portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine's word appears with the next count, and goes with it; a drain here stays an administrator's."""
     capacity = portal.engine.capacity()
-    down = tuple(replace(tray, in_service=tray.index != 2) for tray in capacity[0].trays)
+    down = tuple(replace(tray, in_service=tray.index not in {1, 2}, reason="<fan>") for tray in capacity[0].trays)
     monkeypatch.setattr(portal.engine, "capacity", lambda: (replace(capacity[0], trays=down),))
     portal.registry.capacity.set_service(ADMIN, "main", "nvl001", Service(in_service=False, tray=1))
     portal.step()
 
-    def told() -> list[str]:
-        return [tray["out_by"] for tray in api("GET", "/domains", "admin").json()["items"][0]["trays"][:3]]
+    def told(what: str = "out_by") -> list[str]:
+        return [tray[what] for tray in api("GET", "/domains", "admin").json()["items"][0]["trays"][:3]]
 
-    assert told() == ["portal", "engine", ""]
+    assert (told(), told("reason")) == (["portal", "engine", ""], ["", "<fan>", ""])
     assert list(b64decode(api("GET", "/fleet").json()["states"])[:9]) == [2] * 8 + [0]
     monkeypatch.undo()
     portal.step()
-    assert told() == ["portal", "", ""]
+    assert (told(), told("reason")) == (["portal", "", ""], ["", "", ""])
 
 
 def test_many_who_ask_in_one_second_get_one_picture(portal: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

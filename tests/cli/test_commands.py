@@ -264,7 +264,9 @@ def test_what_a_queue_a_stranger_or_the_engine_holds_up_is_listed(
     monkeypatch.setattr(engine, "scripts", {"*": Script(pending=9, wait=wait)})
     monkeypatch.setattr(engine, "outside", (Running(theirs, portal.clock.now() + 60),))
     [domain] = engine.capacity()
-    down = tuple(replace(tray, in_service=tray.index not in {2, 3}) for tray in domain.trays)
+    down = tuple(
+        replace(tray, in_service=tray.index not in {2, 3}, reason="fan" * (tray.index > 2)) for tray in domain.trays
+    )
     monkeypatch.setattr(engine, "capacity", lambda: (replace(domain, trays=down),))
     nvlhub.run("domain", "drain", "nvl001", "--tray", "18")
     portal.ask()
@@ -272,7 +274,7 @@ def test_what_a_queue_a_stranger_or_the_engine_holds_up_is_listed(
     # A narrow terminal breaks the sentence anywhere.
     assert "waits for" in nvlhub.run("lease", "list")
     assert nvlhub.json("lease", "list")[0]["expected_start"] == wait.start
-    assert "engine: 2, 3" in nvlhub.run("domain", "list")
+    assert "engine: 2, 3 (fan)" in nvlhub.run("domain", "list")
     [row] = nvlhub.json("domain", "list")
     assert (row["outside"], row["free"]) == (3, 72 - 12 - 3 - 1)
     assert nvlhub.json("pool", "list")[0]["outside"] == 3

@@ -15,6 +15,7 @@ EVENTS = {
     states.Approved: states.Approved(7, 100),
     states.Denied: states.Denied(),
     states.Placed: states.Placed((Share(domain="d", tray=1, gpus=(0,)),), 5),
+    states.Unplaced: states.Unplaced(),
     states.Saved: states.Saved({"pid": 1}),
     states.Launched: states.Launched({"pid": 2}),
     states.Seen: states.Seen(200),

@@ -351,3 +351,11 @@ def test_a_shorter_start_is_a_yes() -> None:
     told = can_start([offer], "x", "en")
     assert told["kind"] == "yes"
     assert "“2 GPUs” can start at once for 1 h" in told["words"]
+    allowed = offer.model_copy(update={"why_not": None, "free_now": 0})
+    told = can_start([allowed], "x", "en")
+    assert (told["kind"], told["words"]) == ("yes", "“2 GPUs” can start at once, paid by Demo.")
+    told = can_start([allowed.model_copy(update={"expected_wait": 300, "queue_outside": 1})], "x", "en")
+    assert told["kind"] == "wait"
+    assert told["words"].endswith(
+        "One job outside the portal waits in the cluster's queue, too; the expected start does not count it."
+    )

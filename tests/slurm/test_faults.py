@@ -221,6 +221,48 @@ def test_a_node_that_is_drained_keeps_its_job_and_gets_no_other(portal: Hand) ->
     portal.until(lambda: portal.kit.free() == before - 1)
 
 
+def test_a_lease_whose_node_is_drained_before_it_starts_goes_to_another(portal: Hand) -> None:
+    """It is held to its node: there it would wait for as long as that is drained."""
+    slurm = portal.slurm
+    # Somebody has all cores of a tray, and none of its GPUs: the portal places a lease there, and Slurm lets it wait.
+    cores = slurm.run("sinfo", "-h", "-n", "nvl001-01", "-o", "%c").split()[0]
+    busy = ("sbatch", "--parsable", "-o", "/dev/null", "-w", "nvl001-01", "-n", cores, "--mem=1", "--wrap", "sleep 300")
+    blocker = slurm.run(*busy).strip()
+    try:
+        portal.until(lambda: slurm.run("squeue", "-h", "-j", blocker, "-o", "%T").strip() == "RUNNING")
+        lease = portal.kit.ask()
+        assert node_of(portal, lease) == "nvl001-01"
+        portal.until(lambda: portal.kit.seen(lease).detail)
+        slurm.run("scontrol", "update", "nodename=nvl001-01", "state=drain", "reason=test")
+        portal.until_state(lease)
+        assert node_of(portal, lease) != "nvl001-01"
+        seen = portal.kit.seen(lease)
+        assert (seen.charged, len(portal.jobs()[lease.id])) == (0, 1)
+    finally:
+        slurm.run("scancel", blocker)
+        slurm.run("scontrol", "update", "nodename=nvl001-01", "state=resume")
+
+
+def test_a_partition_that_is_closed_is_told_and_what_waits_starts_when_it_opens(portal: Hand) -> None:
+    slurm = portal.slurm
+    slurm.run("scontrol", "update", "partitionname=gpu", "state=down")
+    try:
+        pending = slurm.run(
+            "sbatch", "--parsable", "-o", "/dev/null", "--gpus=1", "-p", "gpu", "--wrap", "sleep 1"
+        ).strip()
+        portal.until(lambda: portal.kit.runner.board.closed and portal.kit.runner.board.queue_outside == 1)
+        lease = portal.kit.ask()
+        portal.kit.step()
+        seen = portal.kit.seen(lease)
+        assert (seen.state.value, portal.jobs()) == ("held", {})
+        assert "partition is closed" in seen.detail
+        slurm.run("scancel", pending)
+    finally:
+        slurm.run("scontrol", "update", "partitionname=gpu", "state=up")
+    portal.until_state(lease)
+    portal.until(lambda: portal.kit.runner.board.queue_outside == 0)
+
+
 # --- hands ------------------------------------------------------------------------------------------------------------
 
 

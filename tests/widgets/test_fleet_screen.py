@@ -204,17 +204,21 @@ async def test_what_strangers_hold_has_no_lease_to_open_and_the_engines_trays_no
         theirs = (Share(domain="nvl001", tray=1, gpus=(0, 1, 2, 3)),)
         monkeypatch.setattr(engine, "outside", (Running(theirs, seen.portal.clock.now() + 60),))
         first, *others = engine.capacity()
-        down = tuple(replace(tray, in_service=tray.index != 2) for tray in first.trays)
+        down = tuple(replace(tray, in_service=tray.index != 2, reason="<fan> & pump") for tray in first.trays)
         monkeypatch.setattr(engine, "capacity", lambda: (replace(first, trays=down), *others))
         await seen.look()
         assert "4 are held outside the portal." in seen.fleet._head.html
+        await seen.until(
+            lambda: '<th scope="row">outside the portal</th><td class="number">4</td>' in seen.fleet._holders.html
+        )
         seen.press(seen.fleet._map, "rack", domain="nvl001")
         await seen.until(lambda: "tray-18" in seen.fleet._rack.html.html)
         html = seen.fleet._rack.html.html
         trays = html.split('<tr id="tray-')[1:]
         assert trays[0].count("outside the portal") == 4
         assert re.search(r'data-ask="tray"[^>]* disabled', trays[0])
-        assert "out of service, by the cluster" in trays[1]
+        assert "out of service, by the cluster: &lt;fan&gt; &amp; pump" in trays[1]
+        assert "pump" not in trays[0]
         assert re.search(r'data-ask="undrain"[^>]* disabled', trays[1])
         assert "4 are held outside the portal: nothing can be done to them here." in html
         assert "comes back by itself" in html

@@ -64,9 +64,13 @@ def domain_list(as_json: Json = False) -> None:
 
 
 def _out_by(trays: list[dict[str, Any]]) -> str:
-    """Say who took trays out of service: the portal, or the engine, which alone puts them back then."""
-    named = {who: [str(tray["index"]) for tray in trays if tray["out_by"] == who] for who in ("portal", "engine")}
-    return "; ".join(f"{who}: {', '.join(indices)}" for who, indices in named.items() if indices)
+    """Say who took trays out of service, and why: the portal, or the engine, which alone puts them back then."""
+    named = {who: [_why_out(tray) for tray in trays if tray["out_by"] == who] for who in ("portal", "engine")}
+    return "; ".join(f"{who}: {', '.join(told)}" for who, told in named.items() if told)
+
+
+def _why_out(tray: dict[str, Any]) -> str:
+    return f"{tray['index']} ({tray['reason']})" if tray["reason"] else str(tray["index"])
 
 
 def _serve(name: str, tray: int | None, pool: str, *, in_service: bool) -> None:

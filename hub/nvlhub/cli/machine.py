@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nvlhub.cli.base import DATA, app, err, fail
+from nvlhub.engines.registry import ENGINES
 from nvlhub.up import Options, UpError, running
 
 
@@ -23,7 +24,7 @@ def up(
             help="Simulated NVLink domains, with --engine slurm in a Slurm of its own; 0: this machine's GPUs, or its Slurm.",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What runs kernels: local, slurm, scripted.")] = "local",
+    engine: Annotated[str, typer.Option(help=f"What runs kernels: {', '.join(ENGINES)}.")] = "local",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DATA,
 ) -> None:

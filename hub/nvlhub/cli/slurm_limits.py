@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from nvlhub.cli.base import SLOW, Json, call, checked, fail, fields, items, portal_time, send, show
+from nvlhub.cli.base import DATA, SLOW, Json, call, checked, fail, fields, items, portal_time, send, show
 from nvlhub.cli.slurm import slurm
-from nvlhub.engines.slurm.budget import Award, Books, Live, Programme, Project, Scheme, Used, wanted
+from nvlhub.engines.slurm.budget import USER, Award, Books, Live, Programme, Project, Scheme, Used, wanted
 from nvlhub.engines.slurm.limits import (
     ACCOUNT_FORMAT,
     ASSOC_FORMAT,
@@ -32,6 +32,7 @@ from nvlhub.engines.slurm.limits import (
 )
 from nvlhub.engines.slurm.reading import settings
 from nvlhub.settings import Settings
+from nvlhub.up import SLURM_CONF
 
 GRACE: int = Settings.model_fields["grace"].default
 """Seconds that a silent server has where portal.toml says nothing."""
@@ -47,7 +48,7 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Root = Annotated[str, typer.Option(help="Account below which everything of ours lies.")]
 Template = Annotated[str, typer.Option("--account", help="Account of a project, as in portal.toml.")]
-Pool = Annotated[str, typer.Option(help="The pool that Slurm runs.")]
+Pool = Annotated[str, typer.Option(help="The pool that Slurm runs; left out: the only one that the portal has.")]
 Apply = Annotated[bool, typer.Option("--apply/--dry-run", help="Do it, or only say what would be done.")]
 
 
@@ -64,7 +65,7 @@ Run = Callable[[Sequence[str]], Said]
 
 def run(argv: Sequence[str]) -> Said:
     """Run a command of Slurm; say what it printed, or why it could not."""
-    environment = os.environ | {"LC_ALL": "C", "TZ": "UTC"}
+    environment = os.environ | _own_slurm() | {"LC_ALL": "C", "TZ": "UTC"}
     try:
         done = subprocess.run(
             argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -80,24 +81,47 @@ def run(argv: Sequence[str]) -> Said:
     return Said(good, done.stdout if good else " ".join(f"{done.stderr} {done.stdout}".split()))
 
 
+def _own_slurm() -> dict[str, str]:
+    """Return where the Slurm of ``nvlhub up`` is, for the portal that its data directory names (``portal_of``)."""
+    if "SLURM_CONF" in os.environ or "NVLHUB_URL" in os.environ:
+        return {}
+    try:
+        return {"SLURM_CONF": (DATA / SLURM_CONF).read_text(encoding="utf-8").strip()}
+    except OSError:
+        return {}
+
+
+def ask_slurm(argv: Sequence[str], what: str) -> str:
+    """Return what a command of Slurm prints; end with status 1 where it does not say `what`."""
+    said = run(argv)
+    if not said.ok:
+        advice = (
+            "" if "SLURM_CONF" in os.environ else " Where its slurm.conf lies is told by SLURM_CONF in the environment."
+        )
+        fail(f"Slurm does not say {what}: {said.text.rstrip('. ')}.{advice}")
+    return said.text
+
+
 @slurm.command("sync")
 def sync(
-    apply: Apply = False, pool: Pool = "main", root: Root = "nvlhub", account: Template = "{project}",
+    apply: Apply = False, pool: Pool = "", root: Root = "nvlhub", account: Template = "{project}",
     grace: Annotated[int, typer.Option(min=0, max=3600, help="As in portal.toml.")] = GRACE,
     run_as: Annotated[
-        str, typer.Option(help="The account that all jobs run under; left out: each user's own.")
-    ] = "",
+        str | None, typer.Option(help="The account that all jobs run under; left out: each user's own.")
+    ] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Make Slurm's accounts, users and limits those of the portal; only say what would change, without --apply.
 
     Exit status 1 when something could not be done; what was done until then stays.
     """
-    _check_names(root, account)
+    check_template(account)
+    _check_names(root, run_as)
+    books = _books(pool_row(pool))
     config = settings(_ask(["scontrol", "show", "config"]))
     cluster = config.get("ClusterName", "")
     try:
-        layout, unfit = wanted(_books(pool), Scheme(cluster, root, account, grace, run_as))
+        layout, unfit = wanted(books, Scheme(cluster, root, account, grace, run_as or ""))
         present = _present(cluster)
         changes = diff(layout, present)
     except CollisionError as error:
@@ -156,9 +180,19 @@ def _row(change: Change, state: str, said: str = "") -> dict[str, Any]:
     return {"change": change.sentence, "state": state, "said": said, "command": list(change.argv)}
 
 
-def _check_names(root: str, account: str) -> None:
+def _check_names(root: str, run_as: str | None) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,39}", root) or root == "root":
         fail("--root is a name of 1 to 40 of a-z, 0-9, _ . and -, and not Slurm's own account root.")
+    if run_as is not None and not USER.fullmatch(run_as):
+        # Nobody could be the user of any project: all would be removed.
+        fail(
+            f"--run-as “{run_as}” cannot be an account: it has 1 to 32 of a-z, 0-9, _ . and -, and begins with a letter "
+            "or _, e.g. portal."
+        )
+
+
+def check_template(account: str) -> None:
+    """End with status 1 unless `account` can be what projects' accounts are made by."""
     if account.count("{project}") != 1 or not re.fullmatch(
         r"[A-Za-z0-9_.-]{0,40}", account.replace("{project}", "", 1)
     ):
@@ -169,10 +203,7 @@ def _check_names(root: str, account: str) -> None:
 
 
 def _ask(argv: Sequence[str]) -> str:
-    said = run(argv)
-    if not said.ok:
-        fail(f"Slurm does not say what it has: {said.text}")
-    return said.text
+    return ask_slurm(argv, "what it has")
 
 
 def _present(cluster: str) -> Present:
@@ -188,16 +219,28 @@ def _present(cluster: str) -> Present:
 # --- what the portal says ---------------------------------------------------------------------------------------------
 
 
-def _books(pool: str) -> Books:
+def pool_row(pool: str) -> dict[str, Any]:
+    """Return what the portal says of a pool; empty: of the only one. Ends with status 1 where there is none such.
+
+    Without this check a name that was mistyped would be a pool without anything in it, and all of Slurm's too much.
+    """
+    pools: dict[str, dict[str, Any]] = {row["name"]: row for row in items("/pools")}
+    known = ", ".join(sorted(pools))
+    if not pool and len(pools) != 1:
+        fail(f"The portal has several pools: {known}. Name the one that Slurm runs with --pool.")
+    if pool and pool not in pools:
+        fail(f"The portal has no pool {pool}. It has: {known}. Name it with --pool.")
+    return pools[pool] if pool else next(iter(pools.values()))
+
+
+def _books(of: dict[str, Any]) -> Books:
     """Read the portal's books.
 
     Awards before what was used: a lease that is settled in between is counted on both sides then, and never on none.
     """
     file = checked(send("GET", "/export", params={"format": "yaml"}, patience=SLOW)).content
     document = yaml.load(file, Loader=LOADER)  # noqa: S506  # the safe loader, in C where there is one
-    pools = {row["name"]: row for row in items("/pools")}
-    if pool not in pools:
-        fail(f"The portal has no pool {pool}. It has: {', '.join(sorted(pools))}. Name it with --pool.")
+    pool = of["name"]
     awards = items("/awards", pool=pool, per_page=ROWS)
     since = max(0, portal_time() - PAST)
     usage = call("GET", "/usage", params={"by": "project", "pool": pool, "since": since}, patience=SLOW)
@@ -213,7 +256,7 @@ def _books(pool: str) -> Books:
     for row in document["members"]:
         members.setdefault(row["project"], {})[row["user"]] = row["cap"]
     return Books(
-        now=usage["now"], factor_milli=pools[pool]["factor_milli"], gpus=pools[pool]["gpus"],
+        now=usage["now"], factor_milli=of["factor_milli"], gpus=of["gpus"],
         programmes=[
             Programme(row["slug"], row["cap"], row["factor_milli"], row["at_zero"] == "low_priority")
             for row in document["programmes"]

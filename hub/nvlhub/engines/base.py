@@ -102,11 +102,19 @@ class Engine(Protocol):
     """What the GPUs are."""
     away: bool = False
     """Whether the engine does not answer now. Nothing new is started then; what runs goes on."""
+    closed: bool = False
+    """Whether the engine starts nothing at the moment, though it answers. Whoever asks waits; what runs goes on."""
+    queue_outside: int = 0
+    """Tasks outside the portal that wait in the engine's own queue for the GPUs of these domains."""
+    to_the_tray: bool = True
+    """Whether a task starts on the trays of its placement or not at all; otherwise the engine may choose others."""
+    count_every: float = 60
+    """Seconds between two counts of the capacity, where the portal's own settings do not count it more often."""
 
     def capacity(self) -> tuple[Domain, ...]:
         """Return the domains with their trays and GPUs, all free; GPUs out of service are marked so.
 
-        Called at the start of the portal and every minute after. Names and indices are stable.
+        Called at the start of the portal and every :attr:`count_every` seconds after. Names and indices are stable.
         """
         ...
 

@@ -1,7 +1,8 @@
 """The states of a lease, as a table, and the one function that moves a lease through them.
 
     asked --> held --> placed --> starting --> running --> ending --> settled
-      |         `---------`----------`-----------`----------^
+      |         | ^-------´----------´           |          ^
+      |         `---------`----------`-----------`----------´
       `--> refused
 
 What an event means for a lease stands in :data:`MOVES` alone: a state and an event give the next state and what is
@@ -124,6 +125,11 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unplaced:
+    """It cannot start there, and nothing of it is left there: it waits for room again, in its old turn."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """The engine is about to take a step; this is what finds it again."""
 
@@ -201,7 +207,9 @@ class Gone:
     refunded: int = 0
 
 
-Event = Approved | Denied | Placed | Saved | Launched | Seen | Given | Beaten | Extended | Warned | End | Timed | Gone
+Event = (
+    Approved | Denied | Placed | Unplaced | Saved | Launched | Seen | Given | Beaten | Extended | Warned | End | Timed | Gone
+)  # fmt: skip
 
 MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
     State.ASKED: {Approved: (State.HELD, Effect.PLACE), Denied: (State.REFUSED, None)},
@@ -215,6 +223,7 @@ MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
         Given: (State.PLACED, None),
         Saved: (State.PLACED, None),
         Warned: (State.PLACED, None),
+        Unplaced: (State.HELD, Effect.PLACE),
         Launched: (State.STARTING, None),
         End: (State.ENDING, Effect.STOP),
     },
@@ -222,6 +231,7 @@ MOVES: Mapping[State, Mapping[type, tuple[State, Effect | None]]] = {
         Beaten: (State.STARTING, None),
         Given: (State.STARTING, None),
         Warned: (State.STARTING, None),
+        Unplaced: (State.HELD, Effect.PLACE),
         Seen: (State.RUNNING, None),
         End: (State.ENDING, Effect.STOP),
     },
@@ -285,6 +295,8 @@ def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901, PLR0912  # one ca
             return replace(lease, award=award, held=held)
         case Placed(placement, at):
             return replace(lease, placement=placement, placed_at=at)
+        case Unplaced():
+            return replace(lease, placement=(), placed_at=None, preempt_at=None, handle={})
         case Given(placement):
             return replace(lease, placement=placement)
         case Saved(handle) | Launched(handle):

@@ -38,6 +38,8 @@ class Tray:
     free: frozenset[int]
     size: int = GPUS_PER_TRAY
     in_service: bool = True
+    reason: str = ""
+    """Why the engine has it out of service, in an administrator's words."""
 
     @property
     def usable(self) -> frozenset[int]:

@@ -70,6 +70,8 @@ class TrayView(View):
     in_service: bool
     out_by: Literal["", "portal", "engine"] = ""
     """Who took it out of service: an administrator here, or the engine, which alone puts it back then."""
+    reason: str = ""
+    """Why, where the engine did and somebody told it."""
     gpus: list[str]
 
 

@@ -112,5 +112,7 @@ class FleetHolders(View):
     holders: str
     """Base64; per GPU 2 bytes, the smaller first: 0 nobody, otherwise the place in `names` from 1."""
     top: list[HolderView]
+    outside: int = 0
+    """GPUs that somebody holds outside the portal."""
     idle: list[IdleView]
     """At most 100, those with the most GPUs first."""

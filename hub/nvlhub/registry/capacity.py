@@ -95,6 +95,7 @@ class Capacity(Office):
                 index=tray.index,
                 in_service=tray.in_service,
                 out_by=out_by(tray),
+                reason=tray.reason if out_by(tray) == "engine" else "",
                 gpus=[holder.get((domain.name, tray.index, gpu), "") for gpu in range(tray.size)],
             )
             for tray in domain.trays

@@ -103,6 +103,7 @@ class Fleet(Office):
         idle = [view for lease in leases if (view := _idle(lease, busy, now)) is not None]
         return FleetHolders(
             at=now, by=by, names=list(places), holders=_told(struct.pack(f"<{len(marks)}H", *marks)), top=held[:TOP],
+            outside=sum(map(len, board.outside.values())),
             idle=sorted(idle, key=lambda view: (-view.gpus, -view.ran, view.lease))[:IDLE],
         )  # fmt: skip
 

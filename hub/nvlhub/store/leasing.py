@@ -159,7 +159,7 @@ class Leasing(Journal):
         self._hold_gpus(leases)
 
     def place_anew(self, leases: Sequence[Lease]) -> None:
-        """Have leases hold other GPUs than before: those of their placements now. Raises as :meth:`place` does."""
+        """Have leases hold other GPUs than before: those of their placements now, which may be none. Raises as :meth:`place` does."""
         self.connection.execute(_FREE, [{"lease_id": lease.id} for lease in leases])
         self._hold_gpus(leases)
 
@@ -170,7 +170,8 @@ class Leasing(Journal):
             for share in lease.placement
             for gpu in share.gpus
         ]
-        self.connection.execute(t.holdings.insert(), rows)
+        if rows:
+            self.connection.execute(t.holdings.insert(), rows)
 
     def beat_many(self, beats: Sequence[tuple[str, int, int]]) -> None:
         """Save signs of life: (lease, time, seconds idle)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nvlhub.engines.slurm.inventory import inventory
 from nvlhub.engines.slurm.reading import Node
 from nvlhub.wire import Share
@@ -38,6 +40,8 @@ def test_what_is_drained_down_or_silent_is_out_of_service() -> None:
     nodes = [node(f"nvl001-0{index}", *state) for index, state in enumerate(states, start=1)]
     [domain] = inventory(nodes, {}).domains
     assert [tray.in_service for tray in domain.trays] == [True, False, False, True, False, True]
+    [told] = inventory([replace(nodes[1], reason="bad fan"), replace(nodes[3], reason="old")], {}).domains
+    assert [tray.reason for tray in told.trays] == ["bad fan", ""]
 
 
 def test_what_was_given_is_a_placement_in_order() -> None:

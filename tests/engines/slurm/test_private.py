@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nvlhub.engines.slurm.private import LONGEST, Slurm, lacking, private_slurm
+from nvlhub.engines.slurm.private import LONGEST, TRIES, WHILE, Slurm, lacking, private_slurm
+from nvlhub.engines.slurm.render import Site
 from tests.conftest import missing
 
 pytestmark = pytest.mark.slurm
@@ -152,6 +153,28 @@ def test_what_a_daemon_wrote_is_told_when_it_ends_by_itself(directory: Path, mon
 def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too long a path"), private_slurm(tmp_path / ("x" * LONGEST)):
         pass
+
+
+def test_a_daemon_that_ends_again_and_again_is_left_alone(tmp_path: Path) -> None:
+    """Told each time, and once that it is the last."""
+    made = Slurm(tmp_path, Site(domains=1, host="x"), dict(os.environ))
+    made._start("slurmctld", "false")
+    said, now = [], 0.0
+    for _ in range(TRIES + 3):
+        daemon = made._daemons.get("slurmctld")
+        if daemon is not None:
+            daemon.wait(10)
+        said += made.revive(now)
+        now += 1
+    assert said[:TRIES] == ["slurmctld of the private Slurm ended; starting it again"] * TRIES
+    assert (len(said), "is not started again: look into" in said[-1]) == (TRIES + 1, True)
+    # What ends once in a long while is started every time.
+    made._start("slurmd", "false")
+    for _ in range(TRIES + 3):
+        made._daemons["slurmd"].wait(10)
+        assert made.revive(now) == ["slurmd of the private Slurm ended; starting it again"]
+        now += WHILE
+    made._daemons["slurmd"].wait(10)
 
 
 def test_its_keeper_ends_everything_when_its_parent_dies(directory: Path) -> None:

@@ -12,17 +12,17 @@ BEGAN = 1_795_980_788
 """2026-11-29T19:33:08 UTC."""
 MARK = "|3f9c|"
 QUEUE = f"""\
-1|RUNNING|root|2026-11-29T19:33:08|2026-11-29T20:35:08|2026-11-29T19:33:07|3:01|nvl001-[03-04]|2|gres:gpu:gb300:2|None|one|nvlhub:main:{LEASE}|
-2|PENDING|alice|N/A|N/A|2026-11-29T19:33:07|0:00||1|gres/gpu:4|Resources|a
+1|RUNNING|root|gpu|2026-11-29T19:33:08|2026-11-29T20:35:08|2026-11-29T19:33:07|3:01|nvl001-[03-04]|2|gres:gpu:gb300:2|None|one|nvlhub:main:{LEASE}|
+2|PENDING|alice|gpu|N/A|N/A|2026-11-29T19:33:07|0:00||1|gres/gpu:4|Resources|a
 b|(null)|
-3|PENDING|alice|2026-11-29T21:00:00|2026-11-29T22:00:00|2026-11-29T19:33:07|0:00||1|N/A|ReqNodeNotAvail, May be reserved for other job|c|nvlhub:other:{LEASE}|
-4|COMPLETED|bob|2026-11-28T19:33:08|2026-11-29T20:35:08|2026-11-28T19:33:07|1-01:02:00|nvl001-[03-04]|2|N/A|None|d|a !3f9d! b|
-5_[1-9]|PENDING|bob|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
-6|PENDING|bob|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
+3|PENDING|alice|gpu|2026-11-29T21:00:00|2026-11-29T22:00:00|2026-11-29T19:33:07|0:00||1|N/A|ReqNodeNotAvail, May be reserved for other job|c|nvlhub:other:{LEASE}|
+4|COMPLETED|bob|gpu|2026-11-28T19:33:08|2026-11-29T20:35:08|2026-11-28T19:33:07|1-01:02:00|nvl001-[03-04]|2|N/A|None|d|a !3f9d! b|
+5_[1-9]|PENDING|bob|gpu|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
+6|PENDING|bob|gpu|N/A|N/A|2026-11-28T19:33:07|0:00||1|N/A|Priority|e|nvlhub:main:2-{LEASE}|
 slurm_load_jobs error: something new
 """.replace("|", MARK).replace("!", "|")
 FORGED = f"""\
-7|RUNNING|bob|N/A|N/A|2026-11-28T19:33:07|0:00|nvl001-03|1|N/A|None|x
+7|RUNNING|bob|gpu|N/A|N/A|2026-11-28T19:33:07|0:00|nvl001-03|1|N/A|None|x
 1!COMPLETED!root!2026-11-29T19:33:08!2026-11-29T19:33:09!2026-11-29T19:33:07!0:01!nvl001-03!1!gres:gpu:1!None!x!nvlhub:main:{LEASE}!|\u2028y|
 8|RUNNING|cut off""".replace("|", MARK).replace("!", "|")
 JOB = (
@@ -56,7 +56,7 @@ AggregatedBlock=nvl[001-002] BlockIndex=2 Nodes=nvl[001-002]-[01-18] BlockSize=3
 def test_the_queue_tells_jobs_apart_by_pool_and_survives_what_people_write() -> None:
     ours, plain, other, ended, prefixed = reading.queue(QUEUE, "main", MARK)
     assert ours == Queued(
-        1, "RUNNING", "root", BEGAN, BEGAN + 3720, BEGAN - 1, 181, "nvl001-[03-04]", 4, "None", "one", LEASE
+        1, "RUNNING", "root", BEGAN, BEGAN + 3720, BEGAN - 1, 181, "nvl001-[03-04]", 4, "None", "one", LEASE, frozenset({"gpu"})
     )  # fmt: skip
     assert (plain.gpus, other.gpus) == (4, 0)
     assert (plain.lease, plain.start, plain.reason, plain.name) == ("", None, "Resources", "a\nb")
@@ -65,6 +65,18 @@ def test_the_queue_tells_jobs_apart_by_pool_and_survives_what_people_write() -> 
     # The name of a pool that begins like another's makes nothing the other's.
     assert (prefixed.job, prefixed.lease) == (6, "")
     assert len(reading.queue_format(MARK).split(MARK)) == len(QUEUE.splitlines()[0].split(MARK))
+
+
+def test_a_partition_and_why_a_node_is_out_of_service_are_read() -> None:
+    text = "PartitionName=gpu AllowGroups=ALL Default=YES QoS=N/A State=UP\nPartitionName=cpu Default=NO State=INACTIVE\n\n"
+    assert [(one.name, one.state, one.default) for one in reading.partitions(text)] == [
+        ("gpu", "UP", True), ("cpu", "INACTIVE", False),
+    ]  # fmt: skip
+    node = "NodeName=a-01 Gres=gpu:4 State=IDLE+DRAIN Partitions=gpu,debug BootTime=None Reason={} [root@2026-11-30T00:04:55]"
+    [found] = reading.nodes(node.format("fan, see x=y State=IDLE [rack 3]"))
+    assert found.reason == "fan, see x=y State=IDLE [rack 3]"
+    assert (found.partitions, "DRAIN" in found.state) == ({"gpu", "debug"}, True)
+    assert [one.reason for one in reading.nodes("NodeName=a-02 Gres=gpu:4 State=IDLE")] == [""]
 
 
 def test_words_that_look_like_a_line_of_the_queue_are_none() -> None:

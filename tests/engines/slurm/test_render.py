@@ -189,8 +189,35 @@ def test_the_command_overwrites_nothing_unless_told(tmp_path: Path) -> None:
     assert (tmp_path / "topology.conf").exists()
 
 
-@pytest.mark.parametrize("version", ["21.08", "25", "next", "25.5"])
+def test_of_another_release_no_file_is_left_beside_the_new_ones(tmp_path: Path) -> None:
+    assert render_command(tmp_path)[0] == 0
+    for file in tmp_path.iterdir():
+        if file.name != "topology.yaml":
+            file.unlink()
+    code, said = render_command(tmp_path, "--version", "22.05")
+    assert (code, "topology.yaml" in said) == (1, True)
+    code, said = render_command(tmp_path, "--version", "22.05", "--force", "--json")
+    assert (code, json.loads(said)["removed"]) == (0, [str(tmp_path / "topology.yaml")])
+    assert {file.name for file in tmp_path.iterdir()} == render(at((22, 5))).keys()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--controller", "a;b", "letters, digits"), ("--controller", "ctl.example.org", "without a domain"),
+        ("--controller", "", "letters, digits"), ("--accounting-host", "a b", "letters, digits"), ("--controller", "-ctl", "letters, digits"),
+        ("--cluster", "Bad!", "a-z"), ("--cluster", "", "a-z"), ("--cluster", "a\nb", "a-z"),
+    ],
+)  # fmt: skip
+def test_names_that_slurm_cannot_use_are_refused(tmp_path: Path, option: str, value: str, allowed: str) -> None:
+    code, said = render_command(tmp_path / "etc", option, value)
+    told = " ".join(said.replace("│", " ").split())
+    assert (code, option in told, allowed in told) == (2, True, True)
+    assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.parametrize("version", ["21.08", "25", "next", "25.5", "99.05", "25.06", "25.05.1234"])
 def test_a_release_that_is_none_is_refused(tmp_path: Path, version: str) -> None:
     code, said = render_command(tmp_path / "etc", "--version", version)
-    assert (code, version in said) == (2, True)
+    assert (code, version in said, "--version" in said) == (2, True, True)
     assert not (tmp_path / "etc").exists()

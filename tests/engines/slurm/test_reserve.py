@@ -137,6 +137,12 @@ def test_what_is_in_use_is_not_taken_away_but_ends_soon(
     assert "its jobs go on" in capsys.readouterr().out
 
 
+def test_it_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [reserve.main([word]) for word in ("--help", "-h")] == [0, 0]
+    said = capsys.readouterr().out
+    assert all(f"nvlhub-slurm-reserve {verb}" in said for verb in ("create", "update", "delete", "list"))
+
+
 def test_what_slurm_refuses_is_told(scontrol: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scontrol / "says").write_text("Requested reservation is invalid")
     assert main(["delete", "nvlhub-7"]) == 1

@@ -240,4 +240,4 @@ def test_a_reservation_is_changed_and_one_that_cannot_be_is_told(slurm: Slurm, t
     assert "ReservationName=maintenance" in left
     assert "nvlhub-" not in left
     slurm.run("scontrol", "delete", "reservation=maintenance")
-    assert json.loads(there.run("slurm", "reserve", "--command", RESERVE, "--json")) == {"changes": []}
+    assert json.loads(there.run("slurm", "reserve", "--command", RESERVE, "--json")) == {"notes": [], "changes": []}

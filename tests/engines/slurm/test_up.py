@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from nvlhub import up_slurm
 from nvlhub.engines.slurm.private import LONGEST, Slurm, lacking
 from nvlhub.ports import free_port
-from nvlhub.up import Options, Up
+from nvlhub.up import Options, Up, running
 from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm
 from tests.conftest import missing
 
@@ -34,12 +36,46 @@ def said(command: list[str], environment: dict[str, str]) -> str:
     ).stdout  # fmt: skip
 
 
+def family_of(data: Path) -> list[psutil.Process]:
+    """Everything that the tests started on the Slurm of a data directory."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if str(data) in process.environ().get("SLURM_CONF", ""):
+                found.append(process)
+    return found
+
+
 @pytest.mark.parametrize(
     ("told", "domains"),
     [({}, 2), ({"engine": "slurm"}, 0), ({"simulate": 0}, 0), ({"engine": "slurm", "simulate": 3}, 3)],
 )
 def test_domains_are_simulated_unless_slurm_has_some(data: Path, told: dict[str, object], domains: int) -> None:
     assert Options(data, **told).domains == domains  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("engine", "file", "words"),
+    [
+        ("slrm", "", r"--engine slrm: there is no such engine; there are local, scripted, slurm"),
+        ("local", "trays = 0\n", r"setting `trays` .*portal.toml"),
+        ("local", "[slurm\n", r"portal.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(
+    data: Path, engine: str, file: str, words: str
+) -> None:
+    if file:
+        (data / "portal.toml").write_text(file, encoding="utf-8")
+    before = set(data.iterdir())
+    with pytest.raises(UpError, match=words), running(Options(data, free_port(), engine=engine), print):
+        raise AssertionError
+    assert set(data.iterdir()) == before
+    other = data / "none"
+    if not file:
+        with pytest.raises(UpError), running(Options(other, free_port(), engine=engine), print):
+            raise AssertionError
+        assert not other.exists()
 
 
 @pytest.mark.parametrize(
@@ -103,9 +139,23 @@ def test_its_own_slurm_is_as_large_as_the_settings_say_and_ends_with_it(data: Pa
             assert own.environment["NVLHUB_SLURM__CONF"] in own.hints[0]
             # Whoever runs it is admitted.
             said(["sbatch", "--gres=gpu:1", "--output=/dev/null", "--wrap", "sleep 600"], own.environment)
+            # In an account that the second lock leaves alone.
+            account = said(["sacctmgr", "-nP", "show", "account", "nvlhub-up", "format=account,org"], own.environment)
+            assert account.split() == ["nvlhub-up|nvlhub-up"]
             assert not own.ended()
-            family = psutil.Process().children(recursive=True)
-            daemons = [process for process in family if str(data) in process.environ().get("SLURM_CONF", "")]
+            assert own.told() == []
+            [controller] = [one for one in family_of(data) if one.name() == "slurmctld"]
+            controller.kill()
+            told, until = [], time.monotonic() + 20
+            while not told and time.monotonic() < until:
+                told = own.told()
+                time.sleep(0.1)
+            assert told == ["slurmctld of the private Slurm ended; starting it again"]
+            ping = "scontrol ping || true"
+            while "is UP" not in said(["sh", "-c", ping], own.environment):
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            daemons = family_of(data)
             assert len(daemons) >= 4
         finally:
             own.stop()

@@ -70,9 +70,11 @@ class SlurmEngine(Engine):
     """Submits, sees and cancels jobs. What it keeps in memory is only what Slurm said last."""
 
     name = "slurm"
+    count_every = 10
 
     def __init__(self, commands: Commands, site: Site, *, model: str = "") -> None:
         self.simulated = site.simulated
+        self.to_the_tray = site.pin == "tray"
         self._commands = commands
         self._site = site
         self._inventory = Inventory()
@@ -107,6 +109,7 @@ class SlurmEngine(Engine):
             self._need_answers()
             nodes = reading.nodes(self._commands.ask("scontrol", "show", "node", "-o"))
             self._inventory = inventory(nodes, reading.topology(self._topology()))
+            self.closed = self._is_closed()
             self.away = False
         except EngineError as error:
             if not self._inventory.domains:
@@ -115,6 +118,15 @@ class SlurmEngine(Engine):
             self._missed(error)
         self.gpu_model = self._inventory.gpu_type.upper() or self._model
         return self._inventory.domains
+
+    def _is_closed(self) -> bool:
+        """Tell whether the partition of the jobs takes or starts none now."""
+        try:
+            found = list(reading.partitions(self._commands.ask("scontrol", "show", "partition", "-o")))
+        except SlurmRefusedError:
+            return False
+        named = [one for one in found if (one.name == self._site.partition if self._site.partition else one.default)]
+        return any(one.state != "UP" for one in named)
 
     def _topology(self) -> str:
         try:
@@ -126,10 +138,16 @@ class SlurmEngine(Engine):
     def others(self) -> tuple[Running, ...]:
         """Return what strangers' jobs hold; asked anew when other ones run."""
         try:
+            jobs = self._listed().jobs
+            # How many GPUs they ask for is said in too many ways: the partition tells whose turn it is among them.
+            waiting = (
+                job for job in jobs if job.state == "PENDING" and job.reason not in OWN and not self._is_ours(job)
+            )
+            self.queue_outside = sum(not self._inventory.partitions.isdisjoint(job.partitions) for job in waiting)
             # However a job asked for its GPUs: what it was given tells.
             running = [
                 job
-                for job in self._listed().jobs
+                for job in jobs
                 if job.state in RUNNING and not self._is_ours(job) and self._inventory.places.keys() & _nodes(job)
             ]
             strangers = frozenset(job.job for job in running)

@@ -31,6 +31,8 @@ class Inventory:
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """Node -> (domain, tray)."""
     gpu_type: str = ""
+    partitions: frozenset[str] = frozenset()
+    """Those that have any of these nodes."""
 
     def placement(self, given: Iterable[tuple[str, tuple[int, ...]]]) -> Placement:
         """Return GPUs on nodes as a placement; of nodes that are none of these nothing."""
@@ -57,11 +59,14 @@ def inventory(nodes: Iterable[Node], topology: Mapping[str, tuple[str, ...]]) ->
             domains.append(Domain(name, trays))
             names |= {(name, index): node for index, node in enumerate(members, start=1)}
     kinds = sorted({node.gpu_type for node in with_gpus.values() if node.gpu_type})
-    return Inventory(tuple(domains), names, {node: place for place, node in names.items()}, ", ".join(kinds))
+    partitions = frozenset(name for node in with_gpus.values() for name in node.partitions)
+    places = {node: place for place, node in names.items()}
+    return Inventory(tuple(domains), names, places, ", ".join(kinds), partitions)
 
 
 def _tray(index: int, node: Node) -> Tray:
-    return Tray(index, frozenset(range(node.gpus)), node.gpus, in_service=node.state.isdisjoint(OUT))
+    up = node.state.isdisjoint(OUT)
+    return Tray(index, frozenset(range(node.gpus)), node.gpus, in_service=up, reason="" if up else node.reason)
 
 
 def _domain_by_name(node: Node) -> str:

@@ -1,21 +1,27 @@
 """Keeps a private Slurm until standard input ends: ``python -m nvlhub.engines.slurm.keeper DIRECTORY --domains 1``.
 
 Whoever holds the other end of the pipe ends it, by closing it or by dying, however that happens; jobs end, too. It prints
-one line when all nodes are idle, and what went wrong on standard error.
+one line when all nodes are idle, one for each daemon that ended by itself and is started again, and what went wrong on standard
+error.
 """
 
 from __future__ import annotations
 
 import argparse
+import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 from nvlhub.engines.slurm.private import private_slurm
 
 READY = "ready"
-ACCOUNT = "nvlhub"
-"""Slurm account of whoever runs this: without one no job is admitted where there is accounting."""
+LOOK = 1.0
+"""Seconds between two looks whether a daemon has ended."""
+ACCOUNT = "nvlhub-up"
+"""Slurm account of whoever runs this: without one no job is admitted where there is accounting. None of those that
+``nvlhub slurm sync`` takes for its own."""
 
 
 def main() -> int:
@@ -37,13 +43,20 @@ def main() -> int:
         ) as slurm:  # fmt: skip
             if not told.no_accounting:
                 slurm.add_account(ACCOUNT)
-            sys.stdout.write(f"{READY}\n")
-            sys.stdout.flush()
+            _say(READY)
+            while not select.select([sys.stdin], [], [], LOOK)[0]:
+                for words in slurm.revive(time.monotonic()):
+                    _say(words)
             sys.stdin.read()
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _end(number: int, _frame: object) -> None:

@@ -35,6 +35,10 @@ PATIENCE = 60.0
 """Seconds in which a daemon must answer."""
 STOP = 10.0
 """Seconds that a daemon has to end."""
+TRIES = 5
+"""Times that a daemon which ends by itself is started again within :data:`WHILE`."""
+WHILE = 600
+"""Seconds."""
 LOOK = 0.05
 """Seconds between two looks whether a daemon answers."""
 LONGEST = 60
@@ -65,6 +69,9 @@ class Slurm:
     environment: Mapping[str, str]
     """What its commands need: ``SLURM_CONF``, ``MYSQL_UNIX_PORT`` and the rest of ours."""
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _revived: dict[str, list[float]] = field(default_factory=dict)
+    """When daemons that ended by themselves were started again, lately."""
 
     @property
     def conf(self) -> Path:
@@ -142,6 +149,28 @@ class Slurm:
         ask = ("sinfo", "-h", "-N", "-t", "idle,alloc,mix", "-o", "%N")
         self.until(lambda: names <= set(self._said(*ask).split()), f"nodes {min(names)} and on")
 
+    def revive(self, now: float) -> list[str]:
+        """Start again what ended by itself; return what was done, in words. `now`: seconds of a clock that only goes on.
+
+        Each a few times in a while: what ends again and again has a reason that another start does not take away.
+        """
+        said = []
+        for name in [name for name, daemon in self._daemons.items() if daemon.poll() is not None]:
+            before = [at for at in self._revived.get(name, []) if now - at < WHILE]
+            if len(before) >= TRIES:
+                said.append(
+                    f"{name} of the private Slurm ended {TRIES + 1} times within {WHILE // 60} minutes and is not started "
+                    f"again: look into {self.directory / 'log'}"
+                )
+                del self._daemons[name]
+                continue
+            self._revived[name] = [*before, now]
+            if name == "munged":
+                (self.directory / "munge/socket").unlink(missing_ok=True)
+            self._start(name, *self._commands[name])
+            said.append(f"{name} of the private Slurm ended; starting it again")
+        return said
+
     def kill_node(self, name: str) -> None:
         """Kill the slurmd of a node and what runs there, as when its power fails.
 
@@ -198,6 +227,7 @@ class Slurm:
     def _start(self, name: str, *command: str) -> None:
         if name in self._daemons and self._daemons[name].poll() is None:
             return
+        self._commands[name] = command
         self._daemons[name] = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, cwd=self.directory, start_new_session=True,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from nvlhub.engines.slurm.hostlist import expand
 from nvlhub.engines.slurm.names import MARK
 
-_QUEUE_FIELDS = ("%A", "%T", "%u", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%j", "%k")
+_QUEUE_FIELDS = ("%A", "%T", "%u", "%P", "%S", "%e", "%V", "%M", "%N", "%D", "%b", "%r", "%j", "%k")
 """What ``squeue`` is asked for. The last two are words of people: they may hold anything, lines of ours included."""
 _RECORD_FIELDS = ("JobIDRaw", "User", "State", "Start", "End", "ElapsedRaw", "AllocTRES", "JobName", "SubmitLine")
 """What ``sacct`` is asked for. The last two are words of people; nobody can change the last one afterwards."""
@@ -50,6 +50,8 @@ class Queued:
     name: str
     lease: str
     """The lease that it says it is for; empty: not one of ours. Whoever runs a job can change this."""
+    partitions: frozenset[str] = frozenset()
+    """Where it runs, or may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,19 @@ class Node:
     gpus: int
     gpu_type: str
     features: frozenset[str]
+    partitions: frozenset[str] = frozenset()
+    reason: str = ""
+    """Why it is out of service, in an administrator's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition as ``scontrol show partition`` shows it."""
+
+    name: str
+    state: str
+    """In capitals: UP, DOWN, DRAIN, INACTIVE."""
+    default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +128,13 @@ def queue(text: str, pool: str, separator: str) -> list[Queued]:
     """Read what ``squeue -h -t all -o <queue_format>`` prints."""
     found = []
     for row in _rows(text, separator, len(_QUEUE_FIELDS)):
-        job, state, user, start, end, submitted, ran, nodes, count, gres, reason, name, words = row
+        job, state, user, where, start, end, submitted, ran, nodes, count, gres, reason, name, words = row
         if job.isdecimal():
             each = sum(int(number) for number, _ in _GRES.findall(gres))
             found.append(
                 Queued(
                     int(job), state, user, moment(start), moment(end), moment(submitted), duration(ran), nodes,
-                    each * int(count) if count.isdecimal() else 0, reason, name, _lease(words, f"{MARK}:{pool}:"),
+                    each * int(count) if count.isdecimal() else 0, reason, name, _lease(words, f"{MARK}:{pool}:"), frozenset(where.split(",")),
                 )
             )  # fmt: skip
     return found
@@ -172,7 +187,22 @@ def nodes(text: str) -> Iterator[Node]:
                 | ({"NOT_RESPONDING"} if "*" in pairs.get("State", "") else set()),
                 sum(count for _, count in gres), next((kind for kind, _ in gres if kind), ""),
                 frozenset(pairs.get("ActiveFeatures", pairs.get("AvailableFeatures", "")).split(",")),
+                frozenset(pairs.get("Partitions", "").split(",")) - {""}, _reason(line),
             )  # fmt: skip
+
+
+def _reason(line: str) -> str:
+    """Return the reason of a node: words of people, with who wrote them and when behind it."""
+    told = re.search(r"\sReason=(.*?)(?: \[\S+@\d{4}-\S+\].*)?$", line)
+    return "" if told is None or told[1] in {"(null)", "none", "None"} else told[1].strip()[:200]
+
+
+def partitions(text: str) -> Iterator[Partition]:
+    """Yield what ``scontrol show partition -o`` prints: one partition a line."""
+    for line in text.splitlines():
+        pairs = _pairs(line)
+        if "PartitionName" in pairs:
+            yield Partition(pairs["PartitionName"], pairs.get("State", "").upper(), pairs.get("Default") == "YES")
 
 
 def settings(text: str) -> dict[str, str]:
@@ -254,6 +284,6 @@ def _pairs(line: str) -> dict[str, str]:
     """Return ``Name=value`` pairs; a value ends where the next name begins, and the first of a name counts."""
     found: dict[str, str] = {}
     starts = list(_PAIR.finditer(line))
-    for this, following in zip(starts, [*starts[1:], None], strict=True):
+    for this, following in zip(starts, [*starts[1:], None], strict=False):
         found.setdefault(this[1], line[this.end() : following.start() if following else len(line)].strip())
     return {name: value for name, value in found.items() if value != "(null)"}

@@ -14,6 +14,8 @@ YAML = (25, 5)
 """First version with ``topology.yaml``: several topologies in one cluster."""
 IMEX = (24, 5)
 """First version with switch/nvidia_imex."""
+TOPOLOGIES = ("topology.conf", "topology.yaml")
+"""Files that say what a domain is: one of them, by the version."""
 EVERY_LEVEL_ON_ITS_OWN = 65533
 """A tree so wide that the controller speaks to each node itself."""
 

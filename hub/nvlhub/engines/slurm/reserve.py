@@ -48,6 +48,16 @@ PLACES = "/usr/local/bin:/usr/bin:/bin:/opt/slurm/bin:/usr/local/slurm/bin"
 IN_USE = "reservation is in use"
 
 
+USAGE = """\
+nvlhub-slurm-reserve create nvlhub-7 --start EPOCH --end EPOCH --nodes NODE,NODE --accounts NAME,NAME [--partition NAME]
+nvlhub-slurm-reserve update nvlhub-7 [--start EPOCH] [--end EPOCH] [--nodes NODE,NODE] [--accounts NAME,NAME]
+nvlhub-slurm-reserve delete nvlhub-7
+nvlhub-slurm-reserve list
+
+Makes, changes and takes away the portal's reservations in Slurm, and nothing else. `nvlhub slurm reserve` runs it.
+"""
+
+
 class WordError(ValueError):
     """A word that cannot stand there."""
 
@@ -170,8 +180,12 @@ def bounds(text: str) -> dict[str, str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do it."""
+    words = sys.argv[1:] if words is None else words
+    if list(words) in (["--help"], ["-h"]):
+        sys.stdout.write(USAGE)
+        return 0
     try:
-        order = parse(sys.argv[1:] if words is None else words)
+        order = parse(words)
         if order.verb == "update" and len({"--start", "--end"} & order.values.keys()) == 1:
             # The other one is as it was.
             _check_length(bounds(_scontrol(["-o", "show", "reservation", order.name]).stdout) | dict(order.values))

@@ -32,7 +32,10 @@ compute-have-words = In { $leases } { $leases ->
    *[other] leases
 }.
 compute-have-ends = The first one ends in
-compute-have-waiting = { $waiting } of them wait for room.
+compute-have-waiting = { $waiting } of them { $waiting ->
+    [one] waits
+   *[other] wait
+} for room.
 compute-waste-question = What am I wasting?
 compute-waste-none = Nothing
 compute-waste-none-words = No GPU of yours has been idle for ten minutes or longer.

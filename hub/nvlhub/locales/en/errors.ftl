@@ -90,6 +90,13 @@ end-engine = the machine failed; the time was refunded { $note }
 end-admin = an administrator ended it
 end-lost = it was silent for longer than the grace time
 waiting-for-room = Waiting for room.
+waiting-outside = { $count ->
+    [one] One job outside the portal waits
+   *[other] { $count } jobs outside the portal wait
+} in the cluster's queue, too; the expected start does not count { $count ->
+    [one] it
+   *[other] them
+}.
 
 extend-too-long = seconds: { $given } is too much; this lease can be extended by { $most_seconds } more. Start a new one after it.
 extend-balance = Not extended: it would hold { $hold } more GPU-hours, and the award of project “{ $project }” has { $left } left. The lease goes on until its deadline. Ask for more: { $more }

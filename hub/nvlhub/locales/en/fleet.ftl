@@ -61,7 +61,16 @@ fleet-shape = { $gpus } { $gpus ->
    *[other] GPUs
 }
 fleet-racks-title = Racks by healthy trays
-fleet-racks-text = { $whole } racks have all their trays in service, { $most } have at least 16 of 18 (enough for 64 GPUs), { $fewer } have fewer.
+fleet-racks-text = { $whole } { $whole ->
+    [one] rack has all its trays
+   *[other] racks have all their trays
+} in service, { $most } { $most ->
+    [one] has
+   *[other] have
+} at least 16 of 18 (enough for 64 GPUs), { $fewer } { $fewer ->
+    [one] has
+   *[other] have
+} fewer.
 fleet-pending-title = Waiting for room
 fleet-pending-none = Nobody waits for room.
 fleet-top-title = Who holds the GPUs

@@ -6,7 +6,10 @@ health-engine-simulated = { $engine }, simulated GPUs
 health-database = Database
 health-up = Running for
 health-active = Leases now
-health-active-waiting = { $waiting } of them wait for room
+health-active-waiting = { $waiting } of them { $waiting ->
+    [one] waits
+   *[other] wait
+} for room
 health-turn = Turn of the run loop
 health-turn-value = { $ms } ms on average
 health-turn-late = The last turn ended { $ago } ago: the run loop is late. Look into the portal’s log.

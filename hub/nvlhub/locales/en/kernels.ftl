@@ -21,6 +21,7 @@ lease-row-placement = Placement
 lease-row-devices = Devices
 lease-row-project = Project
 lease-row-profile = Profile
+extend-minutes = minutes: a number from 1 to { $most }, e.g. minutes=60; it was { $given }. Nothing was extended.
 lease-row-left = Time left
 lease-row-price = Price
 lease-row-hold = Set aside

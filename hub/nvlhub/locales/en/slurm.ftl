@@ -1,5 +1,6 @@
 # What Slurm says, in words. A wait: why a job does not run yet. A refusal: why it was not taken. An end: why it is over.
 engine-away-waiting = The cluster does not answer now, so nothing new is started; what runs goes on. Your place is kept: wait, or end it.
+extend-away = The cluster does not answer now, so it was not extended and nothing was charged; what runs goes on. Try again in a minute; if it goes on, save your work before the deadline.
 extend-engine = The cluster did not let it run longer, so it was not extended and nothing was charged. Try again in a minute; if it goes on, save your work before the deadline.
 slurm-away = The cluster's controller does not answer. Try again in a few minutes.
 slurm-munge = The cluster does not believe who we are; often the clocks of two machines differ. Tell the administrators.
@@ -13,6 +14,7 @@ slurm-wait-priority = Others with a higher priority come first in the cluster's 
 slurm-wait-resources = The cluster has no room for it yet.
 slurm-wait-kept = The nodes are kept for somebody else at that time.
 slurm-wait-nodes-down = Nodes that it needs are down, drained or kept.
+slurm-wait-closed = The cluster's partition is closed at the moment, so nothing new is started; what runs goes on. Your place is kept: wait, or end it.
 slurm-wait-reservation = It waits for its reservation to begin.
 slurm-wait-budget = The cluster's own budget of this project is used up. Tell the administrators: the portal allowed it.
 slurm-wait-limit = A limit of the cluster is reached: it starts when something of the same project or user ends.
@@ -39,6 +41,7 @@ slurm-end-cancelled = its job was cancelled in the cluster
 slurm-end-memory = it used more memory than it had
 slurm-end-node = a node failed
 slurm-end-failed = its job ended with an error
+slurm-end-tray = its tray went out of service, or to somebody else, in the moment in which it began
 slurm-end-held-back = its own job was kept back in the cluster's queue, while GPUs were kept for it
 slurm-end-more-gpus = its job had more GPUs than the portal gave it
 slurm-end-requeued = its job was put back into the cluster's queue; what it ran is charged

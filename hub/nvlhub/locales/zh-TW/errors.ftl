@@ -90,6 +90,7 @@ end-engine = 機器故障；時間已退還 { $note }
 end-admin = 由管理員結束
 end-lost = 超過寬限時間沒有回應
 waiting-for-room = 正在等待空位。
+waiting-outside = 另有 { $count } 個入口網站以外的工作也在叢集佇列中等候；預估開始時間未將其計入。
 
 extend-too-long = seconds：{ $given } 太長；此租約最多還能延長 { $most_seconds }。請在結束後重新啟動。
 extend-balance = 未延長：還需保留 { $hold } GPU 小時，而專案「{ $project }」的核配只剩 { $left }。租約會持續到期限。申請更多：{ $more }

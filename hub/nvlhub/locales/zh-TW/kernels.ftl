@@ -21,6 +21,7 @@ lease-row-placement = 位置
 lease-row-devices = 裝置
 lease-row-project = 專案
 lease-row-profile = 方案
+extend-minutes = minutes：1 到 { $most } 之間的數字，例如 minutes=60；收到的是 { $given }。未延長。
 lease-row-left = 剩餘時間
 lease-row-price = 價格
 lease-row-hold = 預留

@@ -1,5 +1,6 @@
 # Slurm 的訊息，以白話說明。wait：為何尚未執行；refused：為何未被接受；end：為何結束。
 engine-away-waiting = 叢集目前沒有回應，因此不會啟動新的項目；執行中的項目不受影響。您的排隊位置會保留：請等候，或結束它。
+extend-away = 叢集目前沒有回應，因此沒有延長，也沒有扣時數；執行中的項目不受影響。請一分鐘後再試；若仍不行，請在期限前存檔。
 extend-engine = 叢集不允許它執行更久，因此沒有延長，也沒有扣時數。請一分鐘後再試；若仍不行，請在期限前存檔。
 slurm-away = 叢集的控制主機沒有回應。請幾分鐘後再試。
 slurm-munge = 叢集無法確認我們的身分；常見原因是兩台機器的時鐘不一致。請通知管理員。
@@ -13,6 +14,7 @@ slurm-wait-priority = 叢集佇列中有優先順序較高的工作。
 slurm-wait-resources = 叢集目前沒有空位。
 slurm-wait-kept = 這些節點在那段時間已保留給他人。
 slurm-wait-nodes-down = 所需的節點停機、排空或被保留。
+slurm-wait-closed = 叢集的分割區目前關閉，因此不會啟動新的項目；執行中的項目不受影響。您的排隊位置會保留：請等候，或結束它。
 slurm-wait-reservation = 正在等候預留時段開始。
 slurm-wait-budget = 這個計畫在叢集本身的額度已用完。請通知管理員：入口網站原本是允許的。
 slurm-wait-limit = 已達叢集的上限：同計畫或同使用者的其他工作結束後就會開始。
@@ -39,6 +41,7 @@ slurm-end-cancelled = 工作在叢集中被取消
 slurm-end-memory = 使用的記憶體超過上限
 slurm-end-node = 節點故障
 slurm-end-failed = 工作因錯誤而終止
+slurm-end-tray = 就在它開始的那一刻，它的運算托盤停止服務或被他人占用
 slurm-end-held-back = 它自己的作業被擱置在叢集佇列中，卻一直佔著為它保留的 GPU
 slurm-end-more-gpus = 它的作業所拿到的 GPU 比入口網站給的多
 slurm-end-requeued = 它的作業被放回叢集佇列；已執行的部分照常計費

@@ -102,7 +102,12 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     if not offers:
         return told("none", "none-words", user=user)
     allowed = [offer for offer in offers if offer.why_not is None]
-    free = max((offer for offer in allowed if offer.free_now), key=lambda offer: offer.gpus, default=None)
+    # One that has not to wait can start, even where nothing is counted as free.
+    free = max(
+        (offer for offer in allowed if offer.free_now or offer.expected_wait == 0),
+        key=lambda offer: offer.gpus,
+        default=None,
+    )
     if free is not None:
         return told("yes", "yes-words", shape=free.display_name, project=free.project_name)
     shorter = max(
@@ -119,7 +124,10 @@ def can_start(offers: Sequence[Offer], user: str, lang: str) -> dict[str, Any]:
     if not waits:
         return told("wait", "wait-unknown")
     wait, soonest = min(waits, key=lambda pair: (pair[0], -pair[1].gpus))
-    return told("wait", "wait-words", shape=soonest.display_name, wait=span(wait, lang))
+    answer = told("wait", "wait-words", shape=soonest.display_name, wait=span(wait, lang))
+    if soonest.queue_outside:
+        answer["words"] += " " + say("waiting-outside", lang, count=soonest.queue_outside)
+    return answer
 
 
 def shown_lease(lease: LeaseView) -> dict[str, Any]:
