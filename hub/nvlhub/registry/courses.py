@@ -32,6 +32,11 @@ class Courses(Teaching):
             rows, total = unit.courses(teacher.named, teacher.projects, teacher.standing.officer_of, page, per_page)
         return [_view(row) for row in rows], total
 
+    def concern(self, visitor: Visitor) -> bool:
+        """Tell whether there are any that the visitor teaches or decides about: only then pages lead there."""
+        _, total = self.courses(visitor, 1, 1)
+        return total > 0
+
     def course(self, visitor: Visitor, slug: str) -> tuple[CourseView, str]:
         """Return a course and its entity tag. Raises `NotFoundError` for one that is not theirs to see."""
         with self._store.reading() as unit:
