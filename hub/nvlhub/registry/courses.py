@@ -34,8 +34,9 @@ class Courses(Teaching):
 
     def concern(self, visitor: Visitor) -> bool:
         """Tell whether there are any that the visitor teaches or decides about: only then pages lead there."""
-        _, total = self.courses(visitor, 1, 1)
-        return total > 0
+        with self._store.reading() as unit:
+            teacher = self._teacher(unit, visitor)
+            return unit.has_courses(teacher.named, teacher.projects, teacher.standing.officer_of)
 
     def course(self, visitor: Visitor, slug: str) -> tuple[CourseView, str]:
         """Return a course and its entity tag. Raises `NotFoundError` for one that is not theirs to see."""

@@ -225,7 +225,7 @@ class Joining(Office):
                 opens=row["opens"],
             ),
             hand_at=row["hand_at"], helped_by=row["helped_by"], step=row["step"], steps=row["steps"],
-            check_name=row["check_name"], check_ok=row["check_ok"], assessed=bool(row["assessment"]),
+            check_name=row["check_name"], check_ok=row["check_ok"], assessed=bool(row["assessed"]),
             certificate=certificate["id"] if certificate else "",
             messages=[Message(**message) for message in unit.told(row["run"], row["number"], MESSAGES)],
         )  # fmt: skip
