@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -182,6 +183,21 @@ def test_a_name_that_cannot_be_one_comes_back_with_a_reason(portal: Kit, http: T
     assert answer.status_code == 422
     assert "name: a name has 1 to 100 letters" in answer.text
     assert 'value="&lt;b&gt;"' in answer.text
+
+
+def test_nobody_waits_while_the_hub_is_asked_who_gives_a_code(
+    portal: Kit, http: TestClient, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach(portal)
+
+    def visitor(request: Request) -> Visitor | None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return login.who
+
+    monkeypatch.setattr(login, "visitor", visitor)
+    assert join(http, "NOSUCH23").status_code == 404
+    assert join(http).status_code == 303
 
 
 def test_without_a_seat_one_is_led_to_the_code(http: TestClient) -> None:
