@@ -176,6 +176,34 @@ def test_a_hand_is_raised_and_lowered(portal: Kit, http: TestClient) -> None:
         assert words in shown(http, "seat")
 
 
+@pytest.mark.parametrize("ending", ["closed", "over"])
+def test_after_the_end_the_page_of_a_seat_tells_so_and_leads_to_what_came_of_it(
+    portal: Kit, http: TestClient, ending: str
+) -> None:
+    run = teach(portal)
+    join(http)
+    http.post(f"{PREFIX}seat/{run}/hand", data={"up": "1", "csrf": "own"})
+    with portal.store.writing() as unit:
+        unit.change_course("frames", assessment={"files": ["solve.py"]})
+        if ending == "closed":
+            unit.change_run(run, state="closed")
+    if ending == "over":
+        portal.clock.at = START + 20_000
+    text = shown(http, f"seat?run={run}")
+    assert "This class is over" in text
+    assert f'<a class="plain" href="{PREFIX}seat/{run}/attempts">Assessment</a>' in text
+    for gone in ("Raise your hand", "Your hand is up", 'name="name"', "Begins in", "Time left", "Open JupyterLab"):
+        assert gone not in text, gone
+    assert "Refresh" not in http.get(f"{PREFIX}seat?run={run}").headers
+    # It is looked at alone: nothing is done there any more, and it is none of the seats that are to come.
+    raised = http.post(f"{PREFIX}seat/{run}/hand", data={"up": "", "csrf": "own"})
+    assert raised.headers["location"] == f"{PREFIX}join"
+    assert "seat?run=" not in shown(http, "join")
+    with portal.store.writing() as unit:
+        unit.change_run(run, state="cancelled")
+    assert http.get(f"{PREFIX}seat?run={run}").status_code == 303
+
+
 def test_a_name_that_cannot_be_one_comes_back_with_a_reason(portal: Kit, http: TestClient) -> None:
     run = teach(portal)
     join(http)

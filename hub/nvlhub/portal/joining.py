@@ -102,9 +102,10 @@ class Joining:
     ) -> Response:  # fmt: skip
         lang = lang_of(request)
         # The name is asked for once; a form that somebody writes in does not go away under their hands.
-        asks = not seat.certificate and (edit or not seat.name or error is not None)
+        over = seat.state == "over"
+        asks = not seat.certificate and not over and (edit or not seat.name or error is not None)
         begun = seat.starts <= seat.now
-        refresh = 0 if asks or still or seat.state == "over" else LATER
+        refresh = 0 if asks or still or over else LATER
         if refresh and seat.state in {"waiting", "starting"} and (begun or seat.state == "starting"):
             refresh = SOON + seat.seat % SPREAD
         found = self._site.page(

@@ -42,10 +42,15 @@ class Seating(Work):
 
         `assessed` tells whether something is handed in there.
         """
-        assessed = (sa.cast(_courses.assessment, sa.Text) != "{}").label("assessed")
         lives = (_runs.state == "approved") & (_runs.ends + _runs.grace + _seats.extra > now)
-        query = self._with_runs(assessed).where(_seats.user == user, lives).order_by(_runs.starts, _runs.id)
+        query = self._with_runs(_assessed()).where(_seats.user == user, lives).order_by(_runs.starts, _runs.id)
         return [as_dict(row) for row in self._all(query)]
+
+    def seat_held(self, run: int, user: str) -> dict[str, Any] | None:
+        """Return the seat that a user has in a run that goes on, or had until its end; None: they have none."""
+        held = (_seats.run == run) & (_seats.user == user) & _runs.state.in_(("approved", "closed"))
+        row = self._one(self._with_runs(_assessed()).where(held))
+        return as_dict(row) if row else None
 
     def seats_to_tend(self, now: int) -> list[dict[str, Any]]:
         """Return the seats whose servers are to run, and those whose servers were asked for and are not stopped yet."""
@@ -95,3 +100,7 @@ class Seating(Work):
             message.run == run, message.seat.is_(None) | (message.seat == seat)
         )
         return [as_dict(row) for row in self._all(query.order_by(message.id.desc()).limit(most))]
+
+
+def _assessed() -> sa.Label[bool]:
+    return (sa.cast(_courses.assessment, sa.Text) != "{}").label("assessed")
