@@ -176,6 +176,14 @@ def test_a_hand_is_raised_and_lowered(portal: Kit, http: TestClient) -> None:
         assert words in shown(http, "seat")
 
 
+def test_a_name_in_latin_letters_alone_is_a_name(portal: Kit, http: TestClient) -> None:
+    run = teach(portal, roster=[{"user": "amy", "name_latin": "Amy Young"}])
+    join(http)
+    text = shown(http, f"seat?run={run}")
+    assert 'name="name"' not in text
+    assert "Name on your certificate: Amy Young <a" in text
+
+
 @pytest.mark.parametrize("ending", ["closed", "over"])
 def test_after_the_end_the_page_of_a_seat_tells_so_and_leads_to_what_came_of_it(
     portal: Kit, http: TestClient, ending: str

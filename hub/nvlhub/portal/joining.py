@@ -103,7 +103,7 @@ class Joining:
         lang = lang_of(request)
         # The name is asked for once; a form that somebody writes in does not go away under their hands.
         over = seat.state == "over"
-        asks = not seat.certificate and not over and (edit or not seat.name or error is not None)
+        asks = not seat.certificate and not over and (edit or not (seat.name or seat.name_latin) or error is not None)
         begun = seat.starts <= seat.now
         refresh = 0 if asks or still or over else LATER
         if refresh and seat.state in {"waiting", "starting"} and (begun or seat.state == "starting"):
