@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ READY = 120.0
 """Seconds that hub and portal have to answer."""
 STOP = 25.0
 """Seconds that a process has to end: more than the hub waits for what it started itself."""
+TOGETHER = 20
+"""Servers that are being stopped at once."""
 
 
 @dataclass(frozen=True)
@@ -252,13 +255,14 @@ class Up:
     def _stop_servers(self) -> None:
         headers = {"Authorization": f"token {self._known['operator_token']}"}
         api = f"http://127.0.0.1:{self._known['hub_port']}/hub/api"
-        with httpx.Client(headers=headers, timeout=30) as http:
+        with httpx.Client(headers=headers, timeout=30) as http, ThreadPoolExecutor(TOGETHER) as pool:
             users = http.get(f"{api}/users", params={"state": "active"}).json()
-            for user in users:
-                for name in user.get("servers", {}):
-                    http.delete(
-                        f"{api}/users/{user['name']}/servers/{name}" if name else f"{api}/users/{user['name']}/server"
-                    )
+            servers = [
+                f"{api}/users/{user['name']}/{f'servers/{name}' if name else 'server'}"
+                for user in users for name in user.get("servers", {})
+            ]  # fmt: skip
+            # The hub answers when a server has ended: a class of them is not waited for one by one.
+            list(pool.map(http.delete, servers))
             until = time.monotonic() + STOP
             while time.monotonic() < until and http.get(f"{api}/users", params={"state": "active"}).json():
                 time.sleep(0.3)

@@ -22,8 +22,10 @@ import pytest
 import yaml
 from playwright.async_api import Browser, Locator, Page, expect
 
+from nvlhub.arena import LocalArena
 from nvlhub.wire import MILLI_PER_GPU_HOUR, gpu_hours
 from tests.arena.test_local import EQUALS_ALL, FILES, FORKS, GRADER, HONEST, PATCHES, TRUTH, WRONG
+from tests.conftest import missing
 from tests.stories.live import GPUS, Live, eventually, live_portal
 from tests.stories.test_browser import browser, open_notebook, run  # noqa: F401  # browser is a fixture
 
@@ -60,6 +62,8 @@ ROSTER = "學號,student_no,name_zh,name_latin,email_or_username,group,seat\n" +
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    if why := LocalArena(tmp_path_factory.mktemp("arena")).lacks():
+        missing(f"isolation of attempts ({why})")
     with live_portal(tmp_path_factory.mktemp("workshop")) as live:
         users = {"usernames": [*LEARNERS, "officer"]}
         httpx.post(f"{live.url}/hub/api/users", headers=_operator(live), json=users, timeout=30).raise_for_status()
