@@ -97,6 +97,12 @@ def test_a_right_code_leads_to_the_seat_and_to_jupyterlab_once_its_server_runs(p
     text = shown(http, "seat")
     assert "王小美 (Amy)" in text
     assert 'name="name"' not in text
+    assert http.get(f"{PREFIX}seat").headers["Refresh"] == "5", (
+        "whoever is there is waited for, long before the start, too"
+    )
+    began, portal.clock.at = portal.clock.at, START + 3 * 3600 + 60
+    assert http.get(f"{PREFIX}seat").headers["Refresh"] == "60", "after the end no server is started"
+    portal.clock.at = began
     with portal.store.writing() as unit:
         unit.change_seat(run, 1, warm_at=START)
     assert http.get(f"{PREFIX}seat").headers["Refresh"] == "5"

@@ -104,9 +104,9 @@ class Joining:
         # The name is asked for once; a form that somebody writes in does not go away under their hands.
         over = seat.state == "over"
         asks = not seat.certificate and not over and (edit or not (seat.name or seat.name_latin) or error is not None)
-        begun = seat.starts <= seat.now
         refresh = 0 if asks or still or over else LATER
-        if refresh and seat.state in {"waiting", "starting"} and (begun or seat.state == "starting"):
+        # Who is on the page gets their server at once, however long before the start; after the end none is started.
+        if refresh and (seat.state == "starting" or (seat.state == "waiting" and seat.now < seat.ends)):
             refresh = SOON + seat.seat % SPREAD
         found = self._site.page(
             "seat.html", lang, error.status if error else 200, here=f"seat?run={seat.run}", who=who, seat=seat, asks=asks,
