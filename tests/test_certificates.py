@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def test_a_certificate_is_issued_once_and_verified_by_anybody(portal: Kit) -> No
     [mine], total = certificates(portal).mine(LEARNER)
     assert (mine.id, total) == (name, 1)
     assert certificates(portal).mine(STRANGER) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "latin", "shown"), [("王小美", "Wang", "王小美"), ("", "Wang", "Wang"), ("", "", "learner")]
+)
+def test_the_name_is_what_is_known_of_the_learner(portal: Kit, name: str, latin: str, shown: str) -> None:
+    with portal.store.writing() as unit:
+        unit.change_seat(1, 1, name=name, name_latin=latin)
+    told = json.loads(downloaded(portal, issue(portal)).document)
+    assert (told["name"], told["name_latin"]) == (shown, latin)
 
 
 def test_old_certificates_outlive_their_key_and_lost_files(portal: Kit, tmp_path: Path) -> None:

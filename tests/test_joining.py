@@ -269,3 +269,17 @@ def test_two_runs_of_a_project_share_the_membership_that_the_first_made(portal: 
     join(portal, code="OTHER234")
     with portal.store.reading() as unit:
         assert unit.seat_of(second, "amy")["made_member"]
+
+
+def test_a_seat_tells_whether_something_is_handed_in_and_carries_no_hidden_data(portal: Kit) -> None:
+    run = teach(portal)
+    assert not join(portal).assessed
+    with portal.store.writing() as unit:
+        unit.change_course("frames", assessment={"files": ["solve.py"], "hidden": {"truth.csv": "c2VjcmV0"}})
+    [seat] = portal.registry.joining.mine(AMY)
+    assert seat.assessed
+    # The loop that tends servers asks for every seat of a class, and again and again.
+    with portal.store.reading() as unit:
+        rows = [*unit.seats_to_tend(portal.clock.now()), *unit.seats_of("amy", portal.clock.now()), unit.run(run)]
+    assert len(rows) == 3
+    assert not any("assessment" in row for row in rows)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ SLURM_CONF = "slurm-conf"
 """File in the data directory that names the slurm.conf of a Slurm of its own."""
 STOP = 25.0
 """Seconds that a process has to end: more than the hub waits for what it started itself."""
+TOGETHER = 20
+"""Servers that are being stopped at once."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,8 @@ class Up:
         if self._hub is not None and self._hub.poll() is None:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 self._stop_servers()
+            with contextlib.suppress(httpx.HTTPError, subprocess.TimeoutExpired):
+                self._end_hub(self._hub)
         for process in (self._hub, self._proxy):
             if process is not None and process.poll() is None:
                 process.terminate()
@@ -257,19 +262,36 @@ class Up:
             self._slurm.stop()
         self._log.close()
 
+    @property
+    def _operator(self) -> dict[str, str]:
+        return {"Authorization": f"token {self._known['operator_token']}"}
+
+    @property
+    def _api(self) -> str:
+        return f"http://127.0.0.1:{self._known['hub_port']}/hub/api"
+
     def _stop_servers(self) -> None:
-        headers = {"Authorization": f"token {self._known['operator_token']}"}
-        api = f"http://127.0.0.1:{self._known['hub_port']}/hub/api"
-        with httpx.Client(headers=headers, timeout=30) as http:
-            users = http.get(f"{api}/users", params={"state": "active"}).json()
-            for user in users:
-                for name in user.get("servers", {}):
-                    http.delete(
-                        f"{api}/users/{user['name']}/servers/{name}" if name else f"{api}/users/{user['name']}/server"
-                    )
+        asked = {"state": "active"}
+        with httpx.Client(headers=self._operator, timeout=30) as http, ThreadPoolExecutor(TOGETHER) as pool:
+            servers = [
+                f"{self._api}/users/{user['name']}/{f'servers/{name}' if name else 'server'}"
+                for user in http.get(f"{self._api}/users", params=asked).json() for name in user.get("servers", {})
+            ]  # fmt: skip
+            # The hub answers when a server has ended: a class of them is not waited for one by one.
+            list(pool.map(http.delete, servers))
             until = time.monotonic() + STOP
-            while time.monotonic() < until and http.get(f"{api}/users", params={"state": "active"}).json():
+            while time.monotonic() < until and _stopping(http.get(f"{self._api}/users", params=asked).json()):
                 time.sleep(0.3)
+
+    def _end_hub(self, hub: subprocess.Popen[bytes]) -> None:
+        """Have the hub end with what runs by now: the portal starts servers of a class again that were stopped."""
+        told = {"servers": True, "proxy": False}
+        httpx.post(f"{self._api}/shutdown", headers=self._operator, json=told, timeout=10).raise_for_status()
+        hub.wait(STOP)
+
+
+def _stopping(users: list[dict[str, Any]]) -> bool:
+    return any(server["pending"] == "stop" for user in users for server in user.get("servers", {}).values())
 
 
 def _check(options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,6 +97,12 @@ def test_a_right_code_leads_to_the_seat_and_to_jupyterlab_once_its_server_runs(p
     text = shown(http, "seat")
     assert "王小美 (Amy)" in text
     assert 'name="name"' not in text
+    assert http.get(f"{PREFIX}seat").headers["Refresh"] == "5", (
+        "whoever is there is waited for, long before the start, too"
+    )
+    began, portal.clock.at = portal.clock.at, START + 3 * 3600 + 60
+    assert http.get(f"{PREFIX}seat").headers["Refresh"] == "60", "after the end no server is started"
+    portal.clock.at = began
     with portal.store.writing() as unit:
         unit.change_seat(run, 1, warm_at=START)
     assert http.get(f"{PREFIX}seat").headers["Refresh"] == "5"
@@ -175,6 +182,42 @@ def test_a_hand_is_raised_and_lowered(portal: Kit, http: TestClient) -> None:
         assert words in shown(http, "seat")
 
 
+def test_a_name_in_latin_letters_alone_is_a_name(portal: Kit, http: TestClient) -> None:
+    run = teach(portal, roster=[{"user": "amy", "name_latin": "Amy Young"}])
+    join(http)
+    text = shown(http, f"seat?run={run}")
+    assert 'name="name"' not in text
+    assert "Name on your certificate: Amy Young <a" in text
+
+
+@pytest.mark.parametrize("ending", ["closed", "over"])
+def test_after_the_end_the_page_of_a_seat_tells_so_and_leads_to_what_came_of_it(
+    portal: Kit, http: TestClient, ending: str
+) -> None:
+    run = teach(portal)
+    join(http)
+    http.post(f"{PREFIX}seat/{run}/hand", data={"up": "1", "csrf": "own"})
+    with portal.store.writing() as unit:
+        unit.change_course("frames", assessment={"files": ["solve.py"]})
+        if ending == "closed":
+            unit.change_run(run, state="closed")
+    if ending == "over":
+        portal.clock.at = START + 20_000
+    text = shown(http, f"seat?run={run}")
+    assert "This class is over" in text
+    assert f'<a class="plain" href="{PREFIX}seat/{run}/attempts">Assessment</a>' in text
+    for gone in ("Raise your hand", "Your hand is up", 'name="name"', "Begins in", "Time left", "Open JupyterLab"):
+        assert gone not in text, gone
+    assert "Refresh" not in http.get(f"{PREFIX}seat?run={run}").headers
+    # It is looked at alone: nothing is done there any more, and it is none of the seats that are to come.
+    raised = http.post(f"{PREFIX}seat/{run}/hand", data={"up": "", "csrf": "own"})
+    assert raised.headers["location"] == f"{PREFIX}join"
+    assert "seat?run=" not in shown(http, "join")
+    with portal.store.writing() as unit:
+        unit.change_run(run, state="cancelled")
+    assert http.get(f"{PREFIX}seat?run={run}").status_code == 303
+
+
 def test_a_name_that_cannot_be_one_comes_back_with_a_reason(portal: Kit, http: TestClient) -> None:
     run = teach(portal)
     join(http)
@@ -182,6 +225,21 @@ def test_a_name_that_cannot_be_one_comes_back_with_a_reason(portal: Kit, http: T
     assert answer.status_code == 422
     assert "name: a name has 1 to 100 letters" in answer.text
     assert 'value="&lt;b&gt;"' in answer.text
+
+
+def test_nobody_waits_while_the_hub_is_asked_who_gives_a_code(
+    portal: Kit, http: TestClient, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach(portal)
+
+    def visitor(request: Request) -> Visitor | None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return login.who
+
+    monkeypatch.setattr(login, "visitor", visitor)
+    assert join(http, "NOSUCH23").status_code == 404
+    assert join(http).status_code == 303
 
 
 def test_without_a_seat_one_is_led_to_the_code(http: TestClient) -> None:

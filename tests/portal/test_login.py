@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
@@ -77,3 +78,19 @@ def test_a_login_that_was_begun_elsewhere_logs_nobody_in(browser: TestClient) ->
     for answer in (back(browser, state), back(browser, ""), back(browser, "\r\nset-cookie: x")):
         assert answer.headers["location"] == PREFIX
         assert "nvlhub-session" not in browser.cookies
+
+
+def test_no_login_makes_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub: Any = KnowsEverybody()
+    login = Login(hub, api_url="http://hub/hub/api/", hub_prefix="/hub", client_id="portal", secret="s", prefix=PREFIX)
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"access_token": f"token-{len(asked)}"})
+
+    login._http._transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(httpx, "Client", None)
+    assert [login._token(code, "v") for code in ("one", "two")] == ["token-1", "token-2"]
+    assert {str(request.url) for request in asked} == {"http://hub/hub/api/oauth2/token"}
+    assert b"code=two" in asked[1].content

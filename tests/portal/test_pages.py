@@ -30,6 +30,7 @@ from nvlhub.text import say
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Share
 from tests.conftest import HandClock
+from tests.courses_kit import TEACHER, make_course
 from tests.portal.hub_kit import MARKUP
 from tests.portal_kit import ADMIN, GRACE, RESEARCHER, Kit, kit
 
@@ -206,6 +207,25 @@ def test_a_user_without_projects_is_shown_the_way_to_one(portal: Kit, http: Test
     text = shown(http, "fragments/home")
     assert "None of your projects has GPU-hours left" in text
     assert f"{PREFIX}more" in text
+
+
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_everybody_is_led_to_a_class_and_those_whom_courses_concern_to_these(
+    portal: Kit, http: TestClient, login: Login, path: str
+) -> None:
+    join, teach = f'<a href="{PREFIX}join">Join a class</a>', f'<a href="{PREFIX}teach">Courses</a>'
+    assert join in shown(http, path)
+    assert teach not in shown(http, path)
+    make_course(portal)
+    # Who answers for the project, who is named, who decides for the programme, who runs the portal.
+    for who in (RESEARCHER, TEACHER, Visitor("admin"), Visitor("root", admin=True)):
+        login.who = replace(who, csrf="own")
+        assert teach in shown(http, path), who
+    assert "加入課堂</a>" in shown(http, path, **CHINESE)
+    assert "課程</a>" in shown(http, path, **CHINESE)
+    login.who = Visitor("other", csrf="own")
+    assert join in shown(http, path)
+    assert teach not in shown(http, path)
 
 
 # --- an engine with a queue of its own, strangers, and bad days --------------------------------------------------------

@@ -108,6 +108,13 @@ def test_a_board_tells_states_in_words_and_the_code_large(http: TestClient, run:
     assert "座位 1" in page(http, "teach/1", **{"Accept-Language": "zh-TW"})
 
 
+def test_every_page_of_a_run_leads_back_to_all_courses(http: TestClient, run: RunView) -> None:
+    back = f'<a href="{PREFIX}teach">Courses</a>'
+    for path in ("teach/1", "teach/1?pseudonyms=1", "teach/1/results", "teach/1/ready"):
+        assert back in page(http, path), path
+    assert f'<a href="{PREFIX}teach" aria-current="page">Courses</a>' in page(http, "teach")
+
+
 def test_only_the_script_of_the_board_runs(http: TestClient, run: RunView) -> None:
     answer = http.get(PREFIX + "teach/1")
     assert answer.headers["content-security-policy"] == POLICY

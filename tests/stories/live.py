@@ -47,9 +47,9 @@ class Live:
         headers = {"Authorization": f"token {self.operator}"}
         return httpx.request(method, self.url + API_PATH + path, headers=headers, timeout=30, **more).json()
 
-    def cli(self, *words: str, fails: bool = False) -> str:
+    def cli(self, *words: str, fails: bool = False, **environment: str) -> str:
         command = [Path(sys.executable).with_name("nvlhub"), *words]
-        environment = {**os.environ, "NVLHUB_DATA": str(self.data)}
+        environment = {**os.environ, "NVLHUB_DATA": str(self.data), **environment}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -79,6 +79,7 @@ async def test_home_shows_what_runs_and_the_chosen_language_stays(live: Live, pa
     await log_in(page, live)
     await expect(page.locator("#start")).to_be_visible()
     await expect(page.locator("[data-live]")).to_contain_text("GPU-hours left in 2 projects")
+    await expect(page.locator("[data-live]").get_by_role("link", name="Join a class")).to_be_visible()
     await page.get_by_role("link", name="正體中文").click()
     await page.wait_for_url("**/hub/home")
     await expect(page.locator("h1")).to_have_text("我的伺服器與 GPU")

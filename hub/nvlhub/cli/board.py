@@ -52,7 +52,7 @@ def _print(found: dict[str, Any]) -> None:
     typer.echo(f"{found['run']['name']}: {when}; {counts}")
     columns = {
         "seat": lambda row: row["number"], "state": lambda row: row["state"],
-        "who": lambda row: row["name"] or row["user"] or (row["pseudonym"] if row["state"] != "free" else ""),
+        "who": lambda row: row["name"] or row["name_latin"] or row["user"] or (row["pseudonym"] if row["state"] != "free" else ""),
         "hand": lambda row: _hand(row, now), "step": lambda row: f"{row['step']}/{row['steps']}" if row["steps"] else "",
         "check": lambda row: f"{row['check_name']}: {'passed' if row['check_ok'] else 'failed'}" if row["check_name"] else "",
         "best": lambda row: "" if row["best_milli"] is None else f"{row['best_milli'] / 10:g} % ({row['attempts']})",

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from nvlhub.api import Doors, lang_of
 from nvlhub.api.seats import Run, try_code
@@ -64,15 +65,16 @@ class Joining:
 
     async def join(self, request: Request, code: Text = "", csrf: Text = "") -> Response:
         """Take a code; a right one leads to the seat."""
+        # Who it is may have to be asked of the hub; meanwhile others are answered.
         try:
-            who = self._login.visitor(request)
+            who = await run_in_threadpool(self._login.visitor, request)
         except LoginNeededError:
             return self._login.begin(request, urlencode({"code": code[:40]}))
         self._own_form(who, csrf)
         try:
             seat = await try_code(self._doors, who, code[:40], request)
         except NvlhubError as error:
-            return self._form(who, request, code, error)
+            return await run_in_threadpool(self._form, who, request, code, error)
         return RedirectResponse(f"{self._site.prefix}seat?run={seat.run}", 303)
 
     # --- the seat ---------------------------------------------------------------------------------------------
@@ -100,10 +102,11 @@ class Joining:
     ) -> Response:  # fmt: skip
         lang = lang_of(request)
         # The name is asked for once; a form that somebody writes in does not go away under their hands.
-        asks = not seat.certificate and (edit or not seat.name or error is not None)
-        begun = seat.starts <= seat.now
-        refresh = 0 if asks or still or seat.state == "over" else LATER
-        if refresh and seat.state in {"waiting", "starting"} and (begun or seat.state == "starting"):
+        over = seat.state == "over"
+        asks = not seat.certificate and not over and (edit or not (seat.name or seat.name_latin) or error is not None)
+        refresh = 0 if asks or still or over else LATER
+        # Who is on the page gets their server at once, however long before the start; after the end none is started.
+        if refresh and (seat.state == "starting" or (seat.state == "waiting" and seat.now < seat.ends)):
             refresh = SOON + seat.seat % SPREAD
         found = self._site.page(
             "seat.html", lang, error.status if error else 200, here=f"seat?run={seat.run}", who=who, seat=seat, asks=asks,

@@ -50,6 +50,8 @@ class Login:
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._logins: OrderedDict[str, _Login] = OrderedDict()
         self._lock = threading.Lock()
+        # One for all logins: to make one reads the certificates of the machine, and a class logs in at one moment.
+        self._http = httpx.Client(base_url=self._api_url, timeout=10)
         self._key = secrets.token_bytes(32)
 
     @property
@@ -111,8 +113,8 @@ class Login:
 
     def _token(self, code: str, verifier: str) -> str:
         try:
-            response = httpx.post(
-                f"{self._api_url}/oauth2/token", timeout=10,
+            response = self._http.post(
+                "/oauth2/token",
                 data={
                     "client_id": self._client_id, "client_secret": self._secret, "grant_type": "authorization_code",
                     "code": code, "redirect_uri": self._callback, "code_verifier": verifier,

@@ -60,6 +60,7 @@ class _Pages:
             gpus=sum(domain.gpus for domain in domains),
             outside=sum(domain.outside for domain in domains), away=self._desk.board.away,
             simulated=self._desk.engine.simulated, floor=self._desk.engine.gpu_model,
+            teaches=self._registry.courses.concern(who),
         )  # fmt: skip
 
     def home_fragment(self, request: Request) -> Response:
@@ -75,6 +76,7 @@ class _Pages:
             "home_fragment.html", lang, who.name, leases=_families(leases), total=total,
             left=sum(award.left for award in paying), projects=len({award.project for award in paying}),
             announcements=self._registry.announcements.current(who, lang), away=self._desk.board.away,
+            teaches=self._registry.courses.concern(who),
         )  # fmt: skip
 
     def offers_fragment(self, request: Request) -> Response:

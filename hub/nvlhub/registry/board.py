@@ -409,7 +409,7 @@ class Boards(Teaching):
             run = self._run(unit, visitor, number)
             checks = [
                 self._approved(run), self._profile(unit, run), self._capacity(unit, run), _roster(unit, run),
-                ("code", "good" if run["code"] else "bad", "check-code", {"code": run["code"]}), self._assessment(run, lang),
+                ("code", "good" if run["code"] else "bad", "check-code", {"code": run["code"]}), self._assessment(unit, run, lang),
             ]  # fmt: skip
         checks.insert(1, self._material(run))
         told = [
@@ -451,11 +451,12 @@ class Boards(Teaching):
         slug = "check-capacity" if healthy >= kept["gpus"] else "check-capacity-less"
         return "capacity", "good" if healthy >= kept["gpus"] else "bad", slug, {"gpus": str(healthy)}
 
-    def _assessment(self, run: dict[str, Any], lang: str) -> Check:
-        if not run["assessment"]:
+    def _assessment(self, unit: Unit, run: dict[str, Any], lang: str) -> Check:
+        told = unit.course(run["course"])["assessment"]
+        if not told:
             return "assessment", "good", "check-no-assessment", {}
         try:
-            rubric.read(run["assessment"])
+            rubric.read(told)
         except BadInputError as error:
             return "assessment", "bad", "check-assessment-bad", {"why": problem(error, lang).detail}
         return "assessment", "good", "check-assessment", {}

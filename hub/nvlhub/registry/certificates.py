@@ -35,12 +35,13 @@ class Certificates(Teaching):
         known = unit.certificate_of(tried["run"], tried["user"])
         if known is not None:
             return str(known["id"])
-        run, seat = unit.run(tried["run"]), unit.seat_of(tried["run"], tried["user"])
+        run, seat = unit.run(tried["run"]), unit.seat_of(tried["run"], tried["user"]) or {}
+        latin = seat.get("name_latin", "")
         now, key = self._clock.now(), self._key(unit)
         name = "".join(secrets.choice(ALPHABET) for _ in range(16))
         told = document(
             Achievement(
-                id=name, name=(seat or {}).get("name") or tried["user"], name_latin=(seat or {}).get("name_latin", ""),
+                id=name, name=seat.get("name") or latin or tried["user"], name_latin=latin,
                 course=run["course"], title=run["title"], title_zh=run["title_zh"], repository=run["repository"],
                 commit=run["commit"], run=run["id"], run_name=run["name"], score_milli=tried["score_milli"] or 0,
                 grader=tried["grader"], at=f"{datetime.fromtimestamp(tried['at'], UTC):%Y-%m-%dT%H:%M:%SZ}",

@@ -43,6 +43,12 @@ class Courses(Teaching):
             rows, total = unit.courses(teacher.named, teacher.projects, teacher.standing.officer_of, page, per_page)
         return [_view(row) for row in rows], total
 
+    def concern(self, visitor: Visitor) -> bool:
+        """Tell whether there are any that the visitor teaches or decides about: only then pages lead there."""
+        with self._store.reading() as unit:
+            teacher = self._teacher(unit, visitor)
+            return unit.has_courses(teacher.named, teacher.projects, teacher.standing.officer_of)
+
     def course(self, visitor: Visitor, slug: str) -> tuple[CourseView, str]:
         """Return a course and its entity tag. Raises `NotFoundError` for one that is not theirs to see."""
         with self._store.reading() as unit:

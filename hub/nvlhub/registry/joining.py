@@ -142,11 +142,18 @@ class Joining(Office):
             return [self._view(unit, row, now) for row in unit.seats_of(visitor.name, now)]
 
     def here(self, visitor: Visitor, run: int) -> OwnSeat:
-        """Return the visitor's seat in a run, and remember that they are there. Raises `NotFoundError`."""
+        """Return the visitor's seat in a run, and remember that they are there. Raises `NotFoundError`.
+
+        When the run is over it can still be looked at: what came of it stands there.
+        """
         now = self._clock.now()
         with self._store.reading() as unit:
-            seat = self._row(unit, visitor, run)
+            seat = unit.seat_held(run, visitor.name)
+            if seat is None:
+                raise NotFoundError("seat-unknown", run=str(run))
             view = self._view(unit, seat, now)
+        if view.state == "over":
+            return view
         if seat["seen_at"] is None or now - seat["seen_at"] >= SEEN_EVERY:
             with self._store.writing() as unit:
                 # One who was seated by the roster and comes without the code joins now.
@@ -216,7 +223,7 @@ class Joining(Office):
             run_name=row["run_name"], seat=row["number"], pseudonym=row["pseudonym"], name=row["name"],
             name_latin=row["name_latin"], zone=row["zone"], starts=row["starts"], ends=row["ends"] + row["extra"],
             grace=row["grace"], now=now, failed=row["failed"],
-            state=seat_state(
+            state="over" if row["state"] == RunState.CLOSED else seat_state(
                 times_of(row), now, warm_at=row["warm_at"], ready_at=row["ready_at"], failed=row["failed"],
                 extra=row["extra"],
             ),
@@ -225,7 +232,7 @@ class Joining(Office):
                 opens=row["opens"],
             ),
             hand_at=row["hand_at"], helped_by=row["helped_by"], step=row["step"], steps=row["steps"],
-            check_name=row["check_name"], check_ok=row["check_ok"], assessed=bool(row["assessment"]),
+            check_name=row["check_name"], check_ok=row["check_ok"], assessed=bool(row["assessed"]),
             certificate=certificate["id"] if certificate else "",
             messages=[Message(**message) for message in unit.told(row["run"], row["number"], MESSAGES)],
         )  # fmt: skip

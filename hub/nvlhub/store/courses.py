@@ -60,15 +60,16 @@ class Courses(Work):
         per_page: int,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         """Return a page of the courses with these names, of these projects or programmes; None: all."""
-        query = self._courses()
-        if projects is not None:
-            query = query.where(
-                t.courses.c.slug.in_(slugs or ())
-                | t.courses.c.project.in_(projects)
-                | t.projects.c.programme.in_(list(programmes))
-            )
+        query = self._courses().where(_concerning(slugs, projects, programmes))
         rows, total = self._page(query, [t.courses.c.slug], page, per_page)
         return [row | {"instructors": self.instructors(row["slug"])} for row in rows], total
+
+    def has_courses(
+        self, slugs: frozenset[str] | None, projects: Sequence[str] | None, programmes: Iterable[str]
+    ) -> bool:
+        """Tell whether there is one of these, as in :meth:`courses`, without reading any."""
+        there = self._courses().with_only_columns(t.courses.c.slug).where(_concerning(slugs, projects, programmes))
+        return self.connection.scalar(there.limit(1)) is not None
 
     # --- runs -------------------------------------------------------------------------------------------------
 
@@ -102,11 +103,12 @@ class Courses(Work):
         return as_dict(row) if row else None
 
     def _runs(self) -> sa.Select[Any]:
+        # Without the rubric, which hidden data make large: who needs it asks for the course.
         course, project, programme = t.courses.c, t.projects.c, t.programmes.c
         return (
             sa.select(
                 t.runs, course.project, course.title, course.title_zh, course.repository, course.commit, course.opens,
-                course.profile, course.assessment, course.keep_days, project.programme, programme.slot_charge,
+                course.profile, course.keep_days, project.programme, programme.slot_charge,
             )
             .join(t.courses, course.slug == t.runs.c.course)
             .join(t.projects, project.slug == course.project)
@@ -120,12 +122,7 @@ class Courses(Work):
         """Return a page of runs, the latest start first; whose, as in :meth:`courses`, of a course, in a state."""
         wanted = ((t.runs.c.course, course), (t.runs.c.state, state))
         query = self._runs().where(*(column == value for column, value in wanted if value))
-        if projects is not None:
-            query = query.where(
-                t.runs.c.course.in_(slugs or ())
-                | t.courses.c.project.in_(projects)
-                | t.projects.c.programme.in_(list(programmes))
-            )
+        query = query.where(_concerning(slugs, projects, programmes))
         return self._page(query, [t.runs.c.starts.desc(), t.runs.c.id.desc()], page, per_page)
 
     def slots_of(self, runs: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -223,3 +220,13 @@ class Courses(Work):
         if not dropped:
             query = query.where(~t.roster.c.dropped)
         return [as_dict(row) for row in self._all(query)]
+
+
+def _concerning(
+    slugs: frozenset[str] | None, projects: Sequence[str] | None, programmes: Iterable[str]
+) -> sa.ColumnElement[bool]:
+    """Ask for the courses with these names, of these projects or programmes; None as `projects`: for all."""
+    if projects is None:
+        return sa.true()
+    course = t.courses.c
+    return course.slug.in_(slugs or ()) | course.project.in_(projects) | t.projects.c.programme.in_(list(programmes))

@@ -22,23 +22,35 @@ EMPTY: dict[str, Any] = {
 class Seating(Work):
     """Who sits where, and whether their servers run."""
 
-    def _with_runs(self) -> sa.Select[Any]:
-        """Ask for seats with `run_name`, `state`, times and course of their run; ``seats.name`` is the learner's."""
+    def _with_runs(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """Ask for seats with `run_name`, `state`, times and course of their run; ``seats.name`` is the learner's.
+
+        Not with the rubric of the course: hidden data make it large, and it would be read once for every seat.
+        """
         return (
             sa.select(
                 t.seats, _runs.name.label("run_name"), _runs.state, _runs.zone, _runs.starts, _runs.ends, _runs.warm, _runs.flex,
                 _runs.grace, _runs.no_show, _runs.gpus, _runs.course, _courses.project, _courses.title, _courses.title_zh,
-                _courses.repository, _courses.commit, _courses.opens, _courses.assessment,
+                _courses.repository, _courses.commit, _courses.opens, *more,
             )
             .join(t.runs, _runs.id == _seats.run)
             .join(t.courses, _courses.slug == _runs.course)
         )  # fmt: skip
 
     def seats_of(self, user: str, now: int) -> list[dict[str, Any]]:
-        """Return the seats of a user in runs that are approved and not over, the earliest start first."""
+        """Return the seats of a user in runs that are approved and not over, the earliest start first.
+
+        `assessed` tells whether something is handed in there.
+        """
         lives = (_runs.state == "approved") & (_runs.ends + _runs.grace + _seats.extra > now)
-        query = self._with_runs().where(_seats.user == user, lives).order_by(_runs.starts, _runs.id)
+        query = self._with_runs(_assessed()).where(_seats.user == user, lives).order_by(_runs.starts, _runs.id)
         return [as_dict(row) for row in self._all(query)]
+
+    def seat_held(self, run: int, user: str) -> dict[str, Any] | None:
+        """Return the seat that a user has in a run that goes on, or had until its end; None: they have none."""
+        held = (_seats.run == run) & (_seats.user == user) & _runs.state.in_(("approved", "closed"))
+        row = self._one(self._with_runs(_assessed()).where(held))
+        return as_dict(row) if row else None
 
     def seats_to_tend(self, now: int) -> list[dict[str, Any]]:
         """Return the seats whose servers are to run, and those whose servers were asked for and are not stopped yet."""
@@ -88,3 +100,7 @@ class Seating(Work):
             message.run == run, message.seat.is_(None) | (message.seat == seat)
         )
         return [as_dict(row) for row in self._all(query.order_by(message.id.desc()).limit(most))]
+
+
+def _assessed() -> sa.Label[bool]:
+    return (sa.cast(_courses.assessment, sa.Text) != "{}").label("assessed")
