@@ -44,9 +44,11 @@ class Courses(Teaching):
         return [_view(row) for row in rows], total
 
     def concern(self, visitor: Visitor) -> bool:
-        """Tell whether there are any that the visitor teaches or decides about: only then pages lead there."""
+        """Tell whether the visitor teaches or decides about any, or may make one: only then pages lead there."""
         with self._store.reading() as unit:
             teacher = self._teacher(unit, visitor)
+            if teacher.standing.admin or teacher.standing.led:
+                return True
             return unit.has_courses(teacher.named, teacher.projects, teacher.standing.officer_of)
 
     def course(self, visitor: Visitor, slug: str) -> tuple[CourseView, str]:
