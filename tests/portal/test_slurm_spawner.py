@@ -78,6 +78,43 @@ async def test_a_server_is_one_job_that_is_not_started_twice(patch: pytest.Monke
     assert "t" * 32 not in " ".join(argv)
 
 
+PARTITIONS = (
+    "PartitionName=gpu AllowGroups=ALL Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP\n"
+    "PartitionName=cpu AllowGroups=ALL Default=NO DefaultTime=01:00:00 MaxNodes=UNLIMITED MaxTime=7-00:00:00 State=UP\n"
+    "PartitionName=short AllowGroups=ALL Default=NO MaxTime=12:00:00 State=UP\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"partition": "cpu"}, ["--time=7-00:00:00"]),
+        ({}, ["--time=UNLIMITED"]),
+        ({"sbatch_options": ["--partition=cpu"]}, ["--time=7-00:00:00"]),
+        ({"sbatch_options": ["-p", "short"]}, ["--time=12:00:00"]),
+        # Each of them can be the one that takes it.
+        ({"partition": "gpu,cpu,short"}, ["--time=12:00:00"]),
+        ({"partition": "nowhere"}, []),
+        ({"partition": "cpu", "time_limit": 61}, ["--time=2"]),
+        ({"partition": "cpu", "sbatch_options": ["--time=90", "--time-min=9"]}, ["--time=90", "--time-min=9"]),
+        ({"partition": "cpu", "sbatch_options": ["-t", "90"]}, []),
+    ],
+)
+async def test_without_a_time_limit_a_server_runs_as_long_as_its_partition_allows(
+    patch: pytest.MonkeyPatch, told: dict[str, Any], words: list[str]
+) -> None:
+    slurm = FakeCommands()
+    slurm.tell = (
+        lambda account, *command, text="": (  # type: ignore[method-assign]
+            PARTITIONS
+            if command[-2:] == ("show", "partition")
+            else FakeCommands.tell(slurm, account, *command, text=text)
+        )
+    )
+    assert await started(spawner(slurm, patch, **told))
+    assert [word for word in slurm.of("sbatch")[0][1] if word.startswith("--time")] == words
+
+
 async def test_options_of_a_user_change_nothing(patch: pytest.MonkeyPatch) -> None:
     plain, dressed = FakeCommands(), FakeCommands()
     await started(spawner(plain, patch))
@@ -171,7 +208,7 @@ async def test_a_hub_that_may_not_change_accounts_says_so(patch: pytest.MonkeyPa
 async def test_the_host_is_what_slurm_says_of_the_node(patch: pytest.MonkeyPatch) -> None:
     slurm = FakeCommands(scontrol="NodeName=cpu001 CoresPerSocket=64 NodeAddr=fd00::9 NodeHostName=evil State=IDLE\n")
     assert await started(spawner(slurm, patch), 6000) == "http://[fd00::9]:6000"
-    assert slurm.of("scontrol")[0][1][-1] == "cpu001"
+    assert slurm.of("scontrol")[-1][1][-1] == "cpu001"
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ import hmac
 import json
 import os
 import pwd
+import re
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -49,6 +51,8 @@ MARGIN = 5.0
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
 COMMAND_TAKES = 15.0
 """Seconds that a command of Slurm's may take."""
+TIME_OPTION = re.compile(r"--time(=|$)|-t")
+PARTITION_OPTION = re.compile(r"(?:--partition=|-p)(.+)")
 OWN_WORDS = {
     "slurm-refused-account": "servers-refused-account",
     "slurm-refused-budget": "servers-refused-limit",
@@ -60,6 +64,16 @@ OWN_WORDS = {
 def script(python: str, letter: Mapping[str, Any]) -> str:
     """Return the job's script. `letter` is one line of JSON in a quoted here-document: no shell looks into it."""
     return SCRIPT.format(python=shlex.quote(python), letter=json.dumps(letter))
+
+
+def _named(options: Sequence[str]) -> str:
+    """Return the partition that options of sbatch name, each a word or two; empty: none."""
+    for word, following in pairwise([*options, ""]):
+        if word in {"--partition", "-p"}:
+            return following
+        if found := PARTITION_OPTION.fullmatch(word):
+            return found[1]
+    return ""
 
 
 def log_name(server: str) -> str:
@@ -79,7 +93,8 @@ class SlurmSpawner(Spawner):
         0,
         min=0,
         config=True,
-        help="Seconds that a server may run, rounded up to minutes; 0: what the partition allows.",
+        help="""Seconds that a server may run, rounded up to minutes. 0: as long as the partition lets a job run at most
+        (`MaxTime`); where an account or a QOS allows less, say so here.""",
     )
     sbatch_options = List(
         Unicode(), config=True, help="Further options of sbatch, each a word of its own, e.g. `--qos=interactive`."
@@ -166,14 +181,30 @@ class SlurmSpawner(Spawner):
             env |= {"HOME": str(self._home(None)), "USER": self.user.name}
         return env
 
-    def arguments(self, account: pwd.struct_passwd | None) -> list[str]:
+    async def _time(self) -> str:
+        """Return the job's time limit as sbatch takes it; empty: not for us to say.
+
+        Without one Slurm would give a job its partition's *default* time, and end a server in the middle of the day.
+        """
+        if self.time_limit:
+            return str(-(-self.time_limit // 60))
+        if any(TIME_OPTION.match(word) for word in self.sbatch_options):
+            return ""
+        try:
+            return await self._scheduler.longest(self.partition or _named(self.sbatch_options))
+        except EngineError as error:
+            # Should it not answer, so will not sbatch, which says so.
+            self.log.warning("how long a server may run is not known: %s", error)
+            return ""
+
+    def arguments(self, account: pwd.struct_passwd | None, time_limit: str = "") -> list[str]:
         """Return the words after ``sbatch``. Ours come last: an administrator's options do not take them away."""
         server = f"{quote(self.user.name, safe='')}/{quote(self.name, safe='')}"
         return [
             *self.sbatch_options,
             *([f"--partition={self.partition}"] if self.partition else []),
             *([f"--account={self.account}"] if self.account else []),
-            *([f"--time={-(-self.time_limit // 60)}"] if self.time_limit else []),
+            *([f"--time={time_limit}"] if time_limit else []),
             *([f"--mem={-(-self.mem_limit // 2**20)}M"] if self.mem_limit else []),
             *([f"--cpus-per-task={-(-self.cpu_limit // 1):.0f}"] if self.cpu_limit else []),
             "--nodes=1", "--ntasks=1", "--parsable", "--no-requeue", f"--job-name={JOB_NAME}",
@@ -201,7 +232,7 @@ class SlurmSpawner(Spawner):
         letter = {"argv": [*self.cmd, *self.get_args()], "env": self.get_env(), "bind": self.bind}
         try:
             said = await self._command(
-                account, "sbatch", *self.arguments(account), text=script(self.python, letter)
+                account, "sbatch", *self.arguments(account, await self._time()), text=script(self.python, letter)
             )  # fmt: skip
         except SlurmAwayError as error:
             self.log.warning("no job was submitted for %s: %s", self._log_name, error)
