@@ -465,6 +465,18 @@ class LeaseProvisioner(KernelProvisionerBase):
             self._mailbox.close()
             self._mailbox = None
 
+    def leave(self) -> bool:
+        """Let the kernel run on without this server, which ends; tell whether the next one can take it back."""
+        if not self._alive or self._line is None or not shelf().has(str(self.kernel_id)):
+            return False
+        for task in (self._beating, self._watching):
+            if task is not None:
+                task.cancel()
+        self.lease, self._alive = None, False
+        self._hang_up()
+        HELD.pop(str(self.kernel_id), None)
+        return True
+
     async def abandon(self) -> None:
         """Give the lease back although nobody cleaned up: the kernel was given up after too many deaths."""
         await self._give_back()

@@ -331,13 +331,13 @@ async def test_a_restarted_hub_knows_its_jobs(patch: pytest.MonkeyPatch) -> None
     patch.setattr(slurm_queue, "FRESH", 0)
     assert await after.poll() == 1
     after.clear_state()
-    assert after.get_state() == {}
+    assert set(after.get_state()) == {"last"}
     after.load_state({"job": "7; rm"})
     assert after.job == ""
 
 
-async def test_a_stop_waits_until_the_job_is_gone(patch: pytest.MonkeyPatch) -> None:
-    states = iter(["RUNNING", "COMPLETING", "CANCELLED"])
+async def test_a_stop_asks_the_server_to_end_before_it_cancels_the_job(patch: pytest.MonkeyPatch) -> None:
+    states = iter(["RUNNING", "RUNNING", "COMPLETING", "COMPLETED"])
     slurm = FakeCommands()
     one = spawner(slurm, patch)
     await started(one)
@@ -345,7 +345,76 @@ async def test_a_stop_waits_until_the_job_is_gone(patch: pytest.MonkeyPatch) -> 
     slurm.says["squeue"] = lambda: line(next(states))
     await asyncio.wait_for(one.stop(), 5)
     assert next(states, None) is None
-    assert slurm.of("scancel")[0][1] == ("scancel", "7")
+    assert [words for _, words, _ in slurm.of("scancel")] == [("scancel", "--signal=INT", "--batch", "7")]
+    assert one.get_state() == {"job": "7"}
+
+
+@pytest.mark.parametrize(("now", "waits"), [(False, True), (True, False), (False, False)])
+async def test_a_stop_cancels_a_job_that_does_not_end_itself_and_waits_until_it_is_gone(
+    patch: pytest.MonkeyPatch, *, now: bool, waits: bool
+) -> None:
+    slurm = FakeCommands()
+    one = spawner(slurm, patch, interrupt_timeout=0)
+    await started(one)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    words = [("scancel", "--signal=INT", "--batch", "7")] * (waits and not now) + [("scancel", "7")]
+
+    def states() -> str:
+        cancelled = [said for _, said, _ in slurm.of("scancel")]
+        state = "RUNNING" if waits or now else "PENDING"
+        return line("CANCELLED" if ("scancel", "7") in cancelled else state)
+
+    slurm.says["squeue"] = states
+    await asyncio.wait_for(one.stop(now=now), 5)
+    assert [said for _, said, _ in slurm.of("scancel")] == words
+
+
+async def test_a_server_that_may_not_be_asked_to_end_is_cancelled(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    one = spawner(slurm, patch)
+    await started(one)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    tell = slurm.tell
+
+    def told(account: str, *command: str, text: str = "") -> str:
+        if "--signal=INT" in command:
+            raise SlurmRefusedError("sudo: a password is required")
+        if command[0] == "scancel":
+            slurm.says["squeue"] = line("CANCELLED")
+        return tell(account, *command, text=text)
+
+    slurm.tell = told  # type: ignore[method-assign]
+    await asyncio.wait_for(one.stop(), 5)
+    assert slurm.of("scancel")[-1][1] == ("scancel", "7")
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (["TIMEOUT"], "ended 0 s ago by itself: its time limit in the cluster was reached."),
+        (["COMPLETING", "CANCELLED"], "ended 0 s ago by itself: its job was cancelled in the cluster."),
+        # As JupyterLab's own menu ends it.
+        (["COMPLETED"], ""),
+    ],
+)
+async def test_how_a_server_ended_by_itself_is_told_until_the_next_one_starts(
+    patch: pytest.MonkeyPatch, states: list[str], words: str
+) -> None:
+    slurm = FakeCommands()
+    before = spawner(slurm, patch)
+    await started(before)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    left = iter(states)
+    slurm.says["squeue"] = lambda: line(next(left))
+    assert await before.poll() is not None
+    before.clear_state()
+    after = spawner(slurm, patch)
+    after.load_state(json.loads(json.dumps(before.get_state())))
+    assert after.end_in_words("en") == (f"Your last server (job 7 of the cluster) {words}" if words else "")
+    slurm.says["squeue"] = line()
+    await started(after)
+    assert after.end_in_words("en") == ""
+    assert after.get_state() == {"job": "7"}
 
 
 async def test_one_look_serves_all_servers(patch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -46,6 +47,8 @@ EAGER = 0.5
 """Seconds for which a look at the jobs is good enough for a start or a stop that is waited for."""
 LINGERS = 60.0
 """Seconds after which a job that only clears away is not waited for any more."""
+LAST_WORD = 3.0
+"""Seconds that a job which is being cleared away has for Slurm to say how it ended."""
 MARGIN = 5.0
 """Seconds before the hub gives a start up, in which it is given up with words."""
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
@@ -133,10 +136,16 @@ class SlurmSpawner(Spawner):
         help="""Seconds that a server has from the start of its job until it answers. Waiting in Slurm's queue does not count:
         `start_timeout` is for both together.""",
     )  # fmt: skip
+    interrupt_timeout = Integer(
+        10, min=0, config=True,
+        help="Seconds that a server which is to stop has for ending its kernels, before its job is cancelled.",
+    )  # fmt: skip
     start_timeout = Integer(600, config=True, help="Seconds that a start may take, waiting in Slurm's queue included.")
 
     job = ""
     """Id of the job; empty: there is none."""
+    _last: Mapping[str, Any] = MappingProxyType({})
+    """How the last job ended by itself: its number, ``state``, and when (``at``); empty: it did not."""
     _port: asyncio.Future[int] | None = None
     """The port to come, while a start waits for it."""
     _asked = float("-inf")
@@ -257,7 +266,7 @@ class SlurmSpawner(Spawner):
     async def start(self) -> str:
         """Submit the job and wait until its server listens; return the server's address. Raises `SpawnException`."""
         self._lang = language_of(self.handler.request if self.handler else None)
-        self._said = (0, "")
+        self._said, self._last = (0, ""), {}
         self._port = asyncio.get_running_loop().create_future()
         try:
             self._asked = time.monotonic()
@@ -380,10 +389,29 @@ class SlurmSpawner(Spawner):
         job = await self._job_now()
         if job is None or not job.over:
             return None
+        until = time.monotonic() + LAST_WORD
+        while job.state == ENDING and time.monotonic() < until:
+            await asyncio.sleep(EAGER)
+            job = await self._job_now(time.monotonic() - EAGER) or job
+        self._last = {"job": self.job, "state": job.state, "at": int(time.time())}
         return 0 if job.state == "COMPLETED" else 1
 
+    def end_in_words(self, lang: str) -> str:
+        """Return how the last server's job ended, for the pages from which the next one is started; empty: as it should."""
+        slug = why_ended(str(self._last.get("state", "")))
+        if not slug or self.job:
+            return ""
+        ago = duration(max(0, int(time.time()) - int(self._last["at"])), lang)
+        return say("servers-over", lang, job=self._last["job"], ago=ago, why=say(slug, lang))
+
     async def stop(self, now: bool = False) -> None:
-        """Cancel the job and wait until it is gone, as long as it takes: a server that still runs is not forgotten."""
+        """Cancel the job and wait until it is gone, as long as it takes: a server that still runs is not forgotten.
+
+        Unless it is to be `now`, the server is asked to end first.
+        """
+        self._last = {}
+        if not now and await self._ends_itself():
+            return
         asked = await self._cancelled()
         ending_since: float | None = None
         while True:
@@ -396,6 +424,28 @@ class SlurmSpawner(Spawner):
                     self.log.warning("job %s of %s is still being cleared away", self.job, self._log_name)
                     return
             await asyncio.sleep(EAGER)
+
+    async def _ends_itself(self) -> bool:
+        """Ask the server to end with all that it runs; tell whether it did.
+
+        A job that is cancelled gets another signal, the one that Slurm ends jobs with for whatever reason: a server takes
+        that for a fate of its own, and leaves its kernels to the next one.
+        """
+        job = await self._job_now(time.monotonic() - EAGER)
+        if job is None or job.state != "RUNNING":
+            return False
+        try:
+            await self._command(self._whose(), "scancel", "--signal=INT", "--batch", self.job)
+        except EngineError as error:
+            self.log.warning("job %s of %s is cancelled at once: %s", self.job, self._log_name, error)
+            return False
+        until = time.monotonic() + self.interrupt_timeout
+        while time.monotonic() < until:
+            await asyncio.sleep(EAGER)
+            job = await self._job_now(time.monotonic() - EAGER)
+            if job is not None and job.state in OVER:
+                return True
+        return False
 
     async def _cancelled(self) -> float:
         """Cancel the job; return when, on the monotonic clock."""
@@ -414,18 +464,19 @@ class SlurmSpawner(Spawner):
                 return time.monotonic()
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a restarted hub finds the job by."""
+        """Return what a restarted hub finds the job by, and how the last one ended."""
         state: dict[str, Any] = super().get_state()
-        return {**state, "job": self.job} if self.job else state
+        return {**state, **({"job": self.job} if self.job else {}), **({"last": self._last} if self._last else {})}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Find the job again after a restart of the hub."""
         super().load_state(state)
         job = state.get("job")
         self.job = job if isinstance(job, str) and job.isdecimal() else ""
+        self._last = state.get("last", {})
 
     def clear_state(self) -> None:
-        """Forget the job: it is gone."""
+        """Forget the job: it is gone. How it ended is told until the next one starts."""
         super().clear_state()
         self.job = ""
 

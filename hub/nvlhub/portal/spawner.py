@@ -94,8 +94,13 @@ class LeaseSpawnerMixin(Configurable):
         return render(
             "spawn_form.html", lang, projects=by_project(seen.offers if seen else ()), down=seen is None,
             age=age if age > FRESH else 0, announcements=(), away=False, prefix=f"{base}services/portal/",
-            user=self.user.name,  # type: ignore[attr-defined]
+            user=self.user.name, ended=self.last_end(lang),  # type: ignore[attr-defined]
         )  # fmt: skip
+
+    def last_end(self, lang: str) -> str:
+        """Return why the last server is not there any more, where nobody stopped it and its spawner knows; else nothing."""
+        told = getattr(self, "end_in_words", None)
+        return str(told(lang)) if told else ""
 
     async def _offers_soon(self, lang: str) -> Seen | None:
         """Return offers without making the page wait for those that are known; None: the portal told nothing lately."""
