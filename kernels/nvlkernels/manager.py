@@ -14,7 +14,7 @@ from tornado import web
 from traitlets import Bool, Float
 
 from nvlkernels.kept import Kept
-from nvlkernels.provisioner import HELD, LEFT, WAITING, LeaseProvisioner
+from nvlkernels.provisioner import HELD, LEFT, WAITING, LeaseProvisioner, silent_text
 from nvlkernels.specs import parts_of
 
 DECIDED = 20.0
@@ -112,6 +112,15 @@ class LeaseKernelManager(AsyncMappingKernelManager):
         await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
 
     shutdown_kernel = _async_shutdown_kernel
+
+    async def _async_restart_kernel(self, kernel_id: str, now: bool = False) -> None:
+        """Restart a kernel; not one that is not heard: it would lose what it has in memory, and could not start again."""
+        held = HELD.get(kernel_id)
+        if held is not None and (why := silent_text(held)):
+            raise StartRefusedError(why)
+        await super()._async_restart_kernel(kernel_id, now=now)
+
+    restart_kernel = _async_restart_kernel
 
     async def _async_shutdown_all(self, now: bool = False) -> None:
         """Shut all kernels down, but those that stay."""
