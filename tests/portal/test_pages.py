@@ -229,6 +229,17 @@ def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(portal: Kit,
     assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST." in shown(http, path)
 
 
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_a_lease_that_stands_still_says_so_and_nothing_of_its_server(portal: Kit, http: TestClient, path: str) -> None:
+    portal.engine.scripts = {"*": Script(still=Wait("slurm-still"))}  # type: ignore[attr-defined]
+    portal.ask()
+    portal.step()
+    portal.clock.forward(GRACE)
+    text = shown(http, path)
+    assert say("slurm-still") in text
+    assert "notebook server does not answer" not in text
+
+
 def test_what_strangers_hold_is_neither_free_nor_taken(portal: Kit, http: TestClient) -> None:
     theirs = (Share(domain="nvl002", tray=1, gpus=(0, 1, 2)),)
     portal.engine.outside = (Running(theirs, portal.clock.now() + 60),)  # type: ignore[attr-defined]

@@ -143,6 +143,21 @@ async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
     assert portal.seen(worker).state in {"ending", "settled"}
 
 
+async def test_a_kernel_that_is_suspended_says_so_and_offers_no_way_back_to_it(
+    portal: Kit, http: httpx.AsyncClient
+) -> None:
+    portal.engine.scripts = {"*": Script(still=Wait("slurm-still"))}  # type: ignore[attr-defined]
+    lease = portal.ask("gpu1", replace(MEMBER, server="member/"), "optics")
+    portal.step(1)
+    portal.clock.forward(SILENT + 2)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    told = words(screen.leases)
+    assert f"{say('slurm-still')} It ends by itself in" in told
+    assert "notebook server has not answered" not in told
+    assert "Go back in" not in told
+
+
 async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, http: httpx.AsyncClient) -> None:
     lease = portal.ask("gpu1", MEMBER, "optics")
     portal.step(1)
