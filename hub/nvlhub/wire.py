@@ -166,6 +166,8 @@ class Share(View):
     """Indices in the tray, from 0."""
 
 
+BACK = "back"
+"""In the query of the hub's spawn page, as ``opt-back``: the server is started at once, and its kernels are taken back."""
 SILENT = 15
 """Seconds without a sign of life after which a holder counts as away; one comes every few seconds."""
 

@@ -112,9 +112,9 @@ async def test_a_kernel_of_no_server_that_falls_silent_is_marked(portal: Kit, ht
 @pytest.mark.parametrize(
     ("server", "address"),
     [
-        ("member/", "/hub/spawn/member"),
-        ("member/big one", "/hub/spawn/member/big%20one"),
-        ("m/../x", "/hub/spawn/m/..%2Fx"),
+        ("member/", "/hub/spawn/member?opt-back=1"),
+        ("member/big one", "/hub/spawn/member/big%20one?opt-back=1"),
+        ("m/../x", "/hub/spawn/m/..%2Fx?opt-back=1"),
     ],
 )
 async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(

@@ -16,6 +16,7 @@ import pytest
 
 from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.notebook import Session
+from nvlwidgets.panels.screens.compute import back_to
 from tests.conftest import missing
 from tests.stories.live import Live, eventually, live_portal
 from tests.stories.visitor import Visitor
@@ -144,6 +145,8 @@ async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_t
             for page in ("/hub/home", "/hub/spawn"):
                 shown = (await browser.http.get(page)).text
                 assert "by itself: its job was cancelled in the cluster." in shown, shown
+            # The way back in needs no second click.
+            assert "spawn-pending" in str((await browser.http.get(back_to(lease["server"]))).url)
 
         await ann.start_server()
         await kernel.connect()
