@@ -9,6 +9,7 @@ import shlex
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -415,6 +416,67 @@ async def test_how_a_server_ended_by_itself_is_told_until_the_next_one_starts(
     await started(after)
     assert after.end_in_words("en") == ""
     assert after.get_state() == {"job": "7"}
+
+
+def left_behind(slurm: FakeCommands, patch: pytest.MonkeyPatch, ago: int = 5, **more: Any) -> SlurmSpawner:
+    """Return the spawner of a server that ended by itself on cpu001."""
+    one = spawner(slurm, patch)
+    one.load_state({"last": {"job": "6", "state": "TIMEOUT", "node": "cpu001", "at": int(time.time()) - ago, **more}})
+    patch.setattr(slurm_queue, "FRESH", 0)
+    return one
+
+
+def nodes_wanted(slurm: FakeCommands) -> list[list[str]]:
+    return [[word for word in words if word.startswith("--nodelist")] for _, words, _ in slurm.of("sbatch")]
+
+
+async def test_a_server_after_one_that_ended_by_itself_starts_where_that_was(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    await started(left_behind(slurm, patch))
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"]]
+
+
+@pytest.mark.parametrize("last", [{"ago": 3600}, {"node": ""}, {"node": "cpu001,x"}])
+async def test_after_a_while_it_starts_anywhere(patch: pytest.MonkeyPatch, last: dict[str, Any]) -> None:
+    slurm = FakeCommands()
+    await started(left_behind(slurm, patch, **last))
+    assert nodes_wanted(slurm) == [[]]
+
+
+async def test_a_server_that_gets_no_place_where_the_last_one_was_starts_anywhere(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    patch.setattr(slurm_spawner, "NEAR", 0.1)
+    one = left_behind(slurm, patch)
+
+    def squeue() -> str:
+        if len(slurm.of("sbatch")) == 2:
+            return line(job=8)
+        return line("CANCELLED" if slurm.of("scancel") else "PENDING", "ReqNodeNotAvail")
+
+    slurm.says |= {"squeue": squeue, "sbatch": lambda: f"{6 + len(slurm.of('sbatch'))}\n"}
+    start = asyncio.ensure_future(one.start())
+    while one.job != "8":
+        # The first one began in the last moment: its port is nobody's.
+        one.take_port(4000)
+        await asyncio.sleep(0.001)
+    assert one.take_port(5000)
+    assert await start == "http://10.0.0.9:5000"
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"], []]
+    assert slurm.of("scancel")[0][1] == ("scancel", "7")
+
+
+async def test_a_node_that_slurm_refuses_is_asked_for_once(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    one = left_behind(slurm, patch)
+
+    def sbatch() -> str:
+        if "--nodelist=cpu001" in slurm.of("sbatch")[-1][1]:
+            raise SlurmRefusedError("sbatch: error: Requested node configuration is not available")
+        return "7\n"
+
+    slurm.says["sbatch"] = sbatch
+    await started(one)
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"], []]
 
 
 async def test_one_look_serves_all_servers(patch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,7 @@ async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_t
         await ann.start_server()
         kernel = await ann.start_kernel("nvlhub-demo.gpu1", "kept.ipynb")
         pid = (await kernel.run("import os; x = 41; print(os.getpid())")).text
+        node = cluster.run("squeue", "-h", "--name=nvlhub-server", "-o", "%N")
         cluster.run("scancel", jobs(cluster)["researcher/"])
         await eventually(lambda: jobs(cluster) == {}, 20)
         async with asyncio.timeout(30):
@@ -149,6 +150,8 @@ async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_t
             assert "spawn-pending" in str((await browser.http.get(back_to(lease["server"]))).url)
 
         await ann.start_server()
+        job = jobs(cluster)["researcher/"]
+        assert f"ReqNodeList={node.strip()} " in cluster.run("scontrol", "show", "job", job)
         await kernel.connect()
         assert (await kernel.run("print(os.getpid(), x)")).text == f"{pid.strip()} 41\n"
         await ann.stop_server()

@@ -40,7 +40,7 @@ from nvlhub.engines.slurm.job import EXPORT
 from nvlhub.engines.slurm.reasons import OVER, why_ended, why_refused, why_waiting
 from nvlhub.explain import duration
 from nvlhub.portal.hub_pages import language_of
-from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, Job, Scheduler, scheduler, tail
+from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, NODE_NAME, Job, Scheduler, scheduler, tail
 from nvlhub.text import say
 
 EAGER = 0.5
@@ -49,6 +49,10 @@ LINGERS = 60.0
 """Seconds after which a job that only clears away is not waited for any more."""
 LAST_WORD = 3.0
 """Seconds that a job which is being cleared away has for Slurm to say how it ended."""
+LATELY = 600.0
+"""Seconds after the end of a server by itself in which there may be kernels of it: the portal's grace is shorter."""
+NEAR = 20.0
+"""Seconds that a server waits for the node of the last one."""
 MARGIN = 5.0
 """Seconds before the hub gives a start up, in which it is given up with words."""
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
@@ -145,7 +149,7 @@ class SlurmSpawner(Spawner):
     job = ""
     """Id of the job; empty: there is none."""
     _last: Mapping[str, Any] = MappingProxyType({})
-    """How the last job ended by itself: its number, ``state``, and when (``at``); empty: it did not."""
+    """How the last job ended by itself: its number, ``state``, ``node``, and when (``at``); empty: it did not."""
     _port: asyncio.Future[int] | None = None
     """The port to come, while a start waits for it."""
     _asked = float("-inf")
@@ -233,7 +237,7 @@ class SlurmSpawner(Spawner):
         name = (account or pwd.getpwuid(os.geteuid())).pw_name
         return await self._scheduler.tell(name, *command, text=text)
 
-    async def _submit(self) -> str:
+    async def _submit(self, node: str = "") -> str:
         """Return the id of a new job. Raises `SpawnException`."""
         if self.internal_ssl:
             raise self._failure("servers-no-tls")
@@ -241,7 +245,8 @@ class SlurmSpawner(Spawner):
         letter = {"argv": [*self.cmd, *self.get_args()], "env": self.get_env(), "bind": self.bind}
         try:
             said = await self._command(
-                account, "sbatch", *self.arguments(account, await self._time()), text=script(self.python, letter)
+                account, "sbatch", *self.arguments(account, await self._time()),
+                *([f"--nodelist={node}"] if node else []), text=script(self.python, letter),
             )  # fmt: skip
         except SlurmAwayError as error:
             self.log.warning("no job was submitted for %s: %s", self._log_name, error)
@@ -266,18 +271,57 @@ class SlurmSpawner(Spawner):
     async def start(self) -> str:
         """Submit the job and wait until its server listens; return the server's address. Raises `SpawnException`."""
         self._lang = language_of(self.handler.request if self.handler else None)
+        node = self._last_node()
         self._said, self._last = (0, ""), {}
         self._port = asyncio.get_running_loop().create_future()
         try:
-            self._asked = time.monotonic()
-            self.job = await self._submit()
-            self._asked = time.monotonic()
-            self._tell(10, say("servers-submitted", self._lang, job=self.job))
+            if not (node and await self._begins_on(node)):
+                await self._queue()
             port = await self._listening(self._port)
             host = await self._host()
         finally:
             self._port = None
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def _queue(self, node: str = "") -> None:
+        """Submit the job, for one node alone where one is named. Raises `SpawnException`."""
+        self._asked = time.monotonic()
+        self.job = await self._submit(node)
+        self._asked = time.monotonic()
+        self._tell(10, say("servers-submitted", self._lang, job=self.job))
+
+    def _last_node(self) -> str:
+        """Return the node of a server that ended by itself a short while ago; else nothing."""
+        node = str(self._last.get("node", ""))
+        lately = time.time() - int(self._last.get("at", 0)) < LATELY
+        return node if lately and NODE_NAME.fullmatch(node) else ""
+
+    async def _begins_on(self, node: str) -> bool:
+        """Submit the job for one node; tell whether it gets there soon. If not, nothing of it is left.
+
+        Kernels that the last server left dial the address that it had: one on another node could not take them back.
+        Raises `SpawnException`.
+        """
+        try:
+            await self._queue(node)
+        except SpawnException as error:
+            if error.reason == "servers-no-scheduler":
+                raise
+            return False
+        until = time.monotonic() + NEAR
+        while time.monotonic() < until:
+            job = await self._job_now()
+            if job is None or job.state not in {"PENDING", "CONFIGURING"}:
+                # It began, or ended; or Slurm is away, and could not be told anything else either.
+                return True
+            self._tell(*self._stands(job))
+            await asyncio.sleep(EAGER)
+        self.log.warning("%s waits for no place on %s any longer: it takes any node", self._log_name, node)
+        await self._end_job()
+        if self._port is not None and self._port.done():
+            # It had begun in the last moment.
+            self._port = asyncio.get_running_loop().create_future()
+        return False
 
     async def _listening(self, port: asyncio.Future[int]) -> int:
         """Wait until the server has said its port; give up as soon as it cannot. Raises `SpawnException`."""
@@ -393,7 +437,7 @@ class SlurmSpawner(Spawner):
         while job.state == ENDING and time.monotonic() < until:
             await asyncio.sleep(EAGER)
             job = await self._job_now(time.monotonic() - EAGER) or job
-        self._last = {"job": self.job, "state": job.state, "at": int(time.time())}
+        self._last = {"job": self.job, "state": job.state, "node": job.node, "at": int(time.time())}
         return 0 if job.state == "COMPLETED" else 1
 
     def end_in_words(self, lang: str) -> str:
@@ -410,8 +454,10 @@ class SlurmSpawner(Spawner):
         Unless it is to be `now`, the server is asked to end first.
         """
         self._last = {}
-        if not now and await self._ends_itself():
-            return
+        if now or not await self._ends_itself():
+            await self._end_job()
+
+    async def _end_job(self) -> None:
         asked = await self._cancelled()
         ending_since: float | None = None
         while True:
