@@ -34,7 +34,8 @@ async def killed(live: Live, by: signal.Signals = signal.SIGKILL) -> float:
     at = time.time()
     for server in servers:
         server.send_signal(by)
-    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])), 10)
+    # Until the hub has noticed, which it does every ten seconds.
+    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])), 20)
     return at
 
 
