@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -83,9 +84,11 @@ async def until(true: Callable[[], Any], seconds: float = 20) -> None:
 
 
 @pytest.fixture
-async def notebook(served: Served, quick: None) -> AsyncIterator[Notebook]:
+async def notebook(served: Served, quick: None, tmp_path: Path) -> AsyncIterator[Notebook]:
     config = Config({"KernelRestarter": {"time_to_dead": 0.3}})
-    manager = LeaseKernelManager(config=config, kernel_spec_manager=OfferKernelSpecManager())
+    manager = LeaseKernelManager(
+        config=config, kernel_spec_manager=OfferKernelSpecManager(), connection_dir=str(tmp_path)
+    )  # fmt: skip
     made = Notebook(manager, await manager.start_kernel(kernel_name="nvlhub-demo.gpu1"))
     await made.km.ready
     provisioner = made.km.provisioner
