@@ -458,7 +458,7 @@ class Desk:
             placement=lease.placement, devices=self.engine.devices(lease.placement),
             simulated=self.engine.simulated, private_fabric=self._private_fabric, factor_milli=lease.factor_milli, seconds=lease.seconds, held=lease.held,
             charged=lease.charged, refunded=lease.refunded, asked_at=lease.asked_at, started_at=lease.started_at,
-            deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
+            deadline=lease.deadline, beat_at=lease.beat_at, kept_until=self._runner.kept_until(lease), stands_still=self._still(lease, lang), idle_seconds=lease.idle_seconds, idle=lease.idle, preemptible=lease.preemptible, preempt_at=lease.preempt_at,
             ended_at=lease.ended_at, end_reason=lease.end_reason,
             detail=self._detail(lease, lang), position=outlook.position if outlook else None,
             expected_start=outlook.start if outlook else wait.start if wait else None,
@@ -483,6 +483,11 @@ class Desk:
             outside = self.board.queue_outside
             return f"{words} {sentence('waiting-outside', lang, count=outside)}" if outside else words
         wait = self._wait(lease)
+        return sentence(wait.reason, lang) if wait else ""
+
+    def _still(self, lease: Lease, lang: str) -> str:
+        """Return why the engine does not let a lease go on that runs."""
+        wait = self.board.waits.get(lease.id) if lease.state is State.RUNNING and not self.board.away else None
         return sentence(wait.reason, lang) if wait else ""
 
     def _wait(self, lease: Lease) -> Wait | None:

@@ -166,6 +166,8 @@ class Share(View):
     """Indices in the tray, from 0."""
 
 
+BACK = "back"
+"""In the query of the hub's spawn page, as ``opt-back``: the server is started at once, and its kernels are taken back."""
 SILENT = 15
 """Seconds without a sign of life after which a holder counts as away; one comes every few seconds."""
 
@@ -207,6 +209,8 @@ class LeaseView(View):
     """When its holder last gave a sign of life; None: not yet."""
     kept_until: int | None = None
     """When it ends as lost if its holder stays silent, while it runs."""
+    stands_still: str = ""
+    """Why nothing is heard of what runs, as far as its engine knows, in the reader's language."""
     idle_seconds: int = 0
     """How long it did nothing, as of then."""
     idle: int | None = None
@@ -243,7 +247,7 @@ class LeaseView(View):
     @property
     def alone(self) -> bool:
         """Whether this is a kernel whose Jupyter server does not answer: it can be taken back."""
-        return bool(self.silent and self.server and self.kind is Kind.KERNEL)
+        return bool(self.silent and self.server and self.kind is Kind.KERNEL and not self.stands_still)
 
 
 class Offer(View):

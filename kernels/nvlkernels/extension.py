@@ -120,9 +120,28 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         # Where a site has left nbgitpuller out, courses have no material of their own.
         importlib.import_module("nvlkernels.material").pull_commits()
     if threading.current_thread() is threading.main_thread():
-        # The hub stops a server with SIGINT. Without a terminal Jupyter Server would leave at once and its kernels'
-        # leases with it; this way they are given back first.
-        signal.signal(signal.SIGINT, serverapp._signal_stop)  # noqa: SLF001
+        _hear_signals(serverapp)
+
+
+def _hear_signals(serverapp: Any) -> None:
+    """Have kernels with a lease end with a server that is stopped, and stay for the next one where it is only ended.
+
+    SIGINT is the hub's way to stop a server for somebody, and a person's in a terminal. SIGTERM says no more than that the
+    machine, or the batch system, ends this process: its time is up, its node is cleared, its job was cancelled. If the hub
+    had that done for somebody, it tells the portal so, and the leases end by the portal's word.
+    """
+    stop = serverapp._signal_stop  # noqa: SLF001
+
+    def terminated(number: int, frame: object) -> None:
+        manager = serverapp.kernel_manager
+        # The first signal decides: a hub that was not patient enough sends this one after the other.
+        if isinstance(manager, LeaseKernelManager) and not serverapp._stopping:  # noqa: SLF001
+            manager.leaves = True
+        stop(number, frame)
+
+    # Without a terminal Jupyter Server would leave at once, and its kernels' leases with it.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, terminated)
 
 
 async def _start_jupyter_server_extension(serverapp: Any) -> None:

@@ -116,6 +116,10 @@ class Shelf:
         except OSError as error:
             LOG.warning("kernel %s cannot be written down: %s", kept.kernel, error.strerror)
 
+    def has(self, kernel: str) -> bool:
+        """Tell whether a kernel is written down."""
+        return self._lock is not None and (self._directory / f"{kernel}.json").is_file()
+
     def drop(self, kernel: str) -> None:
         """Forget a kernel. Does no harm when repeated."""
         if self._lock is not None and KERNEL.fullmatch(kernel):

@@ -25,7 +25,7 @@ from nvlhub.wire import Mailbox as Address
 from nvlkernels.samples import together
 
 SILENT = 15.0
-"""Seconds without a frame of an agent after which it counts as gone."""
+"""Seconds without a frame of an agent after which nobody says any more that it lives: the portal's grace runs from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,13 @@ class Line:
         """Whether all agents give signs of life that were ever to be heard."""
         now = time.monotonic()
         return all(now - member.heard_at < SILENT for member in self._members.values())
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which the agent was not heard that is silent the longest; 0: all give signs of life."""
+        if self.speaks:
+            return 0.0
+        return time.monotonic() - min(member.heard_at for member in self._members.values())
 
     @property
     def first(self) -> list[str]:

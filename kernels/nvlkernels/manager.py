@@ -14,7 +14,7 @@ from tornado import web
 from traitlets import Bool, Float
 
 from nvlkernels.kept import Kept
-from nvlkernels.provisioner import HELD, LEFT, WAITING, LeaseProvisioner
+from nvlkernels.provisioner import HELD, LEFT, WAITING, LeaseProvisioner, silent_text
 from nvlkernels.specs import parts_of
 
 DECIDED = 20.0
@@ -46,6 +46,8 @@ class LeaseKernelManager(AsyncMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._looking: dict[str, asyncio.Task[None]] = {}
+        self.leaves = False
+        """Whether kernels with a lease stay, for the next server to take back, when this one ends."""
 
     async def _async_start_kernel(self, **kwargs: Any) -> str:
         """Start a kernel; return once it is known whether it may, waits for room, or was refused.
@@ -110,6 +112,27 @@ class LeaseKernelManager(AsyncMappingKernelManager):
         await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
 
     shutdown_kernel = _async_shutdown_kernel
+
+    async def _async_restart_kernel(self, kernel_id: str, now: bool = False) -> None:
+        """Restart a kernel; not one that is not heard: it would lose what it has in memory, and could not start again."""
+        held = HELD.get(kernel_id)
+        if held is not None and (why := silent_text(held)):
+            raise StartRefusedError(why)
+        await super()._async_restart_kernel(kernel_id, now=now)
+
+    restart_kernel = _async_restart_kernel
+
+    async def _async_shutdown_all(self, now: bool = False) -> None:
+        """Shut all kernels down, but those that stay."""
+        for kernel_id, provisioner in list(HELD.items()) if self.leaves else ():
+            km: Any = self._kernels.get(kernel_id)
+            if km is not None and provisioner.leave():
+                km.stop_restarter()
+                self._kernels.pop(kernel_id)
+                self.log.warning("kernel %s is left for the next server of this name", kernel_id)
+        await super()._async_shutdown_all(now=now)
+
+    shutdown_all = _async_shutdown_all
 
     def remove_kernel(self, kernel_id: str) -> Any:
         """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease."""

@@ -14,7 +14,7 @@ from nvlhub.text import say
 from nvlhub.waits import waits_for
 from nvlhub.wire import LeaseView, State
 from nvlkernels.client import Portal, PortalDownError, PortalError
-from nvlkernels.provisioner import LeaseProvisioner
+from nvlkernels.provisioner import LeaseProvisioner, silent_text
 
 SOON, LAST = 15 * 60, 5 * 60
 """Seconds before its end at which the holder of a lease is told, and told again."""
@@ -58,7 +58,7 @@ def item(kernel_id: str, provisioner: LeaseProvisioner, lang: str, *, waiting: b
         return {}
     left = None if waiting else provisioner.seconds_left
     told = {
-        "kernel": kernel_id, "waiting": waiting, "warning": provisioner.warning, **lease.model_dump(mode="json"),
+        "kernel": kernel_id, "waiting": waiting, "warning": silent_text(provisioner) or provisioner.warning, **lease.model_dump(mode="json"),
         "left": left, "level": level(left),
     }  # fmt: skip
     if waiting and (text := waiting_text(lease, lang, provisioner.zone)):

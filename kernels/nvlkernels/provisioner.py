@@ -30,7 +30,7 @@ from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
 from nvlhub.wire import Extend, LeaseAsk, LeaseView, State
-from nvlkernels.client import Portal, PortalDownError, PortalError, token_of
+from nvlkernels.client import Portal, PortalDownError, PortalError, settings, token_of
 from nvlkernels.kept import Kept, Session, shelf
 from nvlkernels.mailbox import Line, Mailbox
 
@@ -210,6 +210,14 @@ class LeaseProvisioner(KernelProvisionerBase):
         # The hub took the token of the server that died; clusters in the kernel need this one's.
         line.say("files", files={"token": token_of()})
 
+    def _tell_dead(self, why: str) -> None:
+        """Tell everybody that a kernel which could not start again is gone: nobody else would, and it would be listed on."""
+        self._tell_end(why)
+        restarter = getattr(self.parent, "_restarter", None)
+        if restarter is not None:
+            restarter.stop()
+            restarter._fire_callbacks("dead")  # noqa: SLF001  # there is no other way
+
     def _tell_end(self, why: str) -> None:
         ENDED[str(self.kernel_id)] = (time.monotonic(), why)
         self.log.warning("kernel %s: %s", self.kernel_id, why)
@@ -252,10 +260,13 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         """Have the agent start the kernel; return where it listens."""
+        again = bool(self.connection_info)
         try:
             return await self._launch(cmd, kwargs)
-        except BaseException:
+        except BaseException as error:
             await self._give_back()
+            if again and isinstance(error, RuntimeError):
+                self._tell_dead(str(error))
             raise
 
     async def _launch(self, cmd: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -271,10 +282,7 @@ class LeaseProvisioner(KernelProvisionerBase):
         answer = self._line.run().start(
             argv=cmd, env=kwargs.get("env", {}), cwd=self._cwd, conn=self._connection()
         )  # fmt: skip
-        try:
-            said = await asyncio.wait_for(answer, LAUNCH)
-        except TimeoutError:
-            raise RuntimeError(say("kernel-silent", self._portal.lang, seconds=str(int(LAUNCH)))) from None
+        said = await self._answered(self._line, answer)
         if said.get("phase") == "bye":
             await self._over()
             raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
@@ -282,6 +290,30 @@ class LeaseProvisioner(KernelProvisionerBase):
             tail = said.get("tail", "")
             raise RuntimeError(say("kernel-failed", self._portal.lang, rc=str(said.get("rc")), tail=tail))
         return self._runs(said["conn"])
+
+    async def _answered(self, line: Line, answer: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
+        """Wait for the agent's word on a start. Time in which it is not heard does not count: it may not have been asked yet.
+
+        Raises `RuntimeError` with words for the user.
+        """
+        left = LAUNCH
+        while not answer.done():
+            began = time.monotonic()
+            await asyncio.wait([answer], timeout=min(BEAT, left))
+            if line.speaks:
+                left -= time.monotonic() - began
+            elif await self._lease_over():
+                raise RuntimeError(say("kernel-ended", self._portal.lang, detail=self._why()))
+            if left <= 0 and not answer.done():
+                raise RuntimeError(say("kernel-silent", self._portal.lang, seconds=str(int(LAUNCH))))
+        return answer.result()
+
+    async def _lease_over(self) -> bool:
+        """Ask the portal whether the lease of an agent that is not heard has ended; a portal that is away has not said so."""
+        with contextlib.suppress(PortalDownError, PortalError):
+            if self.lease is not None:
+                self._know(await self._portal.lease(self.lease.id))
+        return self.lease is None or self.lease.end_reason is not None
 
     def _runs(self, connection: dict[str, Any]) -> dict[str, Any]:
         """Take in that the kernel runs and where it listens."""
@@ -337,9 +369,14 @@ class LeaseProvisioner(KernelProvisionerBase):
         line = self._line
         if line is None or not self._alive:
             return LOST_RC
-        if (exited := line.run().exited) is not None:
-            return int(exited.get("rc") or 0)
-        return None if line.speaks else LOST_RC
+        # One that is not heard may stand still, or be cut off for a while, with everything that it has in memory: whether
+        # that has lasted too long the portal decides, who may tell it so.
+        return None if (exited := line.run().exited) is None else int(exited.get("rc") or 0)
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which a kernel that should run has not been heard; 0: it gives signs of life."""
+        return self._line.silence if self._line is not None and self._alive else 0.0
 
     async def wait(self) -> int | None:
         """Wait for the kernel's end."""
@@ -410,6 +447,9 @@ class LeaseProvisioner(KernelProvisionerBase):
                     if answer.state in {State.ENDING, State.SETTLED} and self._alive:
                         await self._over()
                         return
+            elif self.silence and await self._lease_over():
+                await self._over()
+                return
             await asyncio.sleep(BEAT)
 
     def _idle(self) -> int:
@@ -465,6 +505,18 @@ class LeaseProvisioner(KernelProvisionerBase):
             self._mailbox.close()
             self._mailbox = None
 
+    def leave(self) -> bool:
+        """Let the kernel run on without this server, which ends; tell whether the next one can take it back."""
+        if not self._alive or self._line is None or not shelf().has(str(self.kernel_id)):
+            return False
+        for task in (self._beating, self._watching):
+            if task is not None:
+                task.cancel()
+        self.lease, self._alive = None, False
+        self._hang_up()
+        HELD.pop(str(self.kernel_id), None)
+        return True
+
     async def abandon(self) -> None:
         """Give the lease back although nobody cleaned up: the kernel was given up after too many deaths."""
         await self._give_back()
@@ -481,7 +533,20 @@ class LeaseProvisioner(KernelProvisionerBase):
 
     def get_shutdown_wait_time(self, recommended: float = 5.0) -> float:
         """Return seconds that a kernel has to end."""
-        return recommended
+        # What does not hear the question will not answer it.
+        return 0.0 if self.silence else recommended
+
+
+def silent_text(provisioner: LeaseProvisioner) -> str:
+    """Return what is to be said of a kernel that should run and is not heard; empty: it is heard."""
+    lease, silence = provisioner.lease, int(provisioner.silence)
+    if lease is None or not silence:
+        return ""
+    lang = settings()[1]["Accept-Language"]
+    # Of what was kept when the portal was last asked.
+    left = max(0, (lease.kept_until or lease.now) - lease.now)
+    until = say("kernel-still-kept", lang, seconds=str(left)) if left else ""
+    return say("kernel-still", lang, gpus=str(lease.gpus), project=lease.project, seconds=str(silence), kept=until)
 
 
 async def _again(kept: Kept) -> Mailbox:

@@ -20,7 +20,22 @@ SEPARATOR = "\x1f"
 
 def line(state: str = "RUNNING", reason: str = "None", node: str = "cpu001", start: str = "N/A", job: int = 7) -> str:
     """Return what squeue prints of a server's job."""
-    fields = (job, state, "ann", start, "N/A", "N/A", "0:01", node, "1", "N/A", reason, "x", "nvlhub-server:ann/")
+    fields = (
+        job,
+        state,
+        "ann",
+        "cpu",
+        start,
+        "N/A",
+        "N/A",
+        "0:01",
+        node,
+        "1",
+        "N/A",
+        reason,
+        "x",
+        "nvlhub-server:ann/",
+    )
     return "".join(f"{field}{SEPARATOR}" for field in fields) + "\n"
 
 

@@ -176,6 +176,16 @@ def test_a_kernel_without_its_server_is_told_with_the_way_back(portal: Kit, http
     assert "its notebook server does not answer; kept for 0 s: start your server to go back in" in shown(http, path)
 
 
+def test_the_spawn_page_is_told_which_kernels_wait_for_the_server_and_how_long(portal: Kit, http: TestClient) -> None:
+    portal.ask("gpu4")
+    portal.ask("gpu1")
+    portal.step()
+    assert "wait for your server" not in shown(http, "fragments/offers")
+    portal.clock.forward(GRACE + 1)
+    told = "2 GPU kernels wait for your server and go on as soon as it has started. They are kept for another 0 s."
+    assert told in shown(http, "fragments/offers")
+
+
 @pytest.mark.parametrize("path", ["fragments/home", "fragments/offers"])
 def test_a_part_of_a_page_says_whose_it_is(http: TestClient, login: Login, path: str) -> None:
     login.who = Visitor("安 a%b", csrf="x")
@@ -251,6 +261,17 @@ def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(portal: Kit,
     portal.step()
     starts = datetime.fromtimestamp(portal.clock.now() + 599, TAIPEI)
     assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST." in shown(http, path)
+
+
+@pytest.mark.parametrize("path", ["", "fragments/home"])
+def test_a_lease_that_stands_still_says_so_and_nothing_of_its_server(portal: Kit, http: TestClient, path: str) -> None:
+    portal.engine.scripts = {"*": Script(still=Wait("slurm-still"))}  # type: ignore[attr-defined]
+    portal.ask()
+    portal.step()
+    portal.clock.forward(GRACE)
+    text = shown(http, path)
+    assert say("slurm-still") in text
+    assert "notebook server does not answer" not in text
 
 
 def test_what_strangers_hold_is_neither_free_nor_taken(portal: Kit, http: TestClient) -> None:

@@ -128,6 +128,8 @@ async def test_a_server_is_its_users_and_its_secrets_are_for_nobody_else(cluster
     async with httpx.AsyncClient() as http:
         assert (await http.get(url)).status_code == 200
     assert hub.posts == [(f"token {TOKEN}", b'{"port": %d}' % int(url.rpartition(":")[2]))]
+    # Not the hour that the partition gives a job which asks for no time.
+    assert cluster.run("squeue", "-h", "-j", one.job, "-o", "%l").strip() == "UNLIMITED"
     # One process, the server itself: what told the port is gone.
     [process] = mine(place)
     assert process.username() == "nobody"

@@ -9,6 +9,7 @@ import shlex
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,6 +77,43 @@ async def test_a_server_is_one_job_that_is_not_started_twice(patch: pytest.Monke
     assert letter["env"]["HOME"] == "/home/ann"
     assert letter["env"]["JUPYTERHUB_API_TOKEN"] == "t" * 32
     assert "t" * 32 not in " ".join(argv)
+
+
+PARTITIONS = (
+    "PartitionName=gpu AllowGroups=ALL Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP\n"
+    "PartitionName=cpu AllowGroups=ALL Default=NO DefaultTime=01:00:00 MaxNodes=UNLIMITED MaxTime=7-00:00:00 State=UP\n"
+    "PartitionName=short AllowGroups=ALL Default=NO MaxTime=12:00:00 State=UP\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"partition": "cpu"}, ["--time=7-00:00:00"]),
+        ({}, ["--time=UNLIMITED"]),
+        ({"sbatch_options": ["--partition=cpu"]}, ["--time=7-00:00:00"]),
+        ({"sbatch_options": ["-p", "short"]}, ["--time=12:00:00"]),
+        # Each of them can be the one that takes it.
+        ({"partition": "gpu,cpu,short"}, ["--time=12:00:00"]),
+        ({"partition": "nowhere"}, []),
+        ({"partition": "cpu", "time_limit": 61}, ["--time=2"]),
+        ({"partition": "cpu", "sbatch_options": ["--time=90", "--time-min=9"]}, ["--time=90", "--time-min=9"]),
+        ({"partition": "cpu", "sbatch_options": ["-t", "90"]}, []),
+    ],
+)
+async def test_without_a_time_limit_a_server_runs_as_long_as_its_partition_allows(
+    patch: pytest.MonkeyPatch, told: dict[str, Any], words: list[str]
+) -> None:
+    slurm = FakeCommands()
+    slurm.tell = (
+        lambda account, *command, text="": (  # type: ignore[method-assign]
+            PARTITIONS
+            if command[-2:] == ("show", "partition")
+            else FakeCommands.tell(slurm, account, *command, text=text)
+        )
+    )
+    assert await started(spawner(slurm, patch, **told))
+    assert [word for word in slurm.of("sbatch")[0][1] if word.startswith("--time")] == words
 
 
 async def test_options_of_a_user_change_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +209,7 @@ async def test_a_hub_that_may_not_change_accounts_says_so(patch: pytest.MonkeyPa
 async def test_the_host_is_what_slurm_says_of_the_node(patch: pytest.MonkeyPatch) -> None:
     slurm = FakeCommands(scontrol="NodeName=cpu001 CoresPerSocket=64 NodeAddr=fd00::9 NodeHostName=evil State=IDLE\n")
     assert await started(spawner(slurm, patch), 6000) == "http://[fd00::9]:6000"
-    assert slurm.of("scontrol")[0][1][-1] == "cpu001"
+    assert slurm.of("scontrol")[-1][1][-1] == "cpu001"
 
 
 @pytest.mark.parametrize(
@@ -294,13 +332,13 @@ async def test_a_restarted_hub_knows_its_jobs(patch: pytest.MonkeyPatch) -> None
     patch.setattr(slurm_queue, "FRESH", 0)
     assert await after.poll() == 1
     after.clear_state()
-    assert after.get_state() == {}
+    assert set(after.get_state()) == {"last"}
     after.load_state({"job": "7; rm"})
     assert after.job == ""
 
 
-async def test_a_stop_waits_until_the_job_is_gone(patch: pytest.MonkeyPatch) -> None:
-    states = iter(["RUNNING", "COMPLETING", "CANCELLED"])
+async def test_a_stop_asks_the_server_to_end_before_it_cancels_the_job(patch: pytest.MonkeyPatch) -> None:
+    states = iter(["RUNNING", "RUNNING", "COMPLETING", "COMPLETED"])
     slurm = FakeCommands()
     one = spawner(slurm, patch)
     await started(one)
@@ -308,7 +346,137 @@ async def test_a_stop_waits_until_the_job_is_gone(patch: pytest.MonkeyPatch) -> 
     slurm.says["squeue"] = lambda: line(next(states))
     await asyncio.wait_for(one.stop(), 5)
     assert next(states, None) is None
+    assert [words for _, words, _ in slurm.of("scancel")] == [("scancel", "--signal=INT", "--batch", "7")]
+    assert one.get_state() == {"job": "7"}
+
+
+@pytest.mark.parametrize(("now", "waits"), [(False, True), (True, False), (False, False)])
+async def test_a_stop_cancels_a_job_that_does_not_end_itself_and_waits_until_it_is_gone(
+    patch: pytest.MonkeyPatch, *, now: bool, waits: bool
+) -> None:
+    slurm = FakeCommands()
+    one = spawner(slurm, patch, interrupt_timeout=0)
+    await started(one)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    words = [("scancel", "--signal=INT", "--batch", "7")] * (waits and not now) + [("scancel", "7")]
+
+    def states() -> str:
+        cancelled = [said for _, said, _ in slurm.of("scancel")]
+        state = "RUNNING" if waits or now else "PENDING"
+        return line("CANCELLED" if ("scancel", "7") in cancelled else state)
+
+    slurm.says["squeue"] = states
+    await asyncio.wait_for(one.stop(now=now), 5)
+    assert [said for _, said, _ in slurm.of("scancel")] == words
+
+
+async def test_a_server_that_may_not_be_asked_to_end_is_cancelled(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    one = spawner(slurm, patch)
+    await started(one)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    tell = slurm.tell
+
+    def told(account: str, *command: str, text: str = "") -> str:
+        if "--signal=INT" in command:
+            raise SlurmRefusedError("sudo: a password is required")
+        if command[0] == "scancel":
+            slurm.says["squeue"] = line("CANCELLED")
+        return tell(account, *command, text=text)
+
+    slurm.tell = told  # type: ignore[method-assign]
+    await asyncio.wait_for(one.stop(), 5)
+    assert slurm.of("scancel")[-1][1] == ("scancel", "7")
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (["TIMEOUT"], "ended 0 s ago by itself: its time limit in the cluster was reached."),
+        (["COMPLETING", "CANCELLED"], "ended 0 s ago by itself: its job was cancelled in the cluster."),
+        # As JupyterLab's own menu ends it.
+        (["COMPLETED"], ""),
+    ],
+)
+async def test_how_a_server_ended_by_itself_is_told_until_the_next_one_starts(
+    patch: pytest.MonkeyPatch, states: list[str], words: str
+) -> None:
+    slurm = FakeCommands()
+    before = spawner(slurm, patch)
+    await started(before)
+    patch.setattr(slurm_queue, "FRESH", 0)
+    left = iter(states)
+    slurm.says["squeue"] = lambda: line(next(left))
+    assert await before.poll() is not None
+    before.clear_state()
+    after = spawner(slurm, patch)
+    after.load_state(json.loads(json.dumps(before.get_state())))
+    assert after.end_in_words("en") == (f"Your last server (job 7 of the cluster) {words}" if words else "")
+    slurm.says["squeue"] = line()
+    await started(after)
+    assert after.end_in_words("en") == ""
+    assert after.get_state() == {"job": "7"}
+
+
+def left_behind(slurm: FakeCommands, patch: pytest.MonkeyPatch, ago: int = 5, **more: Any) -> SlurmSpawner:
+    """Return the spawner of a server that ended by itself on cpu001."""
+    one = spawner(slurm, patch)
+    one.load_state({"last": {"job": "6", "state": "TIMEOUT", "node": "cpu001", "at": int(time.time()) - ago, **more}})
+    patch.setattr(slurm_queue, "FRESH", 0)
+    return one
+
+
+def nodes_wanted(slurm: FakeCommands) -> list[list[str]]:
+    return [[word for word in words if word.startswith("--nodelist")] for _, words, _ in slurm.of("sbatch")]
+
+
+async def test_a_server_after_one_that_ended_by_itself_starts_where_that_was(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    await started(left_behind(slurm, patch))
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"]]
+
+
+@pytest.mark.parametrize("last", [{"ago": 3600}, {"node": ""}, {"node": "cpu001,x"}])
+async def test_after_a_while_it_starts_anywhere(patch: pytest.MonkeyPatch, last: dict[str, Any]) -> None:
+    slurm = FakeCommands()
+    await started(left_behind(slurm, patch, **last))
+    assert nodes_wanted(slurm) == [[]]
+
+
+async def test_a_server_that_gets_no_place_where_the_last_one_was_starts_anywhere(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    patch.setattr(slurm_spawner, "NEAR", 0.1)
+    one = left_behind(slurm, patch)
+
+    def squeue() -> str:
+        if len(slurm.of("sbatch")) == 2:
+            return line(job=8)
+        return line("CANCELLED" if slurm.of("scancel") else "PENDING", "ReqNodeNotAvail")
+
+    slurm.says |= {"squeue": squeue, "sbatch": lambda: f"{6 + len(slurm.of('sbatch'))}\n"}
+    start = asyncio.ensure_future(one.start())
+    while one.job != "8":
+        # The first one began in the last moment: its port is nobody's.
+        one.take_port(4000)
+        await asyncio.sleep(0.001)
+    assert one.take_port(5000)
+    assert await start == "http://10.0.0.9:5000"
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"], []]
     assert slurm.of("scancel")[0][1] == ("scancel", "7")
+
+
+async def test_a_node_that_slurm_refuses_is_asked_for_once(patch: pytest.MonkeyPatch) -> None:
+    slurm = FakeCommands()
+    one = left_behind(slurm, patch)
+
+    def sbatch() -> str:
+        if "--nodelist=cpu001" in slurm.of("sbatch")[-1][1]:
+            raise SlurmRefusedError("sbatch: error: Requested node configuration is not available")
+        return "7\n"
+
+    slurm.says["sbatch"] = sbatch
+    await started(one)
+    assert nodes_wanted(slurm) == [["--nodelist=cpu001"], []]
 
 
 async def test_one_look_serves_all_servers(patch: pytest.MonkeyPatch) -> None:

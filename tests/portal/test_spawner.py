@@ -12,7 +12,7 @@ import pytest
 
 from nvlhub.flow.request import Span
 from nvlhub.portal import spawner
-from nvlhub.portal.spawner import LeaseSpawnerMixin
+from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.wire import Offer, Problem
 from tests.portal.hub_kit import MARKUP, Handler
 
@@ -77,6 +77,11 @@ async def test_offers_are_cards_by_project_with_price_and_what_is_free() -> None
     # The choice has no name: it is not sent, and a server has no options.
     assert '<select id="nvl-project" class="form-select">' in text
     assert 'hidden><label for="nvl-project"' in text
+
+
+def test_the_way_back_in_is_no_option() -> None:
+    assert read_form({"back": ["1"], "_xsrf": ["x"]}) == {}
+    assert read_form({"back": ["1"], "gpus": ["73"]}) == {"gpus": "73"}
 
 
 async def test_one_project_needs_no_choice() -> None:

@@ -112,9 +112,9 @@ async def test_a_kernel_of_no_server_that_falls_silent_is_marked(portal: Kit, ht
 @pytest.mark.parametrize(
     ("server", "address"),
     [
-        ("member/", "/hub/spawn/member"),
-        ("member/big one", "/hub/spawn/member/big%20one"),
-        ("m/../x", "/hub/spawn/m/..%2Fx"),
+        ("member/", "/hub/spawn/member?opt-back=1"),
+        ("member/big one", "/hub/spawn/member/big%20one?opt-back=1"),
+        ("m/../x", "/hub/spawn/m/..%2Fx?opt-back=1"),
     ],
 )
 async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
@@ -141,6 +141,21 @@ async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
     assert portal.seen(lease).kept_until is None
     portal.step(1)
     assert portal.seen(worker).state in {"ending", "settled"}
+
+
+async def test_a_kernel_that_is_suspended_says_so_and_offers_no_way_back_to_it(
+    portal: Kit, http: httpx.AsyncClient
+) -> None:
+    portal.engine.scripts = {"*": Script(still=Wait("slurm-still"))}  # type: ignore[attr-defined]
+    lease = portal.ask("gpu1", replace(MEMBER, server="member/"), "optics")
+    portal.step(1)
+    portal.clock.forward(SILENT + 2)
+    screen = Compute(visit_of(http, "member", projects=OPTICS))
+    await until(lambda: lease.id in screen.leases.html.html)
+    told = words(screen.leases)
+    assert f"{say('slurm-still')} It ends by itself in" in told
+    assert "notebook server has not answered" not in told
+    assert "Go back in" not in told
 
 
 async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, http: httpx.AsyncClient) -> None:

@@ -61,10 +61,13 @@ class ServedBySlurm(Served):
     """A portal over HTTP, its jobs real agents."""
 
     slurm: Slurm = field(kw_only=True)
+    grace: int = GRACE
     told: Settings | None = None
 
     def settings(self) -> Settings:
-        self.told = self.told or settings(self.data, self.slurm, demo=True, tick=0.2, public_url=self.url)
+        self.told = self.told or settings(
+            self.data, self.slurm, demo=True, tick=0.2, grace=self.grace, public_url=self.url
+        )
         return self.told
 
     def jobs(self, *states: str) -> dict[str, list[int]]:

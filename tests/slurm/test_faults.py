@@ -285,12 +285,15 @@ def test_what_people_do_to_a_job_by_hand(portal: Hand) -> None:
     assert seen.charged > 0
     assert say("slurm-end-requeued", "en") in seen.detail
     assert {portal.kit.seen(lease).state.value for lease in (suspended, renamed)} == {"running"}
+    still = {lease.id: portal.kit.seen(lease).stands_still for lease in (suspended, renamed)}
+    assert still == {suspended.id: say("slurm-still", "en"), renamed.id: ""}
     portal.until(lambda: portal.jobs().keys() == {suspended.id})
     # Whatever it is called, it is the lease's and ends with it.
     portal.kit.desk.end(ADMIN, renamed.id)
     portal.until_state(renamed, state="settled")
     assert slurm.run("squeue", "-h", "-j", numbers[renamed.id], "-t", "R,PD") == ""
     slurm.run("scontrol", "resume", numbers[suspended.id])
+    portal.until(lambda: portal.kit.seen(suspended).stands_still == "")
 
 
 def test_accounting_that_is_away_changes_nothing_and_tells_later(portal: Hand) -> None:

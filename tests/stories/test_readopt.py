@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import stat
 import time
 from pathlib import Path
@@ -27,13 +28,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield portal
 
 
-async def killed(live: Live) -> float:
-    """Kill the researcher's server as the kernel does when memory is short; return when."""
+async def killed(live: Live, by: signal.Signals = signal.SIGKILL) -> float:
+    """End the researcher's server as the kernel does when memory is short, or a machine that is shut down; return when."""
     servers = [process for process in psutil.process_iter(["cmdline"]) if _is_server(process, live)]
     at = time.time()
     for server in servers:
-        server.kill()
-    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])), 10)
+        server.send_signal(by)
+    # Until the hub has noticed, which it does every ten seconds.
+    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])), 20)
     return at
 
 
@@ -79,8 +81,8 @@ async def test_a_killed_server_takes_its_kernel_back_with_its_variables_and_its_
         [file] = files(live)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert stat.S_IMODE(file.parent.stat().st_mode) == stat.S_IMODE(file.parent.parent.stat().st_mode) == 0o700
-        for crash in (1, 2):
-            await killed(live)
+        for crash, by in enumerate((signal.SIGKILL, signal.SIGTERM), 1):
+            await killed(live, by)
             await taken_back(session, kernel)
             assert (await kernel.run("x += 1; print(x, os.getpid())")).text == f"{41 + crash} {pid}\n"
             # The token of the server that died is gone; the kernel speaks with that of the next one.

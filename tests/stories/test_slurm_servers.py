@@ -16,8 +16,10 @@ import pytest
 
 from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.notebook import Session
+from nvlwidgets.panels.screens.compute import back_to
 from tests.conftest import missing
 from tests.stories.live import Live, eventually, live_portal
+from tests.stories.visitor import Visitor
 
 pytestmark = pytest.mark.slurm
 
@@ -38,7 +40,9 @@ def cluster() -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def live(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     data: Path = tmp_path_factory.mktemp("servers")
-    with live_portal(data, NVLHUB_SERVER_PARTITION="cpu", NVLHUB_SLURM__CONF=str(cluster.conf)) as portal:
+    with live_portal(
+        data, NVLHUB_SERVER_PARTITION="cpu", NVLHUB_SLURM__CONF=str(cluster.conf), NVLHUB_GRACE="60"
+    ) as portal:
         yield portal
 
 
@@ -121,3 +125,37 @@ async def test_options_of_a_user_start_nothing(live: Live, cluster: Slurm) -> No
         response = await ann.hub("POST", "/users/researcher/server", json=body)
         assert response.status_code == 400
         assert jobs(cluster) == {}
+
+
+async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_that_is_stopped_does_not(
+    live: Live, cluster: Slurm
+) -> None:
+    async with live.session("researcher") as ann:
+        await ann.start_server()
+        kernel = await ann.start_kernel("nvlhub-demo.gpu1", "kept.ipynb")
+        pid = (await kernel.run("import os; x = 41; print(os.getpid())")).text
+        node = cluster.run("squeue", "-h", "--name=nvlhub-server", "-o", "%N")
+        cluster.run("scancel", jobs(cluster)["researcher/"])
+        await eventually(lambda: jobs(cluster) == {}, 20)
+        async with asyncio.timeout(30):
+            while await servers(ann):
+                await asyncio.sleep(0.2)
+        [lease] = live.api("GET", "/leases")["items"]
+        assert (lease["state"], lease["label"]) == ("running", kernel.id)
+        async with Visitor(live.url, "researcher", live.password) as browser:
+            for page in ("/hub/home", "/hub/spawn"):
+                shown = (await browser.http.get(page)).text
+                assert "by itself: its job was cancelled in the cluster." in shown, shown
+            # The way back in needs no second click.
+            assert "spawn-pending" in str((await browser.http.get(back_to(lease["server"]))).url)
+
+        await ann.start_server()
+        job = jobs(cluster)["researcher/"]
+        assert f"ReqNodeList={node.strip()} " in cluster.run("scontrol", "show", "job", job)
+        await kernel.connect()
+        assert (await kernel.run("print(os.getpid(), x)")).text == f"{pid.strip()} 41\n"
+        await ann.stop_server()
+        [ended, *_] = await live.settled(15)
+        assert (ended["id"], ended["end_reason"]) == (lease["id"], "user")
+        # It ended its kernel itself: there is nothing that the next one would look for.
+        assert not list(live.data.glob("home/researcher/.local/share/jupyter/nvlhub/*/*.json"))

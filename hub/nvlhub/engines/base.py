@@ -77,7 +77,7 @@ class Sighting:
     ran: int | None = None
     """Seconds that it ran in all, once it is over; None: as far as was seen."""
     wait: Wait | None = None
-    """Why it does not run yet."""
+    """Why it does not run yet, or stands still although it runs."""
     held_back: bool = False
     """Whether its own user keeps it from running."""
     note: str = ""

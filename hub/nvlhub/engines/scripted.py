@@ -28,6 +28,8 @@ class Script:
     """Looks during which the engine has it queued."""
     wait: Wait | None = None
     """What it says of that."""
+    still: Wait | None = None
+    """Why it stands still while it runs."""
     runs: int | None = None
     """Looks during which it runs; None: until it is stopped."""
     then: Sight = Sight.GONE
@@ -106,7 +108,10 @@ class ScriptedEngine(Engine):
 
     def _seen(self, lease_id: str) -> Sighting:
         sight = self._recorded(lease_id)
-        return Sighting(sight, wait=self.played[lease_id].script.wait if sight is Sight.PENDING else None)
+        if sight not in {Sight.PENDING, Sight.RUNNING}:
+            return Sighting(sight)
+        script = self.played[lease_id].script
+        return Sighting(sight, wait=script.wait if sight is Sight.PENDING else script.still)
 
     def _recorded(self, lease_id: str) -> Sight:
         sight, now = self._sight(lease_id), int(self.now())

@@ -86,8 +86,10 @@ class _Pages:
         except LoginNeededError:
             return self._login.begin(request)
         lang = lang_of(request)
+        active, _ = self._desk.leases(who, user=who.name, state="active", per_page=200, lang=lang)
+        waiting = [lease for lease in active if lease.alone and lease.kept_until]
         return self._site.fragment(
-            "offers.html", lang, who.name, projects=by_project(self._desk.offers(who.name, lang)), age=0,
+            "offers.html", lang, who.name, waiting=waiting, projects=by_project(self._desk.offers(who.name, lang)), age=0,
             announcements=self._registry.announcements.current(who, lang), away=self._desk.board.away,
         )  # fmt: skip
 

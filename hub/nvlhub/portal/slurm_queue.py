@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from nvlhub.engines.base import EngineError
 from nvlhub.engines.slurm.commands import Commands
-from nvlhub.engines.slurm.reading import fresh_separator, nodes, queue, queue_format
+from nvlhub.engines.slurm.reading import duration, fresh_separator, nodes, queue, queue_format
 from nvlhub.engines.slurm.reasons import OVER
 
 JOB_NAME = "nvlhub-server"
@@ -104,6 +104,19 @@ class Scheduler:
         text = await _beside(lambda: self._commands.ask("scontrol", "--oneliner", "show", "node", node))
         return next((one.address for one in nodes(text)), node)
 
+    async def longest(self, partition: str) -> str:
+        """Return how long a job may run in a partition, as sbatch takes it; empty: Slurm tells nothing of it.
+
+        `partition`: empty: the default one; of several that are named the shortest, so that each can take the job.
+        """
+        text = await _beside(lambda: self._commands.ask("scontrol", "--all", "--oneliner", "show", "partition"))
+        told = [dict(re.findall(r"(\S+?)=(\S*)", one)) for one in text.splitlines()]
+        named = (
+            partition.split(",") if partition else [one["PartitionName"] for one in told if one.get("Default") == "YES"]
+        )
+        times = [one["MaxTime"] for one in told if one.get("PartitionName") in named and "MaxTime" in one]
+        return min(times, key=_seconds, default="")
+
     async def end_of(self, job: str) -> Job | None:
         """Return how a job ended that the queue knows no more; None: there is no accounting that could tell."""
         try:
@@ -113,6 +126,11 @@ class Scheduler:
         state, _, reason = said.partition("\n")[0].partition("|")
         # “CANCELLED by 1000”
         return Job(state.split()[0], reason) if state.split() else None
+
+
+def _seconds(time_limit: str) -> float:
+    # UNLIMITED
+    return duration(time_limit) if time_limit[:1].isdecimal() else float("inf")
 
 
 async def _beside(call: Callable[[], Answer]) -> Answer:

@@ -16,12 +16,15 @@ import hmac
 import json
 import os
 import pwd
+import re
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -37,18 +40,26 @@ from nvlhub.engines.slurm.job import EXPORT
 from nvlhub.engines.slurm.reasons import OVER, why_ended, why_refused, why_waiting
 from nvlhub.explain import duration
 from nvlhub.portal.hub_pages import language_of
-from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, Job, Scheduler, scheduler, tail
+from nvlhub.portal.slurm_queue import ENDING, JOB_NAME, NODE_NAME, Job, Scheduler, scheduler, tail
 from nvlhub.text import say
 
 EAGER = 0.5
 """Seconds for which a look at the jobs is good enough for a start or a stop that is waited for."""
 LINGERS = 60.0
 """Seconds after which a job that only clears away is not waited for any more."""
+LAST_WORD = 3.0
+"""Seconds that a job which is being cleared away has for Slurm to say how it ended."""
+LATELY = 600.0
+"""Seconds after the end of a server by itself in which there may be kernels of it: the portal's grace is shorter."""
+NEAR = 20.0
+"""Seconds that a server waits for the node of the last one."""
 MARGIN = 5.0
 """Seconds before the hub gives a start up, in which it is given up with words."""
 SCRIPT = "#!/bin/sh\nexec {python} -P -m nvlkernels.server <<'NVLHUB'\n{letter}\nNVLHUB\n"
 COMMAND_TAKES = 15.0
 """Seconds that a command of Slurm's may take."""
+TIME_OPTION = re.compile(r"--time(=|$)|-t")
+PARTITION_OPTION = re.compile(r"(?:--partition=|-p)(.+)")
 OWN_WORDS = {
     "slurm-refused-account": "servers-refused-account",
     "slurm-refused-budget": "servers-refused-limit",
@@ -60,6 +71,16 @@ OWN_WORDS = {
 def script(python: str, letter: Mapping[str, Any]) -> str:
     """Return the job's script. `letter` is one line of JSON in a quoted here-document: no shell looks into it."""
     return SCRIPT.format(python=shlex.quote(python), letter=json.dumps(letter))
+
+
+def _named(options: Sequence[str]) -> str:
+    """Return the partition that options of sbatch name, each a word or two; empty: none."""
+    for word, following in pairwise([*options, ""]):
+        if word in {"--partition", "-p"}:
+            return following
+        if found := PARTITION_OPTION.fullmatch(word):
+            return found[1]
+    return ""
 
 
 def log_name(server: str) -> str:
@@ -79,7 +100,8 @@ class SlurmSpawner(Spawner):
         0,
         min=0,
         config=True,
-        help="Seconds that a server may run, rounded up to minutes; 0: what the partition allows.",
+        help="""Seconds that a server may run, rounded up to minutes. 0: as long as the partition lets a job run at most
+        (`MaxTime`); where an account or a QOS allows less, say so here.""",
     )
     sbatch_options = List(
         Unicode(), config=True, help="Further options of sbatch, each a word of its own, e.g. `--qos=interactive`."
@@ -118,10 +140,16 @@ class SlurmSpawner(Spawner):
         help="""Seconds that a server has from the start of its job until it answers. Waiting in Slurm's queue does not count:
         `start_timeout` is for both together.""",
     )  # fmt: skip
+    interrupt_timeout = Integer(
+        10, min=0, config=True,
+        help="Seconds that a server which is to stop has for ending its kernels, before its job is cancelled.",
+    )  # fmt: skip
     start_timeout = Integer(600, config=True, help="Seconds that a start may take, waiting in Slurm's queue included.")
 
     job = ""
     """Id of the job; empty: there is none."""
+    _last: Mapping[str, Any] = MappingProxyType({})
+    """How the last job ended by itself: its number, ``state``, ``node``, and when (``at``); empty: it did not."""
     _port: asyncio.Future[int] | None = None
     """The port to come, while a start waits for it."""
     _asked = float("-inf")
@@ -166,14 +194,30 @@ class SlurmSpawner(Spawner):
             env |= {"HOME": str(self._home(None)), "USER": self.user.name}
         return env
 
-    def arguments(self, account: pwd.struct_passwd | None) -> list[str]:
+    async def _time(self) -> str:
+        """Return the job's time limit as sbatch takes it; empty: not for us to say.
+
+        Without one Slurm would give a job its partition's *default* time, and end a server in the middle of the day.
+        """
+        if self.time_limit:
+            return str(-(-self.time_limit // 60))
+        if any(TIME_OPTION.match(word) for word in self.sbatch_options):
+            return ""
+        try:
+            return await self._scheduler.longest(self.partition or _named(self.sbatch_options))
+        except EngineError as error:
+            # Should it not answer, so will not sbatch, which says so.
+            self.log.warning("how long a server may run is not known: %s", error)
+            return ""
+
+    def arguments(self, account: pwd.struct_passwd | None, time_limit: str = "") -> list[str]:
         """Return the words after ``sbatch``. Ours come last: an administrator's options do not take them away."""
         server = f"{quote(self.user.name, safe='')}/{quote(self.name, safe='')}"
         return [
             *self.sbatch_options,
             *([f"--partition={self.partition}"] if self.partition else []),
             *([f"--account={self.account}"] if self.account else []),
-            *([f"--time={-(-self.time_limit // 60)}"] if self.time_limit else []),
+            *([f"--time={time_limit}"] if time_limit else []),
             *([f"--mem={-(-self.mem_limit // 2**20)}M"] if self.mem_limit else []),
             *([f"--cpus-per-task={-(-self.cpu_limit // 1):.0f}"] if self.cpu_limit else []),
             "--nodes=1", "--ntasks=1", "--parsable", "--no-requeue", f"--job-name={JOB_NAME}",
@@ -193,7 +237,7 @@ class SlurmSpawner(Spawner):
         name = (account or pwd.getpwuid(os.geteuid())).pw_name
         return await self._scheduler.tell(name, *command, text=text)
 
-    async def _submit(self) -> str:
+    async def _submit(self, node: str = "") -> str:
         """Return the id of a new job. Raises `SpawnException`."""
         if self.internal_ssl:
             raise self._failure("servers-no-tls")
@@ -201,7 +245,8 @@ class SlurmSpawner(Spawner):
         letter = {"argv": [*self.cmd, *self.get_args()], "env": self.get_env(), "bind": self.bind}
         try:
             said = await self._command(
-                account, "sbatch", *self.arguments(account), text=script(self.python, letter)
+                account, "sbatch", *self.arguments(account, await self._time()),
+                *([f"--nodelist={node}"] if node else []), text=script(self.python, letter),
             )  # fmt: skip
         except SlurmAwayError as error:
             self.log.warning("no job was submitted for %s: %s", self._log_name, error)
@@ -226,18 +271,57 @@ class SlurmSpawner(Spawner):
     async def start(self) -> str:
         """Submit the job and wait until its server listens; return the server's address. Raises `SpawnException`."""
         self._lang = language_of(self.handler.request if self.handler else None)
-        self._said = (0, "")
+        node = self._last_node()
+        self._said, self._last = (0, ""), {}
         self._port = asyncio.get_running_loop().create_future()
         try:
-            self._asked = time.monotonic()
-            self.job = await self._submit()
-            self._asked = time.monotonic()
-            self._tell(10, say("servers-submitted", self._lang, job=self.job))
+            if not (node and await self._begins_on(node)):
+                await self._queue()
             port = await self._listening(self._port)
             host = await self._host()
         finally:
             self._port = None
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def _queue(self, node: str = "") -> None:
+        """Submit the job, for one node alone where one is named. Raises `SpawnException`."""
+        self._asked = time.monotonic()
+        self.job = await self._submit(node)
+        self._asked = time.monotonic()
+        self._tell(10, say("servers-submitted", self._lang, job=self.job))
+
+    def _last_node(self) -> str:
+        """Return the node of a server that ended by itself a short while ago; else nothing."""
+        node = str(self._last.get("node", ""))
+        lately = time.time() - int(self._last.get("at", 0)) < LATELY
+        return node if lately and NODE_NAME.fullmatch(node) else ""
+
+    async def _begins_on(self, node: str) -> bool:
+        """Submit the job for one node; tell whether it gets there soon. If not, nothing of it is left.
+
+        Kernels that the last server left dial the address that it had: one on another node could not take them back.
+        Raises `SpawnException`.
+        """
+        try:
+            await self._queue(node)
+        except SpawnException as error:
+            if error.reason == "servers-no-scheduler":
+                raise
+            return False
+        until = time.monotonic() + NEAR
+        while time.monotonic() < until:
+            job = await self._job_now()
+            if job is None or job.state not in {"PENDING", "CONFIGURING"}:
+                # It began, or ended; or Slurm is away, and could not be told anything else either.
+                return True
+            self._tell(*self._stands(job))
+            await asyncio.sleep(EAGER)
+        self.log.warning("%s waits for no place on %s any longer: it takes any node", self._log_name, node)
+        await self._end_job()
+        if self._port is not None and self._port.done():
+            # It had begun in the last moment.
+            self._port = asyncio.get_running_loop().create_future()
+        return False
 
     async def _listening(self, port: asyncio.Future[int]) -> int:
         """Wait until the server has said its port; give up as soon as it cannot. Raises `SpawnException`."""
@@ -349,10 +433,31 @@ class SlurmSpawner(Spawner):
         job = await self._job_now()
         if job is None or not job.over:
             return None
+        until = time.monotonic() + LAST_WORD
+        while job.state == ENDING and time.monotonic() < until:
+            await asyncio.sleep(EAGER)
+            job = await self._job_now(time.monotonic() - EAGER) or job
+        self._last = {"job": self.job, "state": job.state, "node": job.node, "at": int(time.time())}
         return 0 if job.state == "COMPLETED" else 1
 
+    def end_in_words(self, lang: str) -> str:
+        """Return how the last server's job ended, for the pages from which the next one is started; empty: as it should."""
+        slug = why_ended(str(self._last.get("state", "")))
+        if not slug or self.job:
+            return ""
+        ago = duration(max(0, int(time.time()) - int(self._last["at"])), lang)
+        return say("servers-over", lang, job=self._last["job"], ago=ago, why=say(slug, lang))
+
     async def stop(self, now: bool = False) -> None:
-        """Cancel the job and wait until it is gone, as long as it takes: a server that still runs is not forgotten."""
+        """Cancel the job and wait until it is gone, as long as it takes: a server that still runs is not forgotten.
+
+        Unless it is to be `now`, the server is asked to end first.
+        """
+        self._last = {}
+        if now or not await self._ends_itself():
+            await self._end_job()
+
+    async def _end_job(self) -> None:
         asked = await self._cancelled()
         ending_since: float | None = None
         while True:
@@ -365,6 +470,28 @@ class SlurmSpawner(Spawner):
                     self.log.warning("job %s of %s is still being cleared away", self.job, self._log_name)
                     return
             await asyncio.sleep(EAGER)
+
+    async def _ends_itself(self) -> bool:
+        """Ask the server to end with all that it runs; tell whether it did.
+
+        A job that is cancelled gets another signal, the one that Slurm ends jobs with for whatever reason: a server takes
+        that for a fate of its own, and leaves its kernels to the next one.
+        """
+        job = await self._job_now(time.monotonic() - EAGER)
+        if job is None or job.state != "RUNNING":
+            return False
+        try:
+            await self._command(self._whose(), "scancel", "--signal=INT", "--batch", self.job)
+        except EngineError as error:
+            self.log.warning("job %s of %s is cancelled at once: %s", self.job, self._log_name, error)
+            return False
+        until = time.monotonic() + self.interrupt_timeout
+        while time.monotonic() < until:
+            await asyncio.sleep(EAGER)
+            job = await self._job_now(time.monotonic() - EAGER)
+            if job is not None and job.state in OVER:
+                return True
+        return False
 
     async def _cancelled(self) -> float:
         """Cancel the job; return when, on the monotonic clock."""
@@ -383,18 +510,19 @@ class SlurmSpawner(Spawner):
                 return time.monotonic()
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a restarted hub finds the job by."""
+        """Return what a restarted hub finds the job by, and how the last one ended."""
         state: dict[str, Any] = super().get_state()
-        return {**state, "job": self.job} if self.job else state
+        return {**state, **({"job": self.job} if self.job else {}), **({"last": self._last} if self._last else {})}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Find the job again after a restart of the hub."""
         super().load_state(state)
         job = state.get("job")
         self.job = job if isinstance(job, str) and job.isdecimal() else ""
+        self._last = state.get("last", {})
 
     def clear_state(self) -> None:
-        """Forget the job: it is gone."""
+        """Forget the job: it is gone. How it ended is told until the next one starts."""
         super().clear_state()
         self.job = ""
 

@@ -20,7 +20,7 @@ from nvlhub.portal.cards import by_project
 from nvlhub.portal.hub_pages import language_of
 from nvlhub.portal.markup import render
 from nvlhub.text import say
-from nvlhub.wire import API_PATH, Offer
+from nvlhub.wire import API_PATH, BACK, Offer
 
 TIMEOUT = httpx.Timeout(5.0, connect=1.5)
 PATIENCE = 2.5
@@ -29,6 +29,8 @@ FRESH, KEPT = 30.0, 600.0
 """Seconds for which offers are shown without a word about their age, and at all: the page renews them by itself."""
 OF_A_CLASS = re.compile(r"class-([1-9][0-9]{0,15})")
 """Names of the servers of seats: see :func:`nvlhub.flow.course.server_name`."""
+NO_OPTIONS = frozenset({"_xsrf", BACK})
+"""What a form or a query string says beside options."""
 NO_ANSWER = (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, AttributeError)
 """What comes of a portal that is away, slow, or answers half."""
 
@@ -55,7 +57,7 @@ class Seen:
 
 def read_form(formdata: dict[str, list[str]]) -> dict[str, str]:
     """Keep what a form or a query string says; :meth:`LeaseSpawnerMixin.check_options` judges it like any other input."""
-    return {name: values[0] for name, values in formdata.items() if name != "_xsrf" and values and values[0]}
+    return {name: values[0] for name, values in formdata.items() if name not in NO_OPTIONS and values and values[0]}
 
 
 class LeaseSpawnerMixin(Configurable):
@@ -93,9 +95,14 @@ class LeaseSpawnerMixin(Configurable):
         base = str(getattr(handler, "base_url", "/"))
         return render(
             "spawn_form.html", lang, projects=by_project(seen.offers if seen else ()), down=seen is None,
-            age=age if age > FRESH else 0, announcements=(), away=False, prefix=f"{base}services/portal/",
-            user=self.user.name,  # type: ignore[attr-defined]
+            age=age if age > FRESH else 0, announcements=(), away=False, waiting=(), prefix=f"{base}services/portal/",
+            user=self.user.name, ended=self.last_end(lang),  # type: ignore[attr-defined]
         )  # fmt: skip
+
+    def last_end(self, lang: str) -> str:
+        """Return why the last server is not there any more, where nobody stopped it and its spawner knows; else nothing."""
+        told = getattr(self, "end_in_words", None)
+        return str(told(lang)) if told else ""
 
     async def _offers_soon(self, lang: str) -> Seen | None:
         """Return offers without making the page wait for those that are known; None: the portal told nothing lately."""

@@ -42,6 +42,8 @@ PENDING = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
 RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
+STILL = frozenset({"SUSPENDED", "STOPPED"})
+"""States of a job that has its nodes and does nothing."""
 
 FEW = 8
 """Jobs that are asked about one by one at most; more of them all at once."""
@@ -344,7 +346,10 @@ class SlurmEngine(Engine):
             wait = Wait(why_waiting(job.reason), job.start)
             return Sighting(Sight.PENDING, new, wait=wait, held_back=job.reason in OWN)
         if job.state in RUNNING:
-            return Sighting(Sight.RUNNING, new, placement=self._given.get(job.job, ()), began=job.start)
+            still = Wait("slurm-still", None) if job.state in STILL else None
+            return Sighting(
+                Sight.RUNNING, new, placement=self._given.get(job.job, ()), began=job.start, wait=still
+            )  # fmt: skip
         if job.state not in OVER:
             return Sighting(Sight.UNKNOWN)
         sight = Sight.BROKEN if job.state in BROKEN else Sight.GONE

@@ -3,6 +3,8 @@ portal-down = The portal that hands out GPUs does not answer, so nothing was sta
 kernel-cancelled = The start was cancelled before there was room; your place in the queue is given back and nothing was charged.
 kernel-ended = The GPU lease of this kernel is over: { $detail }. Start a new kernel to take a new lease.
 kernel-silent = The kernel did not report within { $seconds } s; its lease was given back. Try again; if it goes on, tell an administrator.
+kernel-still = The kernel on { $gpus } × GPU ({ $project }) has not been heard for { $seconds } s: where it runs stands still, or is cut off from here. { $kept }As soon as it is heard again it goes on, with its variables; it cannot be restarted before. To give it up, shut it down.
+kernel-still-kept = It is kept for another { $seconds } s.{" "}
 kernel-failed = The kernel ended while it started (exit status { $rc }); its lease was given back.
     { $tail }
 kernel-minutes = { $minutes } min

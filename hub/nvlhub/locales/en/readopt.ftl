@@ -5,5 +5,9 @@ readopt-alone = Its notebook server has not answered for { $age }. The kernel go
 readopt-until = It ends by itself in
 readopt-back = Go back in
 readopt-back-of = Go back in: { $name }
-readopt-hint = Going back in starts your server again; open the same notebook, and it finds its kernel.
+readopt-hint = Going back in starts your server again; the notebook that the kernel belongs to finds it.
+readopt-waits = { $count ->
+    [one] A GPU kernel waits for your server and goes on as soon as it has started. It is
+   *[other] { $count } GPU kernels wait for your server and go on as soon as it has started. They are
+} kept for another { $left }.
 readopt-short = its notebook server does not answer; kept for { $left }: start your server to go back in

@@ -17,3 +17,4 @@ servers-silent = Your server's job { $job } runs, but within { $span } no server
 servers-ended = Your server's job { $job } ended before the server answered: { $why }. Start it again; if it fails again, tell whoever runs this portal.
 servers-ended-why = { $why } ({ $slurm })
 servers-ended-log = The end of its log:
+servers-over = Your last server (job { $job } of the cluster) ended { $ago } ago by itself: { $why }.

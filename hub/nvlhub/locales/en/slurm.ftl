@@ -22,6 +22,7 @@ slurm-wait-held = It was held in the cluster's queue. Ask the administrators to 
 slurm-wait-again = The cluster starts it again in a moment.
 slurm-wait-licenses = It waits for a licence.
 slurm-wait-dependency = It waits for another job.
+slurm-still = It stands still: its job is suspended in the cluster. As soon as the cluster resumes it, it goes on with everything in memory.
 slurm-wait-never = It cannot start as it was asked for: the cluster's partition does not allow it. End it, and tell the administrators.
 slurm-wait-other = It waits in the cluster's queue.
 slurm-refused-budget = The cluster's own budget of this project is used up, although the portal allowed it. Tell the administrators.

@@ -3,6 +3,8 @@ portal-down = 負責分配 GPU 的入口網站沒有回應，因此沒有啟動�
 kernel-cancelled = 在等到空位之前已取消啟動；您的排隊位置已歸還，沒有扣點。
 kernel-ended = 此核心的 GPU 租約已結束：{ $detail }。請啟動新的核心以取得新的租約。
 kernel-silent = 核心在 { $seconds } 秒內沒有回報；租約已歸還。請再試一次；若持續發生，請通知管理員。
+kernel-still = { $project } 的核心（{ $gpus } 個 GPU）已 { $seconds } 秒沒有回應：它執行的地方暫停了，或與此處斷線。{ $kept }一旦恢復回應就會接著執行，變數都還在；在那之前無法重新啟動。若要放棄，請將它關閉。
+kernel-still-kept = 還會保留 { $seconds } 秒。
 kernel-failed = 核心在啟動時結束（結束狀態 { $rc }）；租約已歸還。
     { $tail }
 kernel-minutes = { $minutes } 分鐘

@@ -5,5 +5,6 @@ readopt-alone = 它的筆記本伺服器已 { $age } 沒有回應。核心仍在
 readopt-until = 自動結束倒數
 readopt-back = 返回核心
 readopt-back-of = 返回核心：{ $name }
-readopt-hint = 返回時會重新啟動您的伺服器；開啟同一份筆記本，即可找到它的核心。
+readopt-hint = 返回時會重新啟動您的伺服器；核心所屬的筆記本會找到它。
+readopt-waits = 有 { $count } 個 GPU 核心在等您的伺服器，伺服器啟動後就會接著執行；還會保留 { $left }。
 readopt-short = 筆記本伺服器沒有回應；將保留 { $left }：請啟動您的伺服器以返回

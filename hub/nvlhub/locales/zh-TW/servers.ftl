@@ -17,3 +17,4 @@ servers-silent = 您的伺服器工作 { $job } 正在執行，但 { $span }內�
 servers-ended = 您的伺服器工作 { $job } 在伺服器回應之前就結束了：{ $why }。請再次啟動；若再次失敗，請告知入口網站的管理者。
 servers-ended-why = { $why }（{ $slurm }）
 servers-ended-log = 其紀錄的結尾：
+servers-over = 您上次的伺服器（叢集的工作 { $job }）在 { $ago } 前自行結束：{ $why }。

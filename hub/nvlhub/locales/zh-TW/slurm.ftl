@@ -22,6 +22,7 @@ slurm-wait-held = 它在叢集佇列中被暫停。請管理員解除，或結�
 slurm-wait-again = 叢集稍後會再次啟動它。
 slurm-wait-licenses = 正在等候授權。
 slurm-wait-dependency = 正在等候另一個工作。
+slurm-still = 它暫停了：它的工作在叢集中被暫停。叢集恢復它之後就會接著執行，記憶體中的一切都還在。
 slurm-wait-never = 以目前的要求無法啟動：叢集的分割區不允許。請結束它並通知管理員。
 slurm-wait-other = 它在叢集的佇列中等候。
 slurm-refused-budget = 這個計畫在叢集本身的額度已用完，雖然入口網站允許。請通知管理員。

@@ -12,7 +12,7 @@ import panel as pn
 
 from nvlhub.dates import zone_of
 from nvlhub.text import say
-from nvlhub.wire import LeaseView, Offer
+from nvlhub.wire import BACK, LeaseView, Offer
 from nvlkernels.specs import IDLE, affordable, spec_name
 from nvlwidgets.markup import clock, span
 from nvlwidgets.panels.api import Page
@@ -142,9 +142,9 @@ def shown_lease(lease: LeaseView) -> dict[str, Any]:
 
 
 def back_to(server: str) -> str:
-    """Return the address that starts a Jupyter server, or opens it where it runs; `server` is ``user/servername``."""
+    """Return the address that starts a Jupyter server at once, or opens it where it runs; `server` is ``user/servername``."""
     user, _, name = server.partition("/")
-    return "/hub/spawn/" + "/".join(quote(part, safe="") for part in (user, name) if part)
+    return f"/hub/spawn/{'/'.join(quote(part, safe='') for part in (user, name) if part)}?opt-{BACK}=1"
 
 
 class Leases(Block):
