@@ -85,3 +85,23 @@ async def test_a_board_renews_itself_and_keeps_what_is_typed(
     await page.route("**/seats?*", lambda route: route.abort())
     await page.clock.fast_forward(11_000)
     await expect(page.locator("#away")).to_be_visible()
+
+
+async def test_the_board_of_a_run_that_is_closed_stands_still(
+    page: Page, address: str, portal: Kit, run: RunView, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    with portal.store.writing() as unit:
+        unit.change_run(1, state="closed", closed_at=portal.clock.now())
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    await page.goto(address + "teach/1")
+    await accessible(page)
+    for gone in ("Hand up", "comes anew", " left", "Before the class"):
+        await expect(page.locator("main").get_by_text(gone)).to_have_count(0)
+    await expect(page.locator("[data-live]")).to_have_count(0)
+    await expect(page.locator(".bar").first.get_by_role("link", name="Results")).to_be_visible()
+    await page.screenshot(path=tmp_path / "closed.png", full_page=True)
+    await page.goto(address + "teach/1/results")
+    await accessible(page)
+    await page.screenshot(path=tmp_path / "results.png", full_page=True)
+    assert failed == []

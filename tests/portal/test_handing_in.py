@@ -77,6 +77,7 @@ def upload(http: TestClient, name: str = "solve.py", csrf: str = "own") -> Respo
 
 def test_a_learner_hands_in_and_reads_the_result(portal: Kit, http: TestClient) -> None:
     assert "code/solve.py" in http.get(PAGE).text
+    assert 'href="/services/portal/seat?run=1">Back to your seat' in http.get(PAGE).text
     assert upload(http).status_code == 303
     assert 'http-equiv="refresh"' in http.get(PAGE).text
     Judges(portal.registry.assessing, 0)._empty()

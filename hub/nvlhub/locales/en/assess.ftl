@@ -49,6 +49,7 @@ mark-differs = Too much of it is not right.
 mark-graded = Judged by your instructor’s grader.
 mark-broken = This could not be judged: the grader failed at your file. If the file is as asked for, tell your instructor.
 hand-in-title = Assessment
+hand-in-back = Back to your seat
 hand-in-files = To be handed in: { $files }.
 hand-in-left = Attempts left: { $left } of { $attempts }. { $least } % passes.
 hand-in-notebook = From a notebook on your seat: from nvlkernels.assessing import assess; assess(). From this page: download the files there first, then choose them here.

@@ -27,7 +27,10 @@ teach-board = Board
 teach-results = Results
 teach-seats = { $taken } of { $seats } seats taken
 teach-times = { $starts } to { $ends }
-teach-asked-by = Asked for by { $user }: { $seats } seats of { $gpus } GPUs, { $kept } GPUs in whole trays, { $price } GPU-h for the slot
+teach-asked-by = Asked for by { $user }: { $seats } seats of { $gpus ->
+    [1] 1 GPU
+   *[other] { $gpus } GPUs
+ }, { $kept } GPUs in whole trays, { $price } GPU-h for the slot
 teach-room = There is room now: { $trays }
 teach-room-no-gpus = It needs no GPUs.
 teach-no-room = There is no room: { $most } of { $gpus } GPUs could be had then.
@@ -60,6 +63,7 @@ board-sort-help = Who needs help first
 board-pseudonyms = For the projector (no names)
 board-names = With names
 board-updated = As of { $at }; comes anew every 10 seconds
+board-as-of = As of { $at }
 board-away = The portal does not answer. What you see may be old; it comes anew by itself.
 board-still = Refresh now
 board-left = { $time } left
@@ -96,6 +100,7 @@ board-restart = Restart server
 board-replace = Move to another seat
 board-release = Release seat
 board-sure = Yes, do it
+board-sure-seat = Yes, do what I press:
 board-more-minutes = Minutes more
 board-extend-seat = Give seat more time
 board-message = Message
@@ -125,7 +130,6 @@ board-try = Take a seat as a learner would
 board-try-free = Free my own seat
 board-try-see = See my seat
 board-check = Look whether all is in order
-board-results = Results
 
 ready-title = Ready to begin?
 ready-good = in order
@@ -166,7 +170,7 @@ check-no-assessment = Nothing is assessed; nobody gets a certificate.
 
 results-title = Results
 results-summary = { $came } came, { $tried } handed something in, { $passed } passed.
-results-mean = Mean of the best scores: { $mean } %
+results-mean = Mean of the best scores: { $mean } %.
 results-cost = The run has cost { $cost } GPU-h.
 results-redacted = Names were removed on { $at }.
 results-keep = Names are removed { $days } days after the end.

@@ -49,6 +49,7 @@ mark-differs = 不正確的部分太多。
 mark-graded = 由講師的評分程式評分。
 mark-broken = 無法評分：評分程式讀取您的檔案時失敗。若檔案符合要求，請告知講師。
 hand-in-title = 評量
+hand-in-back = 回到您的座位
 hand-in-files = 需要繳交：{ $files }。
 hand-in-left = 剩餘機會：{ $left }／{ $attempts }。{ $least } % 通過。
 hand-in-notebook = 在座位的筆記本中執行：from nvlkernels.assessing import assess; assess()。或先把檔案下載，再從此頁選取。
