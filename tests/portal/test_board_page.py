@@ -96,7 +96,7 @@ async def test_the_board_of_a_run_that_is_closed_stands_still(
     page.on("pageerror", lambda error: failed.append(str(error)))
     await page.goto(address + "teach/1")
     await accessible(page)
-    for gone in ("Hand up", "comes anew", " left", "Before the class"):
+    for gone in ("Hand up", "comes anew every", " left", "Before the class"):
         await expect(page.locator("main").get_by_text(gone)).to_have_count(0)
     await expect(page.locator("[data-live]")).to_have_count(0)
     await expect(page.locator(".bar").first.get_by_role("link", name="Results")).to_be_visible()
