@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError
+from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
 from nvlhub.forms import (
     BoardView,
     Helping,
+    Membership,
     NewMessage,
     NewReservation,
+    RunAsk,
     RunExtension,
     RunView,
     SeatExtension,
@@ -25,10 +28,10 @@ from nvlhub.registry.board import PORTAL
 from nvlhub.store import Store
 from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
-from nvlhub.wire import Extend
+from nvlhub.wire import Extend, LeaseAsk
 from tests.conftest import HandClock
 from tests.courses_kit import HOUR, MINUTE, TEACHER, approved, charge_slots, make_course, sit
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 DAY = 86_400
 OUTSIDER = Visitor("outsider")
@@ -358,6 +361,118 @@ def test_a_run_that_nobody_ends_is_ended_when_nothing_counts_any_more(portal: Ki
     portal.step(1, beats=False)
     assert portal.registry.boards.end_left_open() == [int(run.id)]
     assert portal.registry.boards.board(PORTAL, int(run.id)).run.state == "closed"
+
+
+# --- guests: members because a run made them one ------------------------------------------------------------------
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(NvlhubError) as caught:
+        call()
+    return caught.value.slug
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_a_guest_has_leases_only_while_their_class_goes_on(portal: Kit, slots: bool) -> None:
+    charge_slots(portal, slots)
+    run = approved(portal, grace_minutes=30)
+    sit(portal, run, "ann")
+    be(portal, run, 1, made_member=True)
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-not-on"
+    [offer] = [one for one in portal.desk.offers("ann", "en") if one.profile == "gpu1"]
+    assert offer.why_not is not None
+    assert "until the class ends" in offer.why_not.detail
+    portal.step(2 * HOUR, beats=False)
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert portal.seen(lease).deadline == run.ends
+    with portal.store.reading() as unit:
+        kept = unit.lease(lease.id)
+    assert kept is not None
+    assert kept.run == int(run.id)
+    assert refusal(lambda: portal.desk.extend(ANN, lease.id, Extend(seconds=600))) in {"extend-class", "extend-slot"}
+    portal.step(run.ends + 1 - portal.clock.now())
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+    # Within the grace, in which what is handed in still counts.
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-over"
+    assert refusal(lambda: portal.ask("gpu1", ANN, preemptible=True)) == "class-over"
+    # What was handed in by then is judged on GPUs nevertheless, and is the run's to pay.
+    ask = LeaseAsk(project="demo", profile="gpu1", mailbox=MAILBOX, seconds=120)
+    judged, _ = portal.desk.ask(Visitor("ann"), ask, "attempt", judged=True)
+    with portal.store.reading() as unit:
+        late = unit.lease(judged.id)
+    assert late is not None
+    assert late.run == int(run.id)
+    portal.registry.boards.end(TEACHER, int(run.id))
+    portal.step(1)
+    assert portal.seen(judged).state == "settled"
+    assert portal.broken() == []
+
+
+def test_a_guest_with_more_time_has_it_for_their_leases_too(portal: Kit, run: RunView) -> None:
+    portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert portal.seen(lease).deadline == run.ends + 1800
+    portal.step(run.ends + 1790 - portal.clock.now())
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-ends"
+
+
+def test_whoever_was_a_member_before_is_bound_by_no_class(portal: Kit, run: RunView) -> None:
+    be(portal, run, 1, made_member=False)
+    portal.step(run.ends + 60 - portal.clock.now(), beats=False)
+    assert portal.ask("gpu1", ANN).held == 4 * HOUR * 1000
+
+
+def test_the_leases_of_a_guest_end_with_their_membership_whatever_run_they_carry(portal: Kit, run: RunView) -> None:
+    be(portal, run, 1, made_member=False)
+    portal.step(run.ends + 60 - portal.clock.now(), beats=False)
+    lease = portal.ask("gpu1", ANN)
+    be(portal, run, 1, made_member=True)
+    portal.registry.boards.end(TEACHER, int(run.id))
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+
+
+def test_a_guest_may_hold_what_their_seats_need_at_once(portal: Kit) -> None:
+    joining, boards = portal.registry.joining, portal.registry.boards
+    small = approved(portal, seats=1, flex_minutes=60)
+    large = approved(portal, seats=1, gpus=4, starts=small.starts + HOUR, ends=small.ends + HOUR, flex_minutes=120)
+    later = approved(
+        portal, seats=1, gpus=2, starts=small.ends + 2 * HOUR, ends=small.ends + 3 * HOUR, flex_minutes=600
+    )
+    portal.step(HOUR + 1, beats=False)
+
+    def cap() -> int | None:
+        with portal.store.reading() as unit:
+            member = unit.member("demo", "ann")
+        assert member is not None
+        return int(member["cap"])
+
+    caps = []
+    for run in (small, later, large):
+        joining.join(ANN, run.code, "192.0.2.7")
+        caps.append(cap())
+    assert caps == [1, 2, 5]
+    # Only what goes on now counts: the GPUs of the other classes are not theirs yet.
+    portal.step(small.starts + 60 - portal.clock.now(), beats=False)
+    portal.ask("gpu1", ANN)
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "cap-member"
+    boards.release(TEACHER, int(large.id), 1)
+    assert cap() == 2
+    boards.end(TEACHER, int(small.id))
+    assert cap() == 2
+    portal.registry.runs.cancel(TEACHER, int(later.id), RunAsk())
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is None
+
+
+def test_what_somebody_makes_of_a_guest_by_hand_is_no_class_to_undo(portal: Kit, run: RunView) -> None:
+    portal.registry.directory.set_member(RESEARCHER, "demo", "ann", Membership(role="member", cap=3))
+    portal.registry.boards.end(TEACHER, int(run.id))
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") == {"user": "ann", "role": "member", "cap": 3}
 
 
 # --- afterwards ---------------------------------------------------------------------------------------------------

@@ -385,6 +385,18 @@ def test_a_cancelled_run_gives_everything_back(portal: Kit) -> None:
     assert portal.registry.runs.cancel(TEACHER, run, RunAsk()).state == "cancelled"
 
 
+def test_a_cancelled_run_leaves_no_members_that_it_made(portal: Kit) -> None:
+    run = approved(portal, flex_minutes=120)
+    portal.step(60, beats=False)
+    portal.registry.joining.join(LEARNER, run.code, "192.0.2.7")
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is not None
+    portal.registry.runs.cancel(TEACHER, int(run.id), RunAsk())
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is None
+        assert not any(seat["made_member"] for seat in unit.seats(int(run.id)))
+
+
 def test_a_run_that_is_closed_early_pays_for_what_was_kept(portal: Kit) -> None:
     charge_slots(portal)
     run = int(approved(portal).id)

@@ -49,6 +49,8 @@ class Roles:
 
     officer_of: frozenset[str]
     projects: Mapping[str, tuple[str, str]]
+    guest_in: frozenset[str] = frozenset()
+    """Projects in which they are a member only because a run made them one."""
 
     def leads(self, project: str) -> bool:
         """Tell whether they answer for a project."""
@@ -80,14 +82,24 @@ class Directory(Work):
     def roles(self, user: str) -> Roles:
         """Return what `user` is."""
         officer = sa.select(t.officers.c.programme).where(t.officers.c.user == user)
+        guest = (
+            sa.exists()
+            .where(
+                t.seats.c.user == user, t.seats.c.made_member, t.seats.c.run == t.runs.c.id, t.runs.c.state == "approved",
+                t.runs.c.course == t.courses.c.slug, t.courses.c.project == t.members.c.project, t.members.c.role == "member",
+            )
+            .label("guest")
+        )  # fmt: skip
         member = (
-            sa.select(t.members.c.project, t.members.c.role, t.projects.c.programme)
+            sa.select(t.members.c.project, t.members.c.role, t.projects.c.programme, guest)
             .join(t.projects, t.projects.c.slug == t.members.c.project)
             .where(t.members.c.user == user)
         )
+        rows = self._all(member)
         return Roles(
             frozenset(row.programme for row in self._all(officer)),
-            {row.project: (row.role, row.programme) for row in self._all(member)},
+            {row.project: (row.role, row.programme) for row in rows},
+            frozenset(row.project for row in rows if row.guest),
         )
 
     # --- institutions -----------------------------------------------------------------------------------------
@@ -234,7 +246,7 @@ class Directory(Work):
         return as_dict(row) if row else None
 
     def set_member(self, project: str, user: str, role: str, cap: int | None = None) -> None:
-        """Make `user` a member of a project, or change the role or cap of one.
+        """Make `user` a member of a project, or change the role or cap of one; no run has made them that any more.
 
         Raises `NotFoundError` for project and user, `ConflictError` when nobody would answer for the project any more.
         """
@@ -246,6 +258,14 @@ class Directory(Work):
         if not changed.rowcount:
             self.connection.execute(t.members.insert().values(project=project, user=user, role=role, cap=cap))
         self._keep_a_pi(project, before)
+        own = sa.select(t.runs.c.id).join(t.courses, t.courses.c.slug == t.runs.c.course)
+        made = t.seats.c.run.in_(own.where(t.courses.c.project == project)) & t.seats.c.made_member
+        self.connection.execute(t.seats.update().where(t.seats.c.user == user, made).values(made_member=False))
+
+    def set_cap(self, project: str, user: str, cap: int) -> None:
+        """Set how many GPUs a member may hold at once in a project."""
+        member = (t.members.c.project == project) & (t.members.c.user == user)
+        self.connection.execute(t.members.update().where(member).values(cap=cap))
 
     def drop_member(self, project: str, user: str) -> None:
         """Make `user` no member any more. Raises `ConflictError` for the last one who answers for the project."""

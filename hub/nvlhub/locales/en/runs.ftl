@@ -51,3 +51,7 @@ roster-twice = { $field }: the same stands in row { $first } already.
 run-time-unreadable = “{ $given }” is no time. Give it as 2027-03-14T09:00 (in { $zone }) or 2027-03-14T09:00+08:00.
 run-time-left-out = { $given } does not exist in { $zone }: clocks are put forward over it. Give { $instead }, or a time before.
 run-time-twice = { $given } exists twice in { $zone }, because clocks are put back. Give it with its offset: { $first } or { $last }.
+class-not-on = You are a member of project “{ $project }” for a class only. Its kernels can be started from { $opens } on, which is in { $wait }, until the class ends. To use the project beyond that, ask those who answer for it.
+class-over = You are a member of project “{ $project }” for a class only, and your class is over: nothing more is started there. To use the project beyond that, ask those who answer for it.
+class-ends = Your class ends in { $most_seconds }, which is too short for a start. Ask your instructor for more time.
+extend-class = Not extended: your class ends then. It can be extended by { $most_seconds } more. Ask your instructor for more time.

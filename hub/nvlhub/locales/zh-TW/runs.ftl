@@ -51,3 +51,7 @@ roster-twice = { $field }：與第 { $first } 列相同。
 run-time-unreadable = 「{ $given }」不是時間。請以 2027-03-14T09:00（{ $zone }）或 2027-03-14T09:00+08:00 表示。
 run-time-left-out = { $given } 在 { $zone } 並不存在：時鐘在此撥快而跳過。請改用 { $instead } 或更早的時間。
 run-time-twice = { $given } 在 { $zone } 出現兩次，因為時鐘撥回。請加上時差：{ $first } 或 { $last }。
+class-not-on = 您僅因課堂而成為專案「{ $project }」的成員。核心自 { $opens }（{ $wait }後）起至課堂結束為止可以啟動。若要在課堂以外使用此專案，請洽專案負責人。
+class-over = 您僅因課堂而成為專案「{ $project }」的成員，而您的課堂已結束：此處無法再啟動核心。若要在課堂以外使用此專案，請洽專案負責人。
+class-ends = 您的課堂將在 { $most_seconds }後結束，時間太短，無法啟動。請向講師索取更多時間。
+extend-class = 未延長：您的課堂屆時結束。最多還能延長 { $most_seconds }。請向講師索取更多時間。
