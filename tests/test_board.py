@@ -25,6 +25,7 @@ from nvlhub.forms import (
 )
 from nvlhub.material import Reach
 from nvlhub.registry.board import PORTAL
+from nvlhub.registry.reading import Period
 from nvlhub.store import Store
 from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
@@ -466,6 +467,53 @@ def test_a_guest_may_hold_what_their_seats_need_at_once(portal: Kit) -> None:
     portal.registry.runs.cancel(TEACHER, int(later.id), RunAsk())
     with portal.store.reading() as unit:
         assert unit.member("demo", "ann") is None
+
+
+def test_a_guest_sees_neither_the_books_nor_the_others(portal: Kit, run: RunView) -> None:
+    registry, bob = portal.registry, Visitor("bob")
+    own = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert [one.user for one in registry.directory.members(ANN, "demo", 1, 50)[0]] == ["ann"]
+    assert registry.directory.members(ANN, "demo", 1, 50)[1] == 1
+    assert registry.directory.project(ANN, "demo")[0].role == "member"
+    period = Period(0, portal.clock.now() + 1)
+    for closed in (
+        lambda: registry.reports.statement(ANN, "demo", period),
+        lambda: registry.directory.usage(ANN, "demo", 7),
+        lambda: registry.burning.of_project(ANN, "demo", "", 7),
+        lambda: registry.directory.set_member(ANN, "demo", "bob", Membership(role="member")),
+    ):
+        assert refusal(closed) == "guest-not"
+    assert registry.awards.awards(ANN) == ([], 0)
+    assert registry.ledger.transactions(ANN)[1] == 0
+    assert registry.ledger.transactions(ANN, lease=own.id)[1] == 1
+    assert refusal(lambda: registry.awards.award(ANN, 1)) == "award-unknown"
+    assert refusal(lambda: registry.directory.programme(ANN, "demo")) == "programme-unknown"
+    [offer] = [one for one in portal.desk.offers("bob", "en") if one.profile == "gpu1"]
+    assert offer.left == offer.hold
+    # A member of their own sees what members always saw.
+    be(portal, run, 2, made_member=False)
+    assert len(registry.directory.members(bob, "demo", 1, 50)[0]) > 2
+    assert registry.awards.awards(bob)[1] == 1
+    assert registry.reports.statement(bob, "demo", period).awards
+
+
+def test_the_trail_is_read_by_those_whom_it_is_about_and_who_answer_for_it(portal: Kit, run: RunView) -> None:
+    registry = portal.registry
+    registry.joining.join(Visitor("cid"), run.code, "192.0.2.7")
+    registry.joining.join(Visitor("dan"), run.code, "192.0.2.7")
+
+    def read(who: Visitor) -> set[tuple[str, str]]:
+        return {(line.action, line.user or line.actor) for line in registry.ledger.audit(who, per_page=200)[0]}
+
+    assert read(Visitor("cid")) == {("seat-join", "cid")}
+    assert read(ANN) == set()
+    # Who teaches one course finds what they did, not what happens in others of the project.
+    assert {actor for _, actor in read(TEACHER)} == {"instructor"}
+    assert {("seat-join", "cid"), ("seat-join", "dan"), ("run-approve", "admin")} <= read(RESEARCHER)
+    # Which seat somebody has is not told: results stay by seat when names are removed.
+    for line in registry.ledger.audit(ADMIN, action="seat-join")[0]:
+        assert (line.object, line.after) == (f"run:{run.id}", {"made_member": True})
 
 
 def test_what_somebody_makes_of_a_guest_by_hand_is_no_class_to_undo(portal: Kit, run: RunView) -> None:

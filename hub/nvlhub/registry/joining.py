@@ -97,9 +97,10 @@ class Joining(Office):
         made = welcome(unit, run, number, visitor.name, now)
         unit.change_seat(run["id"], number, seen_at=now)
         if first:
+            # Not which seat: results stay by seat when names are removed, and the trail keeps names for ever.
             unit.note(
-                "seat-join", f"run:{run['id']}/{number}", at=now, actor=visitor.name, programme=run["programme"],
-                project=run["project"], user=visitor.name, before=None, after={"seat": number, "made_member": made},
+                "seat-join", f"run:{run['id']}", at=now, actor=visitor.name, programme=run["programme"],
+                project=run["project"], user=visitor.name, before=None, after={"made_member": made},
             )  # fmt: skip
 
     def take(self, unit: Unit, run: dict[str, Any], user: str, row: dict[str, Any] | None, now: int) -> int | None:

@@ -234,9 +234,13 @@ class Directory(Work):
 
     # --- members ----------------------------------------------------------------------------------------------
 
-    def members(self, project: str, page: int = 1, per_page: int = 50) -> tuple[list[dict[str, Any]], int]:
-        """Return a page of the members of a project, by name."""
+    def members(
+        self, project: str, page: int = 1, per_page: int = 50, *, only: str = ""
+    ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+        """Return a page of the members of a project, by name; `only`: of one of them."""
         query = sa.select(t.members.c.user, t.members.c.role, t.members.c.cap).where(t.members.c.project == project)
+        if only:
+            query = query.where(t.members.c.user == only)
         return self._page(query, [t.members.c.user], page, per_page)
 
     def member(self, project: str, user: str) -> dict[str, Any] | None:

@@ -55,3 +55,4 @@ class-not-on = You are a member of project “{ $project }” for a class only. 
 class-over = You are a member of project “{ $project }” for a class only, and your class is over: nothing more is started there. To use the project beyond that, ask those who answer for it.
 class-ends = Your class ends in { $most_seconds }, which is too short for a start. Ask your instructor for more time.
 extend-class = Not extended: your class ends then. It can be extended by { $most_seconds } more. Ask your instructor for more time.
+guest-not = You are in this project for a class only. Its balance, awards and use are seen by its other members; ask those who answer for it.
