@@ -330,10 +330,31 @@ def test_leases_go_on_with_a_seat_as_far_as_they_may(portal: Kit, run: RunView) 
     lease = portal.ask("gpu1", ANN, seconds=HOUR)
     portal.step(5)
     more = portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
-    assert (more.extended, more.refused) == (1, [])
+    assert (more.extended, more.refused, more.detail) == (1, [], "")
     assert portal.seen(lease).deadline == run.ends + 1800
     with pytest.raises(NotFoundError):
         portal.desk.extend(TEACHER, lease.id, Extend(seconds=60))
+
+
+def test_more_time_for_a_seat_says_that_kernels_end_with_the_slot(portal: Kit) -> None:
+    charge_slots(portal)
+    run = approved(portal)
+    portal.step(3 * HOUR, beats=False)
+    sit(portal, run, "ann")
+    be(portal, run, 1, made_member=True)
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    more = portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
+    assert (more.fits, more.extended, len(more.refused)) == (True, 0, 1)
+    assert "end with its slot" in more.detail
+    portal.step(run.ends + 1 - portal.clock.now())
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+    anew = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert anew.held == (30 * MINUTE - 2) * 1000
+    assert portal.seen(anew).deadline == run.ends + 30 * MINUTE
+    assert portal.broken() == []
 
 
 # --- the end ------------------------------------------------------------------------------------------------------

@@ -259,7 +259,10 @@ class Boards(Teaching):
     # --- time -------------------------------------------------------------------------------------------------
 
     def extend_seat(self, visitor: Visitor, number: int, seat: int, more: SeatExtension, lang: str) -> ExtensionView:
-        """Give a seat more time beyond the end of the run; its leases go on where they can."""
+        """Give a seat more time beyond the end of the run; its leases go on where they can.
+
+        Those that the slot pays for end with it; what is started anew then pays for itself.
+        """
         with self._store.writing() as unit:
             run = self._run(unit, visitor, number, lock=True)
             row = unit.seat(number, seat)
@@ -274,7 +277,10 @@ class Boards(Teaching):
             # What was one after the other may be at once now.
             fit(unit, run["project"], user, self._clock.now())
             self._noted(unit, visitor, "seat-extend", run, seat=seat, minutes=more.minutes)
-        return self._lengthened(visitor, number, ExtensionView(run=str(number), ends=ends, fits=True), lang, user)
+        # Its slot is paid for as a whole: time of a seat's own lies beyond it.
+        told = say("board-extend-slot", lang) if run["award"] is not None else ""
+        view = ExtensionView(run=str(number), ends=ends, fits=True, detail=told)
+        return self._lengthened(visitor, number, view, lang, user)
 
     def extend(self, visitor: Visitor, number: int, more: RunExtension, lang: str) -> ExtensionView:
         """Give a run more time: its end, its reservation and its money move together, or nothing does.
