@@ -213,6 +213,16 @@ def test_who_teaches_is_named_by_those_who_answer_for_the_project(portal: Kit) -
 # --- asking and deciding ----------------------------------------------------------------------------------------------
 
 
+def test_instructors_who_were_never_here_are_taken_and_told(portal: Kit) -> None:
+    courses = portal.registry.courses
+    changed, _ = courses.change(RESEARCHER, "frames", CoursePatch(instructors=["instructor", "newcomer"]), "*")
+    assert (changed.instructors, changed.unseen) == (["instructor", "newcomer"], ["newcomer"])
+    with portal.store.writing() as unit:
+        unit.know_user("newcomer", START)
+    assert courses.course(RESEARCHER, "frames")[0].unseen == []
+    assert [one.unseen for one in courses.courses(RESEARCHER, 1, 50)[0]] == [[]]
+
+
 def test_approval_reserves_and_sets_aside_all_or_nothing(portal: Kit) -> None:
     charge_slots(portal)
     number = asked(portal)

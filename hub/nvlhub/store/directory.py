@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,13 @@ class Directory(Work):
         """Return a page of the users, by name."""
         where = [t.users.c.name.contains(named, autoescape=True)] if named else []
         return self._page(sa.select(t.users).where(*where), [t.users.c.name], page, per_page)
+
+    def unseen(self, names: Collection[str]) -> set[str]:
+        """Return those of some names that are no user whom the portal knows."""
+        if not names:
+            return set()
+        known = self.connection.scalars(sa.select(t.users.c.name).where(t.users.c.name.in_(names)))
+        return set(names) - set(known)
 
     def roles(self, user: str) -> Roles:
         """Return what `user` is."""
