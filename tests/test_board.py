@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError
+from nvlhub.errors import BadInputError, ConflictError, FailedError, NotAllowedError, NotFoundError, NvlhubError
 from nvlhub.forms import (
     BoardView,
     Helping,
+    Membership,
     NewMessage,
     NewReservation,
+    RunAsk,
     RunExtension,
     RunView,
     SeatExtension,
@@ -22,13 +25,14 @@ from nvlhub.forms import (
 )
 from nvlhub.material import Reach
 from nvlhub.registry.board import PORTAL
+from nvlhub.registry.reading import Period
 from nvlhub.store import Store
 from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
-from nvlhub.wire import Extend
+from nvlhub.wire import Extend, LeaseAsk
 from tests.conftest import HandClock
 from tests.courses_kit import HOUR, MINUTE, TEACHER, approved, charge_slots, make_course, sit
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
 
 DAY = 86_400
 OUTSIDER = Visitor("outsider")
@@ -326,10 +330,31 @@ def test_leases_go_on_with_a_seat_as_far_as_they_may(portal: Kit, run: RunView) 
     lease = portal.ask("gpu1", ANN, seconds=HOUR)
     portal.step(5)
     more = portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
-    assert (more.extended, more.refused) == (1, [])
+    assert (more.extended, more.refused, more.detail) == (1, [], "")
     assert portal.seen(lease).deadline == run.ends + 1800
     with pytest.raises(NotFoundError):
         portal.desk.extend(TEACHER, lease.id, Extend(seconds=60))
+
+
+def test_more_time_for_a_seat_says_that_kernels_end_with_the_slot(portal: Kit) -> None:
+    charge_slots(portal)
+    run = approved(portal)
+    portal.step(3 * HOUR, beats=False)
+    sit(portal, run, "ann")
+    be(portal, run, 1, made_member=True)
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    more = portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
+    assert (more.fits, more.extended, len(more.refused)) == (True, 0, 1)
+    assert "end with its slot" in more.detail
+    portal.step(run.ends + 1 - portal.clock.now())
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+    anew = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert anew.held == (30 * MINUTE - 2) * 1000
+    assert portal.seen(anew).deadline == run.ends + 30 * MINUTE
+    assert portal.broken() == []
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
@@ -358,6 +383,165 @@ def test_a_run_that_nobody_ends_is_ended_when_nothing_counts_any_more(portal: Ki
     portal.step(1, beats=False)
     assert portal.registry.boards.end_left_open() == [int(run.id)]
     assert portal.registry.boards.board(PORTAL, int(run.id)).run.state == "closed"
+
+
+# --- guests: members because a run made them one ------------------------------------------------------------------
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(NvlhubError) as caught:
+        call()
+    return caught.value.slug
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_a_guest_has_leases_only_while_their_class_goes_on(portal: Kit, slots: bool) -> None:
+    charge_slots(portal, slots)
+    run = approved(portal, grace_minutes=30)
+    sit(portal, run, "ann")
+    be(portal, run, 1, made_member=True)
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-not-on"
+    [offer] = [one for one in portal.desk.offers("ann", "en") if one.profile == "gpu1"]
+    assert offer.why_not is not None
+    assert "until the class ends" in offer.why_not.detail
+    portal.step(2 * HOUR, beats=False)
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert portal.seen(lease).deadline == run.ends
+    with portal.store.reading() as unit:
+        kept = unit.lease(lease.id)
+    assert kept is not None
+    assert kept.run == int(run.id)
+    assert refusal(lambda: portal.desk.extend(ANN, lease.id, Extend(seconds=600))) in {"extend-class", "extend-slot"}
+    portal.step(run.ends + 1 - portal.clock.now())
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+    # Within the grace, in which what is handed in still counts.
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-over"
+    assert refusal(lambda: portal.ask("gpu1", ANN, preemptible=True)) == "class-over"
+    # What was handed in by then is judged on GPUs nevertheless, and is the run's to pay.
+    ask = LeaseAsk(project="demo", profile="gpu1", mailbox=MAILBOX, seconds=120)
+    judged, _ = portal.desk.ask(Visitor("ann"), ask, "attempt", judged=True)
+    with portal.store.reading() as unit:
+        late = unit.lease(judged.id)
+    assert late is not None
+    assert late.run == int(run.id)
+    portal.registry.boards.end(TEACHER, int(run.id))
+    portal.step(1)
+    assert portal.seen(judged).state == "settled"
+    assert portal.broken() == []
+
+
+def test_a_guest_with_more_time_has_it_for_their_leases_too(portal: Kit, run: RunView) -> None:
+    portal.registry.boards.extend_seat(TEACHER, int(run.id), 1, SeatExtension(minutes=30), "en")
+    lease = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert portal.seen(lease).deadline == run.ends + 1800
+    portal.step(run.ends + 1790 - portal.clock.now())
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "class-ends"
+
+
+def test_whoever_was_a_member_before_is_bound_by_no_class(portal: Kit, run: RunView) -> None:
+    be(portal, run, 1, made_member=False)
+    portal.step(run.ends + 60 - portal.clock.now(), beats=False)
+    assert portal.ask("gpu1", ANN).held == 4 * HOUR * 1000
+
+
+def test_the_leases_of_a_guest_end_with_their_membership_whatever_run_they_carry(portal: Kit, run: RunView) -> None:
+    be(portal, run, 1, made_member=False)
+    portal.step(run.ends + 60 - portal.clock.now(), beats=False)
+    lease = portal.ask("gpu1", ANN)
+    be(portal, run, 1, made_member=True)
+    portal.registry.boards.end(TEACHER, int(run.id))
+    portal.step(1)
+    assert portal.seen(lease).state == "settled"
+
+
+def test_a_guest_may_hold_what_their_seats_need_at_once(portal: Kit) -> None:
+    joining, boards = portal.registry.joining, portal.registry.boards
+    small = approved(portal, seats=1, flex_minutes=60)
+    large = approved(portal, seats=1, gpus=4, starts=small.starts + HOUR, ends=small.ends + HOUR, flex_minutes=120)
+    later = approved(
+        portal, seats=1, gpus=2, starts=small.ends + 2 * HOUR, ends=small.ends + 3 * HOUR, flex_minutes=600
+    )
+    portal.step(HOUR + 1, beats=False)
+
+    def cap() -> int | None:
+        with portal.store.reading() as unit:
+            member = unit.member("demo", "ann")
+        assert member is not None
+        return int(member["cap"])
+
+    caps = []
+    for run in (small, later, large):
+        joining.join(ANN, run.code, "192.0.2.7")
+        caps.append(cap())
+    assert caps == [1, 2, 5]
+    # Only what goes on now counts: the GPUs of the other classes are not theirs yet.
+    portal.step(small.starts + 60 - portal.clock.now(), beats=False)
+    portal.ask("gpu1", ANN)
+    assert refusal(lambda: portal.ask("gpu1", ANN)) == "cap-member"
+    boards.release(TEACHER, int(large.id), 1)
+    assert cap() == 2
+    boards.end(TEACHER, int(small.id))
+    assert cap() == 2
+    portal.registry.runs.cancel(TEACHER, int(later.id), RunAsk())
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is None
+
+
+def test_a_guest_sees_neither_the_books_nor_the_others(portal: Kit, run: RunView) -> None:
+    registry, bob = portal.registry, Visitor("bob")
+    own = portal.ask("gpu1", ANN)
+    portal.step(5)
+    assert [one.user for one in registry.directory.members(ANN, "demo", 1, 50)[0]] == ["ann"]
+    assert registry.directory.members(ANN, "demo", 1, 50)[1] == 1
+    assert registry.directory.project(ANN, "demo")[0].role == "member"
+    period = Period(0, portal.clock.now() + 1)
+    for closed in (
+        lambda: registry.reports.statement(ANN, "demo", period),
+        lambda: registry.directory.usage(ANN, "demo", 7),
+        lambda: registry.burning.of_project(ANN, "demo", "", 7),
+        lambda: registry.directory.set_member(ANN, "demo", "bob", Membership(role="member")),
+    ):
+        assert refusal(closed) == "guest-not"
+    assert registry.awards.awards(ANN) == ([], 0)
+    assert registry.ledger.transactions(ANN)[1] == 0
+    assert registry.ledger.transactions(ANN, lease=own.id)[1] == 1
+    assert refusal(lambda: registry.awards.award(ANN, 1)) == "award-unknown"
+    assert refusal(lambda: registry.directory.programme(ANN, "demo")) == "programme-unknown"
+    [offer] = [one for one in portal.desk.offers("bob", "en") if one.profile == "gpu1"]
+    assert offer.left == offer.hold
+    # A member of their own sees what members always saw.
+    be(portal, run, 2, made_member=False)
+    assert len(registry.directory.members(bob, "demo", 1, 50)[0]) > 2
+    assert registry.awards.awards(bob)[1] == 1
+    assert registry.reports.statement(bob, "demo", period).awards
+
+
+def test_the_trail_is_read_by_those_whom_it_is_about_and_who_answer_for_it(portal: Kit, run: RunView) -> None:
+    registry = portal.registry
+    registry.joining.join(Visitor("cid"), run.code, "192.0.2.7")
+    registry.joining.join(Visitor("dan"), run.code, "192.0.2.7")
+
+    def read(who: Visitor) -> set[tuple[str, str]]:
+        return {(line.action, line.user or line.actor) for line in registry.ledger.audit(who, per_page=200)[0]}
+
+    assert read(Visitor("cid")) == {("seat-join", "cid")}
+    assert read(ANN) == set()
+    # Who teaches one course finds what they did, not what happens in others of the project.
+    assert {actor for _, actor in read(TEACHER)} == {"instructor"}
+    assert {("seat-join", "cid"), ("seat-join", "dan"), ("run-approve", "admin")} <= read(RESEARCHER)
+    # Which seat somebody has is not told: results stay by seat when names are removed.
+    for line in registry.ledger.audit(ADMIN, action="seat-join")[0]:
+        assert (line.object, line.after) == (f"run:{run.id}", {"made_member": True})
+
+
+def test_what_somebody_makes_of_a_guest_by_hand_is_no_class_to_undo(portal: Kit, run: RunView) -> None:
+    portal.registry.directory.set_member(RESEARCHER, "demo", "ann", Membership(role="member", cap=3))
+    portal.registry.boards.end(TEACHER, int(run.id))
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") == {"user": "ann", "role": "member", "cap": 3}
 
 
 # --- afterwards ---------------------------------------------------------------------------------------------------

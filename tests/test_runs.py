@@ -213,6 +213,16 @@ def test_who_teaches_is_named_by_those_who_answer_for_the_project(portal: Kit) -
 # --- asking and deciding ----------------------------------------------------------------------------------------------
 
 
+def test_instructors_who_were_never_here_are_taken_and_told(portal: Kit) -> None:
+    courses = portal.registry.courses
+    changed, _ = courses.change(RESEARCHER, "frames", CoursePatch(instructors=["instructor", "newcomer"]), "*")
+    assert (changed.instructors, changed.unseen) == (["instructor", "newcomer"], ["newcomer"])
+    with portal.store.writing() as unit:
+        unit.know_user("newcomer", START)
+    assert courses.course(RESEARCHER, "frames")[0].unseen == []
+    assert [one.unseen for one in courses.courses(RESEARCHER, 1, 50)[0]] == [[]]
+
+
 def test_approval_reserves_and_sets_aside_all_or_nothing(portal: Kit) -> None:
     charge_slots(portal)
     number = asked(portal)
@@ -383,6 +393,18 @@ def test_a_cancelled_run_gives_everything_back(portal: Kit) -> None:
     assert (gone.state, gone.reason, gone.charged, gone.reservation) == ("cancelled", "teacher ill", 0, "")
     assert (reserved(portal), held(portal)) == ([], (0, 0))
     assert portal.registry.runs.cancel(TEACHER, run, RunAsk()).state == "cancelled"
+
+
+def test_a_cancelled_run_leaves_no_members_that_it_made(portal: Kit) -> None:
+    run = approved(portal, flex_minutes=120)
+    portal.step(60, beats=False)
+    portal.registry.joining.join(LEARNER, run.code, "192.0.2.7")
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is not None
+    portal.registry.runs.cancel(TEACHER, int(run.id), RunAsk())
+    with portal.store.reading() as unit:
+        assert unit.member("demo", "ann") is None
+        assert not any(seat["made_member"] for seat in unit.seats(int(run.id)))
 
 
 def test_a_run_that_is_closed_early_pays_for_what_was_kept(portal: Kit) -> None:

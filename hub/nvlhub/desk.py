@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from nvlhub.board import Board, keepers_of
 from nvlhub.clock import SteadyClock
@@ -31,7 +33,7 @@ from nvlhub.flow.placement import Domain, count_free, fits_ever, most_ever, only
 from nvlhub.flow.queue import Wait, Waiting, expected_start
 from nvlhub.flow.quota import Award, Hold, InUse, Refusal, admit_together
 from nvlhub.flow.request import SHORTEST, Pool, Profile, Project, Request, check_audience, make_request
-from nvlhub.flow.slot import Seated
+from nvlhub.flow.slot import Seated, Stay
 from nvlhub.logs import about
 from nvlhub.observer import SILENT, Observer
 from nvlhub.run import Runner
@@ -90,13 +92,14 @@ class Desk:
 
     # --- asking -----------------------------------------------------------------------------------------------
 
-    def ask(self, visitor: Visitor, ask: LeaseAsk, key: str) -> tuple[LeaseView, bool]:
+    def ask(self, visitor: Visitor, ask: LeaseAsk, key: str, *, judged: bool = False) -> tuple[LeaseView, bool]:
         """Admit a request and start it; return the lease and whether it is new.
 
+        `judged`: the portal itself asks, for what a learner handed in, which may be judged after the end of the class.
         `key` makes it safe to repeat: the same key and body give the same lease. Raises `BadInputError` for what
         cannot be meant, `RefusedError` with the arithmetic for what may not be.
         """
-        [lease], fresh = self._open(visitor, ask, key, 1)
+        [lease], fresh = self._open(visitor, ask, key, 1, judged=judged)
         return lease, fresh
 
     def ask_together(self, visitor: Visitor, ask: WorkersAsk, key: str) -> tuple[list[LeaseView], bool]:
@@ -108,11 +111,11 @@ class Desk:
         return self._open(visitor, ask, key, ask.count, wait=ask.wait)
 
     def _open(
-        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool = True
+        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool = True, judged: bool = False
     ) -> tuple[list[LeaseView], bool]:  # fmt: skip
         begun = time.monotonic()
         try:
-            leases, fresh = self._hold(visitor, ask, key, count, wait=wait)
+            leases, fresh = self._hold(visitor, ask, key, count, wait=wait, judged=judged)
         except RefusedError as error:
             self.observer.refused(error.slug)
             raise
@@ -124,7 +127,7 @@ class Desk:
         return [self.view(first), *(self.view(self.board.leases.get(lease.id, lease)) for lease in leases[1:])], True
 
     def _hold(
-        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool
+        self, visitor: Visitor, ask: LeaseAsk, key: str, count: int, *, wait: bool, judged: bool
     ) -> tuple[list[Lease], bool]:  # fmt: skip
         """Save leases as held; return them and whether they are new. One transaction."""
         if not (1 <= len(key) <= 80 and key.isprintable()):
@@ -141,11 +144,14 @@ class Desk:
                 return known, False
             parent = self._parent(visitor, ask)
             request = self._request(unit, visitor, ask, parent, now)
-            seated = unit.seated(request.project.slug, visitor.name, now)
+            seated = unit.seated(request.project.slug, visitor.name, now, count * request.gpus)
+            stays = unit.stays(request.project.slug, visitor.name)
             request = _in_slot(request, seated, count, now)
+            if not judged:
+                request = _in_class(request, seated, stays, now)
             leases = self._admit(unit, request, ask, count if wait else min(count, self._room_now(request, ask)), now)
-            if seated is not None:
-                leases = [replace(lease, run=seated.run) for lease in leases]
+            run = seated.run if seated is not None else _latest(stays, now)
+            leases = [replace(lease, run=run) for lease in leases]
             unit.hold(leases, key, body_hash, at=now, actor=visitor.name)
         return leases, True
 
@@ -281,7 +287,9 @@ class Desk:
                 for paying in projects
                 for pool in pools
             }
-            seats = {paying.slug: unit.seated(paying.slug, user, now) for paying in projects}
+            seats = {
+                paying.slug: (unit.seated(paying.slug, user, now), unit.stays(paying.slug, user)) for paying in projects
+            }  # fmt: skip
         keepers = keepers_of(self.board.kept)
         # Projects of a programme are told apart where something is kept for one of them.
         turns = {paying.slug: (paying.programme, paying.slug if paying.slug in keepers else "") for paying in projects}
@@ -334,23 +342,29 @@ class Desk:
         pool: Pool,
         stand: tuple[Sequence[Award], InUse],
         room: tuple[int, int | None],
-        seated: Seated | None,
+        seats: tuple[Seated | None, Sequence[Stay]],
         now: int,
         lang: str,
     ) -> Offer:
-        awards, in_use = stand
+        (awards, in_use), (seated, stays) = stand, seats
         request = make_request(LeaseAsk(project=paying.slug, profile=profile.name), user, "", paying, profile, pool)
-        with suppress(ConflictError):
-            request = _in_slot(request, seated, 1, now)
-        decided = self._decide(request, 1, awards, in_use, now)
+        decided: tuple[Hold, ...] | ConflictError
+        try:
+            request = _in_class(_in_slot(request, seated, 1, now), seated, stays, now)
+        except ConflictError as error:
+            decided = error
+        else:
+            decided = self._decide(request, 1, awards, in_use, now)
         free_now, wait = room
+        left = sum(award.left for award in awards if award.pays(now))
         return Offer(
             project=paying.slug, project_name=paying.name, profile=profile.name, version=profile.version,
             display_name=profile.display_name, gpus=profile.gpus, span=profile.span, pool=pool.name,
             gpu_model=pool.gpu_model, simulated=self.engine.simulated, private_fabric=self._private_fabric,
             factor_milli=request.factor_milli,
             price_milli=profile.gpus * request.factor_milli if request.hold else 0, longest=profile.longest, idle=profile.idle,
-            hold=request.hold, left=sum(award.left for award in awards if award.pays(now)),
+            # A guest is told whether the balance suffices, not what it is.
+            hold=request.hold, left=min(left, request.hold) if stays else left,
             free_now=free_now, expected_wait=wait, queue_outside=self.board.queue_outside if wait else 0, why_not=self._why_not(decided, lang),
             low_priority=isinstance(decided, ConflictError) and bool(decided.members.get("low_priority")),
         )  # fmt: skip
@@ -566,8 +580,21 @@ class Desk:
             deadline = lease.deadline or now
             if deadline + extend.seconds > latest:
                 raise ConflictError("extend-slot", most_seconds=max(0, latest - deadline))
+        latest = self._class_ends(lease, extend.seconds, latest, now)
         moved = self._answer(self._runner.tell(lease.id, Extended(extend.seconds, units, latest), visitor.name))
         return self.view(moved, lang)
+
+    def _class_ends(self, lease: Lease, seconds: int, latest: int, now: int) -> int:
+        """Return until when a lease may go on at the latest: a guest's with their class. Raises `ConflictError`."""
+        with self.store.reading() as unit:
+            stays = unit.stays(lease.project, lease.user)
+        if not stays:
+            return latest
+        latest = min(latest, max((stay.ends for stay in stays if stay.run == lease.run), default=now))
+        deadline = lease.deadline or now
+        if deadline + seconds > latest:
+            raise ConflictError("extend-class", most_seconds=max(0, latest - deadline))
+        return latest
 
     def leases_of_run(self, run: int, user: str = "") -> list[Lease]:
         """Return the active leases of a run, or those of one who has a seat in it."""
@@ -600,7 +627,14 @@ class Desk:
 
     def end_in_run(self, visitor: Visitor, run: int, user: str = "") -> list[str]:
         """End the leases of a run, or those of one seat. Whether the visitor may was decided by whoever calls."""
-        held = self.leases_of_run(run, user)
+        return self._end_all(visitor, self.leases_of_run(run, user))
+
+    def end_in_project(self, visitor: Visitor, project: str, user: str) -> list[str]:
+        """End the leases of somebody who is no member of a project any more. Who may was decided by whoever calls."""
+        held = [lease for lease in self.board.leases.values() if (lease.project, lease.user) == (project, user)]
+        return self._end_all(visitor, held)
+
+    def _end_all(self, visitor: Visitor, held: Sequence[Lease]) -> list[str]:
         for lease in held:
             with about(lease.id):
                 self._end(lease, EndReason.ADMIN, visitor)
@@ -679,6 +713,39 @@ def _in_slot(request: Request, seated: Seated | None, count: int, now: int) -> R
     if seconds < SHORTEST:
         raise ConflictError("slot-ends", most_seconds=seconds)
     return replace(request, seconds=seconds, slot=seated.award)
+
+
+def _in_class(request: Request, seated: Seated | None, stays: Sequence[Stay], now: int) -> Request:
+    """Return a request as it is of a guest: on the GPUs of their seats, and it ends with the class.
+
+    Raises `ConflictError` where no class of theirs goes on, and in its last moments.
+    """
+    if not stays:
+        return request
+    on = [stay for stay in stays if stay.has(now)]
+    if not on:
+        raise _not_on(request, stays, now)
+    ends = next((stay.ends for stay in on if seated is not None and stay.run == seated.run), on[0].ends)
+    seconds = min(request.seconds, ends - now)
+    if seconds < SHORTEST:
+        raise ConflictError("class-ends", most_seconds=seconds)
+    project = replace(request.project, member_cap=sum(stay.gpus for stay in on))
+    return replace(request, seconds=seconds, project=project)
+
+
+def _not_on(request: Request, stays: Sequence[Stay], now: int) -> ConflictError:
+    name = request.project.name
+    coming = min((stay for stay in stays if stay.starts > now), key=lambda stay: stay.starts, default=None)
+    if coming is None:
+        return ConflictError("class-over", project=name)
+    opens = f"{datetime.fromtimestamp(coming.starts, ZoneInfo(coming.zone)):%Y-%m-%d %H:%M %Z}"
+    return ConflictError("class-not-on", project=name, opens=opens, wait=coming.starts - now)
+
+
+def _latest(stays: Sequence[Stay], now: int) -> int | None:
+    """Return the run of a guest that began last, for what is judged after its end; None: they are no guest."""
+    begun = [stay for stay in stays if stay.starts <= now]
+    return max(begun, key=lambda stay: (stay.starts, stay.run)).run if begun else None
 
 
 def _kin(ask: LeaseAsk, request: Request, lease: Lease) -> bool:

@@ -26,7 +26,9 @@ ROLES = {
     "instructor": "an ordinary user here; in these rows the member of a project of another programme.",
     "member": "a member of the project: starts leases that its awards pay for, and sees the project, its members, awards, "
     "requests, use, and journal. Leases are the holder's own: fellow members do not see them; those who answer for the "
-    "project do.",
+    "project do. In the audit trail they find what they did and what was done about them. Whoever is a member only because a "
+    "class made them one is a *guest*: of the members a guest sees themselves alone, and neither awards, requests and "
+    "statement nor what others used and the programme's budget.",
     "manager": "answers for the project's daily work: also sets its members and their caps, asks for awards, and sees and "
     "ends its leases. Cannot make or unmake a manager or a pi.",
     "pi": "the principal investigator: a manager who also says who is manager and pi. A project with a pi always keeps one.",
@@ -402,7 +404,7 @@ ROWS = (
     Row("POST", "/import", admins(), body={"institutions": [{"slug": "lab", "name": "Laboratory"}]},
         query={"format": "yaml", "dry_run": "true"}),
     Row("GET", "/audit", EVERYONE, reads=each("object"),
-        sees=seen(project=OURS_IN_AUDIT, other_project={"request:3"})),
+        sees=seen(project=OURS_IN_AUDIT, other_project={"request:3"}, member=NOTHING, instructor=NOTHING)),
 )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ class LeasedArena(Arena):
         until = time.monotonic() + GIVING_BACK
         while True:
             try:
-                return self._desk.ask(Visitor(payer.user), ask, payer.key)[0]
+                return self._desk.ask(Visitor(payer.user), ask, payer.key, judged=True)[0]
             except (RefusedError, BadInputError) as error:
                 # A kernel that was shut down for this, or the attempt before, counts until its GPUs are free.
                 if not self._gives_back(payer.user) or time.monotonic() > until:

@@ -98,6 +98,8 @@ def run_extend(
         "displaced": "; ".join(f"{one['gpus']} GPU of {one['user']} until {_told(one['until'], zone)}" for one in found["displaced"]),
         "extended": f"{found['extended']} leases", "refused": "; ".join(one["detail"] for one in found["refused"]),
     }  # fmt: skip
+    if found["fits"] and found["detail"]:
+        told["note"] = found["detail"]
     if found["price"]:
         told["price"] = f"{gpu_hours(found['price'])} GPU-h for the whole slot"
     tell({name: value for name, value in told.items() if value}, as_json=False)

@@ -83,6 +83,30 @@ def paying(awards: Sequence[Award], units: int, starts: int, ends: int) -> Award
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """A seat of a guest: of somebody who is in a project only because a run made them a member."""
+
+    run: int
+    starts: int
+    """When the seat begins to be warmed."""
+    ends: int
+    """With what the seat has beyond the end of the run."""
+    gpus: int
+    zone: str = "UTC"
+
+    def has(self, at: int) -> bool:
+        """Tell whether it goes on."""
+        return self.starts <= at < self.ends
+
+
+def most_at_once(stays: Sequence[Stay], now: int) -> int:
+    """Return how many GPUs a guest needs at most at once from now on; 0: no class of theirs goes on any more."""
+    left = [stay for stay in stays if stay.ends > now]
+    # It only becomes more when one begins.
+    return max((sum(other.gpus for other in left if other.has(stay.starts)) for stay in left), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Seated:
     """Somebody's seat in a run that goes on, and what is used in its slot for nothing."""
 

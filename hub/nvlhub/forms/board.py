@@ -72,7 +72,7 @@ class ExtensionView(View):
     """The end with the additional time."""
     fits: bool
     detail: str = ""
-    """Why it does not."""
+    """Why it does not, or what else is to be known of it."""
     price: int = 0
     """What the whole slot costs then, in milli-GPU-seconds."""
     new_trays: bool = False

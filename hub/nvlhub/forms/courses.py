@@ -78,6 +78,8 @@ class CourseView(View):
     assessment: dict[str, Any]
     keep_days: int
     instructors: list[str]
+    unseen: list[str] = Field(default_factory=list)
+    """Those of the instructors whom the portal has not seen yet."""
     retired_at: int | None
     made_by: str
     made_at: int

@@ -242,7 +242,8 @@ class TeachingPages(Paged):
         zone = self._registry.runs.run(who, run)[0].zone
         done = say("board-extended", lang, ends=shown(found.ends, zone), extended=str(found.extended))
         refused = [f"{one.lease[:8]}: {one.detail}" for one in found.refused]
-        return (done, *((say("board-extend-refused", lang), *refused) if refused else ()))
+        more = (found.detail,) if found.detail else ()
+        return (done, *more, *((say("board-extend-refused", lang), *refused) if refused else ()))
 
     def end(
         self, request: Request, run: Order, sure: Short = "", csrf: Annotated[str, Form(max_length=100)] = ""

@@ -35,6 +35,7 @@ from nvlhub.forms import (
 )
 from nvlhub.material import Reach, reach
 from nvlhub.registry.courses import need_profile
+from nvlhub.registry.guests import dismiss, dismiss_all, fit, welcome
 from nvlhub.registry.reservations import Reservations
 from nvlhub.registry.runs import Runs
 from nvlhub.registry.teaching import Teaching, times_of
@@ -208,9 +209,11 @@ class Boards(Teaching):
             row = unit.seat(number, seat)
             user = self._user(run, row)
             unit.vacate(number, seat)
-            self._unmember(unit, run, row)
+            gone = dismiss(unit, run, row, self._clock.now())
             self._noted(unit, visitor, "seat-release", run, seat=seat)
         self._desk.end_in_run(visitor, number, user)
+        if gone:
+            self._desk.end_in_project(visitor, run["project"], user)
         if self.rooms is not None:
             self.rooms.stop(user, number, remove=True)
         return self._seat(visitor, number, seat)
@@ -231,10 +234,8 @@ class Boards(Teaching):
                 if found is None:
                     raise ConflictError("seat-none-free")
                 taken = found
-                made = run["gpus"] > 0 and unit.member(run["project"], visitor.name) is None
-                if made:
-                    unit.set_member(run["project"], visitor.name, "member", run["gpus"])
-                unit.change_seat(number, taken, made_member=made, seen_at=now)
+                welcome(unit, run, taken, visitor.name, now)
+                unit.change_seat(number, taken, seen_at=now)
                 self._noted(unit, visitor, "seat-try", run, seat=taken)
         if own is not None:
             return self.release(visitor, number, own["number"])
@@ -255,22 +256,13 @@ class Boards(Teaching):
         if run["state"] != RunState.APPROVED:
             raise ConflictError("board-not-on", run=str(run["id"]))
 
-    def _unmember(self, unit: Unit, run: dict[str, Any], seat: dict[str, Any]) -> bool:
-        """Undo that a run made somebody a member, unless another run needs it, or they became more meanwhile."""
-        if not seat["made_member"] or seat["user"] is None:
-            return False
-        member = unit.member(run["project"], seat["user"])
-        if member is None or member["role"] != "member":
-            return False
-        if unit.made_member_elsewhere(run["project"], seat["user"], run["id"]):
-            return False
-        unit.drop_member(run["project"], seat["user"])
-        return True
-
     # --- time -------------------------------------------------------------------------------------------------
 
     def extend_seat(self, visitor: Visitor, number: int, seat: int, more: SeatExtension, lang: str) -> ExtensionView:
-        """Give a seat more time beyond the end of the run; its leases go on where they can."""
+        """Give a seat more time beyond the end of the run; its leases go on where they can.
+
+        Those that the slot pays for end with it; what is started anew then pays for itself.
+        """
         with self._store.writing() as unit:
             run = self._run(unit, visitor, number, lock=True)
             row = unit.seat(number, seat)
@@ -282,8 +274,13 @@ class Boards(Teaching):
             if ends <= self._clock.now():
                 raise ConflictError("run-over", run=str(number))
             unit.change_seat(number, seat, extra=extra)
+            # What was one after the other may be at once now.
+            fit(unit, run["project"], user, self._clock.now())
             self._noted(unit, visitor, "seat-extend", run, seat=seat, minutes=more.minutes)
-        return self._lengthened(visitor, number, ExtensionView(run=str(number), ends=ends, fits=True), lang, user)
+        # Its slot is paid for as a whole: time of a seat's own lies beyond it.
+        told = say("board-extend-slot", lang) if run["award"] is not None else ""
+        view = ExtensionView(run=str(number), ends=ends, fits=True, detail=told)
+        return self._lengthened(visitor, number, view, lang, user)
 
     def extend(self, visitor: Visitor, number: int, more: RunExtension, lang: str) -> ExtensionView:
         """Give a run more time: its end, its reservation and its money move together, or nothing does.
@@ -337,19 +334,18 @@ class Boards(Teaching):
 
         One that has ended stays so. Raises as :meth:`nvlhub.registry.runs.Runs.close` does.
         """
+        gone: list[str] = []
         with self._store.writing() as unit:
             before = self._run(unit, visitor, number, lock=True)
             if before["state"] != RunState.CLOSED:
                 self._runs.close_within(unit, visitor, before)
-                undone = 0
-                for seat in unit.seats(number):
-                    undone += self._unmember(unit, before, seat)
-                    if seat["made_member"]:
-                        unit.change_seat(number, seat["number"], made_member=False)
-                self._noted(unit, visitor, "run-end", before, memberships=undone)
+                gone = dismiss_all(unit, before, self._clock.now())
+                self._noted(unit, visitor, "run-end", before, memberships=len(gone))
             view = self._runs.view_within(unit, visitor, unit.run(number))
         self._desk.capacity_changed()
         self._desk.end_in_run(visitor, number)
+        for user in gone:
+            self._desk.end_in_project(visitor, before["project"], user)
         self.on_seat()
         return view
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ class Courses(Teaching):
         with self._store.reading() as unit:
             teacher = self._teacher(unit, visitor)
             rows, total = unit.courses(teacher.named, teacher.projects, teacher.standing.officer_of, page, per_page)
-        return [_view(row) for row in rows], total
+            return _views(unit, rows), total
 
     def concern(self, visitor: Visitor) -> bool:
         """Tell whether the visitor teaches or decides about any, or may make one: only then pages lead there."""
@@ -55,7 +56,7 @@ class Courses(Teaching):
         """Return a course and its entity tag. Raises `NotFoundError` for one that is not theirs to see."""
         with self._store.reading() as unit:
             row = self._course(unit, visitor, slug)
-        return _view(row), _tag(row)
+            return _views(unit, [row])[0], _tag(row)
 
     def rights(self, visitor: Visitor, slug: str) -> Rights:
         """Tell what the visitor may do with a course. Raises `NotFoundError` for one that is not theirs to see."""
@@ -85,7 +86,7 @@ class Courses(Teaching):
                 return 0
 
             self._once(unit, visitor, key, new, do)
-            return _view(unit.course(new.slug))
+            return _views(unit, [unit.course(new.slug)])[0]
 
     def change(self, visitor: Visitor, slug: str, patch: CoursePatch, match: str) -> tuple[CourseView, str]:
         """Change a course: for those who teach it; who teaches it, and whether it goes on, for its project's leads."""
@@ -106,7 +107,7 @@ class Courses(Teaching):
                 unit.change_course(slug, **changes)
             after = unit.course(slug)
             self._noted(unit, visitor, "course-change", before, after)
-        return _view(after), _tag(after)
+            return _views(unit, [after])[0], _tag(after)
 
     def _check(self, unit: Unit, facts: dict[str, Any], programme: str, known: str = "") -> None:
         """Check material and profile; one that the course has already, `known`, may have gone meanwhile."""
@@ -158,5 +159,7 @@ def _tag(row: dict[str, Any]) -> str:
     return etag(_edited(row))
 
 
-def _view(row: dict[str, Any]) -> CourseView:
-    return CourseView(**row)
+def _views(unit: Unit, rows: Sequence[dict[str, Any]]) -> list[CourseView]:
+    """Return courses, each with those of its instructors who were never here: a name may be meant for later, or mistyped."""
+    unseen = unit.unseen({name for row in rows for name in row["instructors"]})
+    return [CourseView(**row, unseen=[name for name in row["instructors"] if name in unseen]) for row in rows]

@@ -164,16 +164,14 @@ class Directory(Office):
         """Return a page of the programmes: all to administrators, to others those of their projects and their own."""
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
-            own = who.officer_of | {programme for _, programme in who.projects.values()}
-            rows, total = unit.programmes(None if who.admin else frozenset(own), page, per_page)
+            rows, total = unit.programmes(None if who.admin else who.programmes, page, per_page)
             return [self._programme(unit, row) for row in rows], total
 
     def programme(self, visitor: Visitor, slug: str) -> tuple[ProgrammeView, str]:
         """Return a programme and its entity tag. Raises `NotFoundError` for one that is not theirs to see."""
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
-            own = who.officer_of | {programme for _, programme in who.projects.values()}
-            if not who.admin and slug not in own:
+            if not who.admin and slug not in who.programmes:
                 raise NotFoundError("programme-unknown", programme=slug)
             row = unit.programme(slug)
             return self._programme(unit, row), etag(row)
@@ -266,7 +264,7 @@ class Directory(Office):
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
             row = unit.project(slug)
-            who.need_sight(row)
+            who.need_known(row)
         return ProjectView(**row, role=who.projects.get(slug, ("", ""))[0]), etag(row)
 
     def add_project(self, visitor: Visitor, new: NewProject) -> ProjectView:
@@ -302,10 +300,11 @@ class Directory(Office):
     # --- members ----------------------------------------------------------------------------------------------
 
     def members(self, visitor: Visitor, slug: str, page: int, per_page: int) -> tuple[list[MemberView], int]:
-        """Return a page of the members of a project that is the visitor's to see."""
+        """Return a page of the members of a project that the visitor is in; a guest finds only themselves there."""
         with self._store.reading() as unit:
-            self._standing(unit, visitor).need_sight(unit.project(slug))
-            rows, total = unit.members(slug, page, per_page)
+            who, project = self._standing(unit, visitor), unit.project(slug)
+            who.need_known(project)
+            rows, total = unit.members(slug, page, per_page, only=who.name if who.is_guest(project) else "")
         return [MemberView(**row) for row in rows], total
 
     def set_member(

@@ -13,6 +13,7 @@ from nvlhub.flow.course import Admission, RunState, admission, frees_at, landing
 from nvlhub.forms import OwnSeat, Progress, SeatName
 from nvlhub.forms.seats import Message
 from nvlhub.registry.codes import normalised
+from nvlhub.registry.guests import welcome
 from nvlhub.registry.office import Office
 from nvlhub.registry.teaching import times_of
 from nvlhub.registry.tries import Tries
@@ -93,12 +94,13 @@ class Joining(Office):
                 raise ConflictError("run-full")
             raise ConflictError("run-full-until", frees=shown(frees, run["zone"]))
         first = seat is None or seat["seen_at"] is None
-        made = self._join_project(unit, run, visitor.name) or (seat is not None and seat["made_member"])
-        unit.change_seat(run["id"], number, seen_at=now, made_member=made)
+        made = welcome(unit, run, number, visitor.name, now)
+        unit.change_seat(run["id"], number, seen_at=now)
         if first:
+            # Not which seat: results stay by seat when names are removed, and the trail keeps names for ever.
             unit.note(
-                "seat-join", f"run:{run['id']}/{number}", at=now, actor=visitor.name, programme=run["programme"],
-                project=run["project"], user=visitor.name, before=None, after={"seat": number, "made_member": made},
+                "seat-join", f"run:{run['id']}", at=now, actor=visitor.name, programme=run["programme"],
+                project=run["project"], user=visitor.name, before=None, after={"made_member": made},
             )  # fmt: skip
 
     def take(self, unit: Unit, run: dict[str, Any], user: str, row: dict[str, Any] | None, now: int) -> int | None:
@@ -123,15 +125,6 @@ class Joining(Office):
             # Somebody may stand there twice.
             waiting = {listed["account"]: listed for listed in unit.roster_unseated(run)}
             return sum(self.take(unit, row, user, listed, now) is not None for user, listed in waiting.items())
-
-    def _join_project(self, unit: Unit, run: dict[str, Any], user: str) -> bool:
-        """Make a user a member of the course's project; tell whether a run made them one. What they are stays."""
-        if not run["gpus"]:
-            return False
-        if unit.member(run["project"], user) is None:
-            unit.set_member(run["project"], user, "member", run["gpus"])
-            return True
-        return unit.made_member_elsewhere(run["project"], user, run["id"])
 
     # --- the seat ---------------------------------------------------------------------------------------------
 

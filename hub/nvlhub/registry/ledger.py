@@ -38,7 +38,8 @@ class Ledger(Office):
             if lease:
                 self._need_sight(unit, who, lease)
             rows, total = unit.journal(
-                lease=lease, award=award, entry=entry, since=since, projects=who.reach, officer_of=who.officer_of,
+                # Whoever may see a lease may see what was written about it.
+                lease=lease, award=award, entry=entry, since=since, projects=None if lease else who.reach, officer_of=who.officer_of,
                 page=page, per_page=per_page,
             )  # fmt: skip
         return [TransactionView(**asdict(row)) for row in rows], total
@@ -97,11 +98,14 @@ class Ledger(Office):
         self, visitor: Visitor, *, what: str = "", actor: str = "", action: str = "", since: int = 0, page: int = 1,
         per_page: int = 50,
     ) -> tuple[list[AuditView], int]:  # fmt: skip
-        """Return a page of the audit trail, the newest first: what is the visitor's business."""
+        """Return a page of the audit trail, the newest first: what is the visitor's business.
+
+        That is what they did and what was done about them, and what happens in projects and programmes they answer for.
+        """
         with self._store.reading() as unit:
             who = self._standing(unit, visitor)
             rows, total = unit.audit_lines(
-                programmes=None if who.admin else who.officer_of, projects=frozenset(who.projects), user=who.name,
+                programmes=None if who.admin else who.officer_of, projects=who.led, user=who.name,
                 what=what, actor=actor, action=action, since=since, page=page, per_page=per_page,
             )  # fmt: skip
         return [AuditView(**row) for row in rows], total

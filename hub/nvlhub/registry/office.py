@@ -37,11 +37,13 @@ class Standing:
     admin: bool = False
     officer_of: frozenset[str] = frozenset()
     projects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    guest_in: frozenset[str] = frozenset()
+    """Those of the projects in which they are for classes only: neither the books nor the other members are theirs to see."""
 
     @property
     def reach(self) -> list[str] | None:
-        """The projects that the visitor is a member of; None: everything is theirs to see."""
-        return None if self.admin else list(self.projects)
+        """The projects whose books are the visitor's to see; None: everything is."""
+        return None if self.admin else [slug for slug in self.projects if slug not in self.guest_in]
 
     @property
     def led(self) -> frozenset[str]:
@@ -58,14 +60,33 @@ class Standing:
         if not (self.admin or programme in self.officer_of):
             raise NotAllowedError("not-allowed")
 
-    def sees(self, project: Mapping[str, Any]) -> bool:
-        """Tell whether a project is the visitor's to see."""
+    @property
+    def programmes(self) -> frozenset[str]:
+        """The programmes whose budgets the visitor may see; an administrator sees all of them."""
+        return self.officer_of | {self.projects[slug][1] for slug in self.projects.keys() - self.guest_in}
+
+    def is_guest(self, project: Mapping[str, Any]) -> bool:
+        """Tell whether the visitor is in a project for classes only, and no more in it otherwise."""
+        return project["slug"] in self.guest_in and not (self.admin or project["programme"] in self.officer_of)
+
+    def knows(self, project: Mapping[str, Any]) -> bool:
+        """Tell whether there is a project for the visitor."""
         return self.admin or project["programme"] in self.officer_of or project["slug"] in self.projects
 
-    def need_sight(self, project: Mapping[str, Any]) -> None:
-        """Raise `NotFoundError` for a project that is not theirs to see: the two look the same from outside."""
-        if not self.sees(project):
+    def sees(self, project: Mapping[str, Any]) -> bool:
+        """Tell whether what belongs to a project is the visitor's to see: awards, requests, use, journal."""
+        return self.knows(project) and not self.is_guest(project)
+
+    def need_known(self, project: Mapping[str, Any]) -> None:
+        """Raise `NotFoundError` for a project that they are not in: from outside it looks like none."""
+        if not self.knows(project):
             raise NotFoundError("project-unknown", project=project["slug"])
+
+    def need_sight(self, project: Mapping[str, Any]) -> None:
+        """Raise the same, and `NotAllowedError` where what belongs to it is not theirs to see."""
+        self.need_known(project)
+        if not self.sees(project):
+            raise NotAllowedError("guest-not")
 
     def need_lead(self, project: Mapping[str, Any], roles: frozenset[str] = LEADS) -> None:
         """Raise for anybody but those who answer for a project, its programme's officers and administrators."""
@@ -99,7 +120,7 @@ class Office:
         if visitor.hub:
             return Standing(visitor.name)
         roles = unit.roles(visitor.name)
-        return Standing(visitor.name, visitor.admin, roles.officer_of, roles.projects)
+        return Standing(visitor.name, visitor.admin, roles.officer_of, roles.projects, roles.guest_in)
 
     def _once(
         self, unit: Unit, visitor: Visitor, key: str, body: BaseModel, do: Callable[[], int]

@@ -61,7 +61,7 @@ class Reading(Office):
         answers = bool(who.officer_of or who.led)
         if ask.project is not None:
             project = unit.project(ask.project)
-            who.need_sight(project)
+            who.need_known(project)
             answers = project["programme"] in who.officer_of or ask.project in who.led
             whole |= answers
         if not (who.admin or answers or ask.user in {None, who.name}):

@@ -22,6 +22,7 @@ from nvlhub.forms import NewRun, RunAsk, RunDecision, RunPatch, RunRoom, RunView
 from nvlhub.registry.awards import COOLING
 from nvlhub.registry.codes import fresh_code, fresh_pseudonyms
 from nvlhub.registry.courses import need_profile
+from nvlhub.registry.guests import dismiss_all
 from nvlhub.registry.office import check_match, etag
 from nvlhub.registry.reservations import Reservations
 from nvlhub.registry.teaching import Teacher, Teaching, times_of
@@ -245,9 +246,11 @@ class Runs(Teaching):
     def cancel(self, visitor: Visitor, number: int, ask: RunAsk) -> RunView:
         """Cancel a run whose slot has not begun: its trays are free, what was set aside goes back to the award.
 
+        Whom it made a member is none any more, and their leases end, as where it is ended.
         One that is cancelled stays so. Raises `ConflictError` once the slot has begun: then it is closed.
         """
         now = self._clock.now()
+        gone: list[str] = []
         with self._store.writing() as unit:
             before = self._run(unit, visitor, number, lock=True)
             if before["state"] != RunState.CANCELLED:
@@ -258,9 +261,13 @@ class Runs(Teaching):
                         raise ConflictError("run-begun", run=str(number))
                     self._free(unit, visitor, before, slot, 0, now, "cancelled")
                 unit.change_run(number, state=state.value, closed_at=now, **({"reason": ask.note} if ask.note else {}))
+                gone = dismiss_all(unit, before, now)
                 self._noted(unit, visitor, "run-cancel", before, unit.run(number))
             view = self._view(unit, unit.run(number), self._teacher(unit, visitor))
         self._desk.capacity_changed()
+        self._desk.end_in_run(visitor, number)
+        for user in gone:
+            self._desk.end_in_project(visitor, before["project"], user)
         return view
 
     def close(self, visitor: Visitor, number: int) -> RunView:

@@ -64,12 +64,16 @@ class Audit(Work):
         self, *, programmes: frozenset[str] | None = None, projects: frozenset[str] = frozenset(), user: str = "",
         what: str = "", actor: str = "", action: str = "", since: int = 0, page: int = 1, per_page: int = 50,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-        """Return a page of the trail, the newest first; `programmes` None: everybody's, else what is theirs."""
+        """Return a page of the trail, the newest first; `programmes` None: everybody's, else what is theirs.
+
+        Theirs are lines of `programmes` and `projects`, and those about `user` and by them.
+        """
         query = sa.select(t.audit).where(t.audit.c.at >= since)
         if programmes is not None:
             query = query.where(
                 t.audit.c.programme.in_(programmes) | t.audit.c.project.in_(projects) | (t.audit.c.user == user)
-            )
+                | (t.audit.c.actor == user)
+            )  # fmt: skip
         wanted = ((t.audit.c.object, what), (t.audit.c.actor, actor), (t.audit.c.action, action))
         query = query.where(*(column == value for column, value in wanted if value))
         return self._page(query, [t.audit.c.id.desc()], page, per_page)

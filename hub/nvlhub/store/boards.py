@@ -61,6 +61,11 @@ class Boards(Work):
         )  # fmt: skip
         return self.connection.execute(query).first() is not None
 
+    def keep_memberships(self, run: int) -> None:
+        """Have what a run made members of be nothing to undo any more."""
+        made = (_seats.run == run) & _seats.made_member
+        self.connection.execute(t.seats.update().where(made).values(made_member=False))
+
     # --- messages ---------------------------------------------------------------------------------------------
 
     def add_message(self, run: int, seat: int | None, text: str, *, at: int, by: str) -> None:

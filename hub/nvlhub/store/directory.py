@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ class Roles:
 
     officer_of: frozenset[str]
     projects: Mapping[str, tuple[str, str]]
+    guest_in: frozenset[str] = frozenset()
+    """Projects in which they are a member only because a run made them one."""
 
     def leads(self, project: str) -> bool:
         """Tell whether they answer for a project."""
@@ -77,17 +79,34 @@ class Directory(Work):
         where = [t.users.c.name.contains(named, autoescape=True)] if named else []
         return self._page(sa.select(t.users).where(*where), [t.users.c.name], page, per_page)
 
+    def unseen(self, names: Collection[str]) -> set[str]:
+        """Return those of some names that are no user whom the portal knows."""
+        if not names:
+            return set()
+        known = self.connection.scalars(sa.select(t.users.c.name).where(t.users.c.name.in_(names)))
+        return set(names) - set(known)
+
     def roles(self, user: str) -> Roles:
         """Return what `user` is."""
         officer = sa.select(t.officers.c.programme).where(t.officers.c.user == user)
+        guest = (
+            sa.exists()
+            .where(
+                t.seats.c.user == user, t.seats.c.made_member, t.seats.c.run == t.runs.c.id, t.runs.c.state == "approved",
+                t.runs.c.course == t.courses.c.slug, t.courses.c.project == t.members.c.project, t.members.c.role == "member",
+            )
+            .label("guest")
+        )  # fmt: skip
         member = (
-            sa.select(t.members.c.project, t.members.c.role, t.projects.c.programme)
+            sa.select(t.members.c.project, t.members.c.role, t.projects.c.programme, guest)
             .join(t.projects, t.projects.c.slug == t.members.c.project)
             .where(t.members.c.user == user)
         )
+        rows = self._all(member)
         return Roles(
             frozenset(row.programme for row in self._all(officer)),
-            {row.project: (row.role, row.programme) for row in self._all(member)},
+            {row.project: (row.role, row.programme) for row in rows},
+            frozenset(row.project for row in rows if row.guest),
         )
 
     # --- institutions -----------------------------------------------------------------------------------------
@@ -222,9 +241,13 @@ class Directory(Work):
 
     # --- members ----------------------------------------------------------------------------------------------
 
-    def members(self, project: str, page: int = 1, per_page: int = 50) -> tuple[list[dict[str, Any]], int]:
-        """Return a page of the members of a project, by name."""
+    def members(
+        self, project: str, page: int = 1, per_page: int = 50, *, only: str = ""
+    ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+        """Return a page of the members of a project, by name; `only`: of one of them."""
         query = sa.select(t.members.c.user, t.members.c.role, t.members.c.cap).where(t.members.c.project == project)
+        if only:
+            query = query.where(t.members.c.user == only)
         return self._page(query, [t.members.c.user], page, per_page)
 
     def member(self, project: str, user: str) -> dict[str, Any] | None:
@@ -234,7 +257,7 @@ class Directory(Work):
         return as_dict(row) if row else None
 
     def set_member(self, project: str, user: str, role: str, cap: int | None = None) -> None:
-        """Make `user` a member of a project, or change the role or cap of one.
+        """Make `user` a member of a project, or change the role or cap of one; no run has made them that any more.
 
         Raises `NotFoundError` for project and user, `ConflictError` when nobody would answer for the project any more.
         """
@@ -246,6 +269,14 @@ class Directory(Work):
         if not changed.rowcount:
             self.connection.execute(t.members.insert().values(project=project, user=user, role=role, cap=cap))
         self._keep_a_pi(project, before)
+        own = sa.select(t.runs.c.id).join(t.courses, t.courses.c.slug == t.runs.c.course)
+        made = t.seats.c.run.in_(own.where(t.courses.c.project == project)) & t.seats.c.made_member
+        self.connection.execute(t.seats.update().where(t.seats.c.user == user, made).values(made_member=False))
+
+    def set_cap(self, project: str, user: str, cap: int) -> None:
+        """Set how many GPUs a member may hold at once in a project."""
+        member = (t.members.c.project == project) & (t.members.c.user == user)
+        self.connection.execute(t.members.update().where(member).values(cap=cap))
 
     def drop_member(self, project: str, user: str) -> None:
         """Make `user` no member any more. Raises `ConflictError` for the last one who answers for the project."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from nvlhub.errors import ConflictError
 from nvlhub.flow.settlement import slot_end_postings, slot_hold_postings
-from nvlhub.flow.slot import Seated
+from nvlhub.flow.slot import Seated, Stay
 from nvlhub.store import tables as t
 from nvlhub.store.journal import Journal
 
@@ -25,8 +25,22 @@ _SEATED = (
         _runs.state == "approved", _runs.starts - _runs.warm <= sa.bindparam("at"),
         _runs.ends + _seats.extra > sa.bindparam("at"),
     )
-    .order_by(_runs.ends, _runs.id)
-    .limit(1)
+    # A seat without GPUs has nothing to start a kernel on where another has.
+    .order_by(_runs.gpus == 0, _runs.ends, _runs.id)
+)  # fmt: skip
+_STAYS = (
+    sa.select(
+        _runs.id, (_runs.starts - _runs.warm).label("starts"), (_runs.ends + _seats.extra).label("ends"), _runs.gpus, _runs.zone,
+        _seats.made_member,
+    )
+    .join(t.seats, _seats.run == _runs.id)
+    .join(t.courses, t.courses.c.slug == _runs.course)
+    .join(t.members, (t.members.c.project == t.courses.c.project) & (t.members.c.user == _seats.user))
+    .where(
+        _seats.user == sa.bindparam("of_user"), t.courses.c.project == sa.bindparam("of_project"), _runs.state == "approved",
+        t.members.c.role == "member",
+    )
+    .order_by(_runs.starts, _runs.id)
 )  # fmt: skip
 _in_slot = (t.leases.c.held == 0) & ~t.leases.c.preemptible & t.leases.c.run.is_not(None)
 _USED = sa.select(
@@ -40,16 +54,27 @@ _USED = sa.select(
 class Slots(Journal):
     """What runs keep, and who uses it."""
 
-    def seated(self, project: str, user: str, at: int) -> Seated | None:
-        """Return the seat that a user has in a run of a project that goes on, or is being warmed; None: none."""
-        row = self._one(_SEATED, of_project=project, of_user=user, at=at)
-        if row is None:
-            return None
+    def seated(self, project: str, user: str, at: int, gpus: int = 1) -> Seated | None:
+        """Return the seat that a user has in a run of a project that goes on, or is being warmed; None: none.
+
+        Of several it is the first that pays for `gpus` more, else the one that ends first.
+        """
+        found = [self._seated(row, user, at) for row in self._all(_SEATED, of_project=project, of_user=user, at=at)]
+        return next((one for one in found if one.covers(gpus)), found[0] if found else None)
+
+    def _seated(self, row: sa.Row[Any], user: str, at: int) -> Seated:
         if not row.held or at >= row.ends:
             # It pays by use, or its slot is over and paid for.
             return Seated(row.id, row.ends, row.gpus, None)
         used = self.connection.execute(_USED, {"of_run": row.id, "of_user": user}).one()
         return Seated(row.id, row.ends, row.gpus, row.award, row.kept or 0, int(used.own), int(used.by_all))
+
+    def stays(self, project: str, user: str) -> tuple[Stay, ...]:
+        """Return the seats with GPUs of a guest of a project, in runs that nobody ended; empty: they are no guest of it."""
+        rows = self._all(_STAYS, of_project=project, of_user=user)
+        if not any(row.made_member for row in rows):
+            return ()
+        return tuple(Stay(row.id, row.starts, row.ends, row.gpus, row.zone) for row in rows if row.gpus)
 
     def slot_ends(self, run: int, at: int) -> int:
         """Return until when the slot of a run pays for leases; `at`, the present, where it no longer does."""

@@ -107,6 +107,7 @@ board-message = Message
 board-send = Send
 board-message-all = To everybody
 board-whole = The whole class
+board-extend-slot = Kernels of the class end with its slot, also here. What is started anew in the seat's own time is paid from the project's awards, by use. To have kernels go on, give the whole class more time.
 board-extend = More time for the class
 board-extend-ask = What would that do?
 board-extend-do = Give the class { $minutes } minutes more

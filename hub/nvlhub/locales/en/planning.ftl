@@ -19,6 +19,7 @@ plan-profile = Profile of the kernel
 plan-keep_days = Days that names are kept
 plan-instructors = Instructors
 plan-instructors-named = Instructors
+plan-instructors-unseen = Not seen here yet: { $names }. Compare the names with those of their logins.
 plan-hint-project = It pays for what the runs use. This stays.
 plan-hint-slug = Small letters, digits and hyphens: the folder of the material, and part of addresses. This stays.
 plan-hint-repository = Its https:// address. It must be readable without a login. Empty: no material of its own.

@@ -100,6 +100,7 @@ board-message = 訊息
 board-send = 送出
 board-message-all = 給所有人
 board-whole = 全班
+board-extend-slot = 課堂的核心隨場次時段結束，此座位亦同。在座位自己的延長時間內重新啟動的核心，依用量由專案的核配支付。若要讓核心繼續執行，請延長全班時間。
 board-extend = 延長全班時間
 board-extend-ask = 先看影響
 board-extend-do = 全班延長 { $minutes } 分鐘

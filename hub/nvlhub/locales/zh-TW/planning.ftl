@@ -19,6 +19,7 @@ plan-profile = 核心規格
 plan-keep_days = 姓名保留天數
 plan-instructors = 講師帳號
 plan-instructors-named = 講師
+plan-instructors-unseen = 尚未登入過：{ $names }。請與其登入名稱比對。
 plan-hint-project = 由它支付場次的用量。之後不能更改。
 plan-hint-slug = 小寫英文字母、數字與連字號：用作教材的資料夾與網址。之後不能更改。
 plan-hint-repository = https:// 網址，且不需登入即可讀取。留空表示沒有自己的教材。
