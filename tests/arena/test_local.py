@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_what_is_right_is_worth_everything(judge: Callable[..., Judgement]) -> N
     assert found.ran.ended == "done"
     assert found.ran.log == "done\n"
     assert "the grader read id,label" in found.grader_log
+
+
+def test_an_interpreter_below_a_place_of_the_cage_s_own_is_seen() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", "--symlinks", folder / "env"], check=True, timeout=60
+        )
+        arena = LocalArena(folder / "arena", str(folder / "env" / "bin" / "python"))
+        if why := LocalArena(folder / "elsewhere").lacks():
+            missing(f"isolation of attempts ({why})")
+        code = HONEST + "open('/tmp/own', 'w').write('there is room')\n"
+        assert shares(arena.judge({"solve.py": code.encode()}, rubric())) == [1000] * 4
 
 
 def test_what_is_wrong_in_the_right_form_is_not_worth_its_items(judge: Callable[..., Judgement]) -> None:

@@ -250,6 +250,9 @@ class Cage:
         root = self.folder / "root"
         root.mkdir()
         mount("tmpfs", root, "tmpfs", NOSUID | NODEV, "size=1m,mode=0755")
+        # Before the interpreter, which may itself live below one of them: it would be covered.
+        for name, place in (("work", "attempt"), ("tmp", "tmp"), ("shm", "dev/shm")):
+            bind(self.stage / name, root / place, NOSUID | NODEV)
         for path in map(Path, self.spec["binds"]):
             inside = root / path.relative_to("/")
             if path.is_symlink():
@@ -261,8 +264,6 @@ class Cage:
             bind(Path("/dev") / name, root / "dev" / name, NOSUID)
         for path in map(Path, self.spec["devices"]):
             bind(path, root / path.relative_to("/"), NOSUID)
-        for name, place in (("work", "attempt"), ("tmp", "tmp"), ("shm", "dev/shm")):
-            bind(self.stage / name, root / place, NOSUID | NODEV)
         (root / "dev" / "fd").symlink_to("/proc/self/fd")
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc" / "passwd").write_text(f"learner:x:{self.uid}:{self.uid}::/attempt:/bin/sh\n", encoding="ascii")
