@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from nvlhub.errors import NotAllowedError, NotFoundError
+from nvlhub.flow.certificate import KIND
 from nvlhub.forms import SignedDocument
 from nvlhub.portal.html import Site
 from nvlhub.portal.verifying import Verifying
@@ -133,6 +134,9 @@ def test_what_was_signed_elsewhere_or_changed_does_not_count(portal: Kit) -> Non
     better = SignedDocument(document=signed.document.replace("901", "999"), signature=signed.signature)
     assert certificates(portal).verify(better).verdict == "forged"
     assert certificates(portal).verify(SignedDocument(document="{}", signature="x")).verdict == "unknown"
+    for name_, key_ in (("\\ud800", "x"), ([1], {"a": 1}), ("x" * 10_000, "\\u0000"), ("3" * 16, "\\udfff")):
+        odd = json.dumps({"kind": KIND, "id": name_, "key": key_}).replace("\\\\", "\\")
+        assert certificates(portal).verify(SignedDocument(document=odd, signature="x")).verdict == "unknown"
     # With our key, and yet never issued here.
     key = certificates(portal).certificate(name).key
     text = signed.document.replace(name, "3" * 16)
