@@ -37,12 +37,15 @@ class Certificates(Teaching):
         if known is not None:
             return str(known["id"])
         run, seat = unit.run(tried["run"]), unit.seat_of(tried["run"], tried["user"]) or {}
-        latin = seat.get("name_latin", "")
+        # Whoever was released meanwhile has no seat; what the roster says of them stays. The document is for good.
+        listed = (unit.roster_row(tried["run"], tried["user"]) or {}) if not seat else {}
+        name_zh = seat.get("name") or listed.get("name", "")
+        latin = seat.get("name_latin") or listed.get("name_latin", "")
         now, key = self._clock.now(), self._key(unit)
         name = "".join(secrets.choice(ALPHABET) for _ in range(16))
         told = document(
             Achievement(
-                id=name, name=seat.get("name") or latin or tried["user"], name_latin=latin,
+                id=name, name=name_zh or latin or tried["user"], name_latin=latin,
                 course=run["course"], title=run["title"], title_zh=run["title_zh"], repository=run["repository"],
                 commit=run["commit"], run=run["id"], run_name=run["name"], score_milli=tried["score_milli"] or 0,
                 grader=tried["grader"], at=f"{datetime.fromtimestamp(tried['at'], UTC):%Y-%m-%dT%H:%M:%SZ}",
