@@ -59,6 +59,7 @@ def portal(store: Store, clock: HandClock) -> Kit:
     made = kit(store, clock, trays=4)
     make_course(made)
     made.registry.boards.rooms = Rooms()
+    made.registry.boards.visits = True
     made.registry.boards.reach = lambda *_: Reach.THERE
     return made
 
@@ -211,6 +212,16 @@ def test_a_learner_is_told_when_their_server_is_opened_and_only_then(portal: Kit
     with pytest.raises(ConflictError):
         boards.open(TEACHER, number, 8)
     assert len(board(portal, run).messages) == 1
+
+
+def test_no_server_is_opened_where_a_learners_page_could_act_as_the_instructor(portal: Kit, run: RunView) -> None:
+    boards, number = portal.registry.boards, int(run.id)
+    boards.visits = False
+    with pytest.raises(ConflictError) as refused:
+        boards.open(TEACHER, number, 1)
+    assert refused.value.slug == "seat-no-visits"
+    assert asked(portal) == []
+    assert board(portal, run).messages == []
 
 
 # --- seats --------------------------------------------------------------------------------------------------------

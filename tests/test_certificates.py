@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
+from nvlhub.cli import app as cli
 from nvlhub.errors import NotAllowedError, NotFoundError
+from nvlhub.flow.certificate import KIND
 from nvlhub.forms import SignedDocument
+from nvlhub.portal import certificate_pdf
 from nvlhub.portal.html import Site
 from nvlhub.portal.verifying import Verifying
 from nvlhub.registry import Registry
@@ -87,6 +92,17 @@ def test_the_name_is_what_is_known_of_the_learner(portal: Kit, name: str, latin:
     assert (told["name"], told["name_latin"]) == (shown, latin)
 
 
+def test_who_was_released_meanwhile_has_the_name_of_the_roster(portal: Kit) -> None:
+    with portal.store.writing() as unit:
+        unit.set_roster(1, [{
+            "row": 1, "student_no": "B1", "name": "王小美", "name_latin": "Wang", "user": "Learner", "group": "", "seat": None,
+            "dropped": False,
+        }])  # fmt: skip
+        unit.vacate(1, 1)
+    told = json.loads(downloaded(portal, issue(portal)).document)
+    assert (told["name"], told["name_latin"]) == ("王小美", "Wang")
+
+
 def test_old_certificates_outlive_their_key_and_lost_files(portal: Kit, tmp_path: Path) -> None:
     name = issue(portal)
     certificates(portal).rotate(ADMIN)
@@ -133,11 +149,31 @@ def test_what_was_signed_elsewhere_or_changed_does_not_count(portal: Kit) -> Non
     better = SignedDocument(document=signed.document.replace("901", "999"), signature=signed.signature)
     assert certificates(portal).verify(better).verdict == "forged"
     assert certificates(portal).verify(SignedDocument(document="{}", signature="x")).verdict == "unknown"
+    for name_, key_ in (("\\ud800", "x"), ([1], {"a": 1}), ("x" * 10_000, "\\u0000"), ("3" * 16, "\\udfff")):
+        odd = json.dumps({"kind": KIND, "id": name_, "key": key_}).replace("\\\\", "\\")
+        assert certificates(portal).verify(SignedDocument(document=odd, signature="x")).verdict == "unknown"
     # With our key, and yet never issued here.
     key = certificates(portal).certificate(name).key
     text = signed.document.replace(name, "3" * 16)
     forged = SignedDocument(document=text, signature=certificates(portal)._signer.sign(key, text))
     assert certificates(portal).verify(forged).verdict == "unknown"
+
+
+def test_without_a_portal_the_file_and_the_keys_tell_who_achieved_what(portal: Kit, tmp_path: Path) -> None:
+    signed = downloaded(portal, issue(portal))
+    keys, file = tmp_path / "keys.json", tmp_path / "certificate.json"
+    keys.write_text(certificates(portal).keys().model_dump_json())
+    file.write_text(signed.model_dump_json())
+    words = ["certificate", "verify", str(file), "--keys", str(keys), "--json"]
+    told = json.loads(CliRunner().invoke(cli, words).output)
+    assert (told["verdict"], told["name"], told["course"], told["score"]) == ("valid", NAME, "Lasers", "90.1 %")
+    for odd in ([1], {"a": 1}, None, 7):
+        document = json.dumps({"kind": KIND, "id": odd, "key": odd, "name": "Mallory"})
+        file.write_text(json.dumps({"document": document, "signature": "x"}))
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 1
+        assert json.loads(done.output)["verdict"] == "unknown"
+        assert "Mallory" not in done.output
 
 
 @pytest.fixture
@@ -176,6 +212,43 @@ def test_an_id_an_address_or_a_file_can_be_pasted(portal: Kit, pages: TestClient
     assert "Autumn" not in changed.text
     for rubbish in ("", "x", "[1]", '{"document": 1, "signature": []}', "{" * 20_000):
         assert pages.post("/services/portal/verify", data={"text": rubbish}).status_code == 400
+
+
+def drawn(told: dict[str, Any], monkeypatch: pytest.MonkeyPatch, lang: str = "en") -> list[str]:
+    """Return the lines that are written on the PDF."""
+    lines: list[str] = []
+    monkeypatch.setattr(certificate_pdf, "_text", lambda page, text, *_: lines.append(text))
+    certificate_pdf.certificate_pdf(told, "https://portal.example.org/x", lang)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("name", "latin", "shown", "note"),
+    [
+        ("Nguyễn Văn Đức", "", "Nguyễn Văn Đức", False), ("Ελένη", "", "Ελένη", False), ("王小美", "Wang", "王小美", False),
+        ("สมชาย", "Somchai", "Somchai", True), ("สมชาย", "", "The name stands at the address below", True),
+        ("محمد", "Mohammed", "Mohammed", True), ("김", "Kim", "Kim", True), ("𠮷野", "Yoshino", "Yoshino", True),
+    ],
+)  # fmt: skip
+def test_a_name_is_written_rightly_or_the_pdf_says_where_it_stands(
+    portal: Kit, monkeypatch: pytest.MonkeyPatch, name: str, latin: str, shown: str, note: bool
+) -> None:
+    told = json.loads(downloaded(portal, issue(portal)).document) | {"name": name, "name_latin": latin}
+    whole = certificate_pdf.certificate_pdf(told, "https://portal.example.org/x", "en")
+    assert whole == certificate_pdf.certificate_pdf(told, "https://portal.example.org/x", "en")
+    lines = drawn(told, monkeypatch)
+    assert shown in lines
+    assert any("in its own letters" in line for line in lines) == note
+    pieces = "".join(part for line in lines for _, part in certificate_pdf._parts(line))
+    assert pieces == "".join(lines), "no letter is left out or replaced"
+
+
+def test_without_the_font_of_further_letters_the_latin_name_stands(
+    portal: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_pdf, "_further", lambda: None)
+    told = json.loads(downloaded(portal, issue(portal)).document) | {"name": "Nguyễn", "name_latin": "Nguyen"}
+    assert "Nguyen" in drawn(told, monkeypatch)
 
 
 def test_the_pdf_is_one_page_and_always_the_same(portal: Kit, pages: TestClient) -> None:

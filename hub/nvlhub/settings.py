@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     spawns: Annotated[int, Field(ge=1, le=1000)] = 50
     """Servers of classes that are started at once. Keep it below the hub's ``concurrent_spawn_limit`` (100 unless it is
     set): what is left is for everybody else."""
+    visits: bool = False
+    """Whether instructors may open the servers of their class. A portal that the hub starts is told by ``configure``; for
+    one that runs on its own it is to be true only where the hub has ``subdomain_host``."""
     rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 50
     """Requests per second that a visitor may send to the API in the long run; 0: as many as they like."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200

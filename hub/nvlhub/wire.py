@@ -7,6 +7,7 @@ Times are Unix times in whole seconds, UTC. Durations are whole seconds. Amounts
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -68,6 +69,29 @@ class Span(StrEnum):
     FABRIC = "fabric"
 
 
+def _texts(told: Any) -> Iterator[str]:
+    """Yield every text in decoded JSON, the names included."""
+    left = [told]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case dict() as members:
+                left += [*members, *members.values()]
+            case list() as values:
+                left += values
+            case _:
+                pass
+
+
+def _broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 class Strict(BaseModel):
     """A request body: an unknown field is an error, not a surprise."""
 
@@ -76,9 +100,11 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, body: Any) -> Any:
-        """JSON has one kind of number: 60.0 is the whole number 60."""
+        """JSON has one kind of number: 60.0 is the whole number 60. And halves of characters, which no text has."""
         if not isinstance(body, dict):
             return body
+        if any(_broken(text) for text in _texts(body)):
+            raise ValueError("a text has half of a character (a surrogate without its other half)")
         return {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
             for name, value in body.items()

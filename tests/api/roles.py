@@ -371,7 +371,7 @@ ROWS = (
     Row("GET", "/runs/{number}/readiness", teachers(), LIVE),
     Row("GET", "/runs/{number}/results", teachers(), LIVE),
     Row("POST", "/runs/{number}/seats/{seat}/help", teachers(409), SEAT, {}),
-    Row("POST", "/runs/{number}/seats/{seat}/open", teachers(503), SEAT),
+    Row("POST", "/runs/{number}/seats/{seat}/open", teachers(409), SEAT),
     Row("POST", "/runs/{number}/seats/{seat}/restart", teachers(), SEAT),
     Row("POST", "/runs/{number}/seats/{seat}/replace", teachers(), SEAT),
     Row("POST", "/runs/{number}/seats/{seat}/release", teachers(), SEAT),

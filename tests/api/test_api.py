@@ -357,6 +357,9 @@ def test_a_fault_of_ours_is_a_problem_without_a_trace(
     response = api("GET", "/me")
     problem(response, 500, "portal-failed")
     assert "Traceback" not in response.text
+    # Nothing leaves the application: the server would close the connection, on which the proxy sends the next request.
+    response = TestClient(api.http.app).get(f"{BASE}/me", headers=dict(response.request.headers))
+    assert response.status_code == 500
 
 
 @pytest.mark.parametrize("path", ["/programmes/demo", "/projects/demo", "/institutions/demo", "/awards/1"])

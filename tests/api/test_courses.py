@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -58,13 +59,36 @@ def test_what_stands_behind_the_material_is_one_commit(api: Client) -> None:
     for wrong in (
         {"repository": "http://x.tw/y"},
         {"repository": "file:///etc"},
+        {"repository": "https://lin:secret@git.example.tw/a/b.git"},
+        {"repository": "https://token@git.example.tw"},
         {"commit": "main"},
         {"opens": "../x"},
     ):
         assert api("POST", "/courses", json=COURSE | where | {"commit": "a" * 40} | wrong).status_code == 422
+    told = problem(
+        api("POST", "/courses", json=COURSE | {"commit": "a" * 40, "repository": "https://a:b@x.tw/y"}),
+        422,
+        "invalid-input",
+    )
+    assert "password" in told["detail"]
+    where = {"repository": "https://git.example.tw/@lin/b.git"}
     assert (
         api("POST", "/courses", json=COURSE | where | {"commit": "a" * 40, "opens": "lab/01.ipynb"}).status_code == 201
     )
+
+
+def test_half_of_a_character_is_no_text_anywhere_in_a_body(api: Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    for part in (
+        '"title": "\\ud800"',
+        '"assessment": {"run": ["\\udfff"]}',
+        '"assessment": {"\\ud800": 1}',
+        '"\\ud800": 1',
+    ):
+        body = json.dumps(COURSE)[:-1] + f", {part}}}"
+        assert problem(api("POST", "/courses", content=body, headers=headers), 422, "invalid-input")
+    whole = json.dumps(COURSE)[:-1] + ', "title": "\\ud83d\\ude00"}'
+    assert api("POST", "/courses", content=whole, headers=headers).status_code == 201
 
 
 def roster(api: Client, number: str, content: Any, **params: Any) -> Any:

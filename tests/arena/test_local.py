@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from nvlhub.arena import ArenaError, Judgement, LocalArena
+from nvlhub.arena import ArenaError, Judgement, LocalArena, carrier, local
 from nvlhub.arena.carrier import FIRST_UID, groups
 from nvlhub.flow import rubric as rubrics
 from tests.conftest import missing
@@ -106,6 +107,19 @@ def test_what_is_right_is_worth_everything(judge: Callable[..., Judgement]) -> N
     assert found.ran.ended == "done"
     assert found.ran.log == "done\n"
     assert "the grader read id,label" in found.grader_log
+
+
+def test_an_interpreter_below_a_place_of_the_cage_s_own_is_seen() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", "--symlinks", folder / "env"], check=True, timeout=60
+        )
+        arena = LocalArena(folder / "arena", str(folder / "env" / "bin" / "python"))
+        if why := LocalArena(folder / "elsewhere").lacks():
+            missing(f"isolation of attempts ({why})")
+        code = HONEST + "open('/tmp/own', 'w').write('there is room')\n"
+        assert shares(arena.judge({"solve.py": code.encode()}, rubric())) == [1000] * 4
 
 
 def test_what_is_wrong_in_the_right_form_is_not_worth_its_items(judge: Callable[..., Judgement]) -> None:
@@ -376,6 +390,38 @@ def test_who_takes_too_much_is_ended_and_the_next_is_judged(
     assert found.marks == ()
     assert len(found.ran.log) < 5000
     assert shares(judge(HONEST)) == [1000] * 4
+
+
+SHARED = """
+import mmap, time
+kept = mmap.mmap(-1, 600 * 2**20)
+for place in range(0, len(kept), 4096): kept[place] = 1
+time.sleep(15)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"), [(SHARED, "memory"), (SHARED.replace("600", "200").replace("15", "1"), "done")]
+)
+def test_shared_memory_counts_where_no_group_counts_it(
+    arena: LocalArena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, ended: str
+) -> None:
+    monkeypatch.setattr(carrier, "groups", lambda: ())
+    order = local.order_of({"solve.py": code.encode()}, rubric(), sys.executable)
+    told = carrier.carried(tmp_path, order, {})
+    assert (told["ended"], told["memory_group"]) == (ended, False)
+
+
+def test_no_user_namespace_can_be_made_inside(judge: Callable[..., Judgement]) -> None:
+    code = """
+import ctypes, errno, os, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def told(result): return "made" if result >= 0 else errno.errorcode[ctypes.get_errno()]
+print(told(libc.unshare(0x10000000)), told(libc.syscall({"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x10000011, 0, 0, 0, 0)))
+print(told(libc.syscall(435, 0, 0)))
+thread = threading.Thread(target=print, args=("threads go on",)); thread.start(); thread.join()
+"""
+    assert judge(code + HONEST).ran.log == "EPERM EPERM\nENOSYS\nthreads go on\ndone\n"
 
 
 def test_files_fill_their_own_room_alone(judge: Callable[..., Judgement]) -> None:

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from typer.testing import CliRunner
+
+from nvlhub.cli import app
 from nvlhub.dates import moment
 from tests.api.world import RUBRIC
 from tests.cli.conftest import Terminal
@@ -129,3 +132,14 @@ def test_a_class_is_watched_told_extended_and_ended(nvlhub: Terminal) -> None:
     assert "approved" in nvlhub.run("course", "ready", "1", who="instructor")
     assert nvlhub.run("course", "results", "1", who="instructor").splitlines()[1].startswith(",1,")
     assert "closed" in nvlhub.run("course", "end", "1", who="instructor")
+
+
+def test_whoever_verifies_a_certificate_needs_no_token(nvlhub: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps({"document": "{}", "signature": "x"}))
+    for words, said in (
+        (("verify", str(file)), "unknown"), (("verify", "3" * 16), "is not there"), (("keys",), "public"),
+    ):  # fmt: skip
+        done = CliRunner().invoke(app, ["certificate", *words], env={"NVLHUB_URL": nvlhub.url, "NVLHUB_TOKEN": ""})
+        assert said in done.output
+        assert "No portal known" not in done.output

@@ -83,13 +83,15 @@ def test_everything_that_is_wrong_is_told_at_once_by_row() -> None:
     text = "\n".join([
         HEAD, "B1,王,,ann,,1", "B1,李,,bob,,2", "B3,,,cid,,", ",張,,,,", "B5,x,,ＡＮＮ,,1", "B6,x,,dan,,11", "B7,x,,eve,,one",
         f"{'9' * 41},{'王' * 101},,fay,,", "B9,a\u202eb,,gus,,", "B10,x,,hal,,,extra", '"B11","a\nb",,ian,,', "B12,x,,jo,,0",
+        f"B13,x,,kim,,{'1' * 5000}", f"B14,x,,lou,,{'0' * 5000}1",
     ])  # fmt: skip
     assert faults(text) == [
         (3, "roster-twice", "student_no"), (4, "roster-name", "name_zh"), (5, "roster-nobody", "student_no"),
         (6, "roster-twice", "email_or_username"), (6, "roster-twice", "seat"), (7, "roster-seat", "seat"),
         (8, "roster-seat", "seat"), (9, "roster-long", "student_no"), (9, "roster-long", "name_zh"),
         (10, "roster-signs", "name_zh"), (11, "roster-cells", "csv"), (12, "roster-signs", "name_zh"),
-        (13, "roster-seat", "seat"),
+        (13, "roster-seat", "seat"), (14, "roster-long", "seat"), (14, "roster-seat", "seat"),
+        (15, "roster-long", "seat"), (15, "roster-seat", "seat"),
     ]  # fmt: skip
 
 

@@ -53,11 +53,24 @@ def test_seats_need_named_servers_and_what_the_site_says_of_them_stays(tmp_path:
 
 
 def test_the_portal_may_do_no_more_at_the_hub_than_classes_need(tmp_path: Path) -> None:
-    for visits, more in ((True, {"shares"}), (False, set())):
+    apart = "https://hub.example"
+    for host, visits, more in (
+        (apart, None, {"shares"}), (apart, True, {"shares"}), (apart, False, set()), ("", None, set()), ("", False, set())
+    ):  # fmt: skip
         c = Config()
+        if host:
+            c.JupyterHub.subdomain_host = host
         configure(c, data=tmp_path, visits=visits)
         [role] = [role for role in c.JupyterHub.load_roles if role.get("services") == ["portal"]]
         assert set(role["scopes"]) == {"start:servers", "read:servers", "delete:servers"} | more
+        assert c.JupyterHub.services[0]["environment"]["NVLHUB_VISITS"] == ("true" if more else "false")
+
+
+def test_no_servers_are_visited_that_have_the_portals_own_origin(tmp_path: Path) -> None:
+    c = Config()
+    with pytest.raises(ValueError, match="subdomain_host"):
+        configure(c, data=tmp_path, visits=True)
+    assert "load_roles" not in c.JupyterHub
 
 
 def test_a_portal_of_its_own_needs_a_token() -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
+from nvlhub.portal.html import hub_of, site_of
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
 from nvlhub.visitor import Visitor
@@ -94,3 +95,22 @@ def test_no_login_makes_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert [login._token(code, "v") for code in ("one", "two")] == ["token-1", "token-2"]
     assert {str(request.url) for request in asked} == {"http://hub/hub/api/oauth2/token"}
     assert b"code=two" in asked[1].content
+
+
+def test_where_services_have_hosts_of_their_own_the_hub_is_asked_at_its_own() -> None:
+    hub, own = (
+        "https://hub.example/jupyter/hub",
+        "https://portal--service.hub.example/jupyter/services/portal/oauth_callback",
+    )
+    told = {"JUPYTERHUB_HOST": "https://hub.example", "JUPYTERHUB_BASE_URL": "/jupyter/"}
+    assert site_of(PREFIX, told, "UTC", dashboards=False).hub == f"{hub}/"
+    knows: Any = KnowsEverybody()
+    login = Login(
+        knows, api_url="http://hub", hub_prefix=hub_of(told), client_id="portal", secret="s", prefix=PREFIX, callback=own
+    )  # fmt: skip
+    asked = Request(
+        {"type": "http", "method": "GET", "path": PREFIX, "query_string": b"", "headers": [], "scheme": "https"}
+    )
+    sent = urlsplit(login.begin(asked).headers["location"])
+    assert f"{sent.scheme}://{sent.netloc}{sent.path}" == f"{hub}/api/oauth2/authorize"
+    assert parse_qs(sent.query)["redirect_uri"] == [own]

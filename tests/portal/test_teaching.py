@@ -56,6 +56,7 @@ def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
     made = kit(store, clock, trays=4)
     make_course(made)
     made.registry.boards.rooms = Rooms()
+    made.registry.boards.visits = True
     made.registry.boards.reach = lambda *_: Reach.THERE
     yield made
     store.close()
@@ -140,7 +141,13 @@ def test_what_is_sent_is_done_for_the_own_page_alone(portal: Kit, http: TestClie
     assert http.post(PREFIX + "teach/1/messages", data={"text": "x", "csrf": "foreign"}).status_code == 403
     assert send(http, "teach/1/messages", text="Break until ten") == (303, PREFIX + "teach/1")
     assert send(http, "teach/1/seats/1", do="settled") == (303, PREFIX + "teach/1")
-    assert send(http, "teach/1/seats/1", do="open") == (303, "/jupyter/user/ann/class-1/lab")
+    assert "Open server" in page(http, "teach/1")
+    opened = http.post(f"{PREFIX}teach/1/seats/1", data={"csrf": "own", "do": "open"})
+    assert opened.headers["refresh"] == "0; url=/jupyter/hub/user/ann/class-1/lab"
+    assert "/jupyter/hub/user/ann/class-1/lab" in opened.text
+    portal.registry.boards.visits = False
+    assert "Open server" not in page(http, "teach/1")
+    assert send(http, "teach/1/seats/1", do="open")[0] == 409
     assert "Break until ten" in page(http, "teach/1")
     status, told = send(http, "teach/1/seats/1", do="release")
     assert (status, "Tick" in told) == (422, True)

@@ -111,7 +111,7 @@ def test_whoever_joins_gets_a_server_and_one_that_is_not_known_on_the_roster_doe
 ) -> None:
     one = a_class()
     one.portal.clock.forward(3000)
-    one.portal.registry.joining.join(Visitor("amy"), CODE, "")
+    one.portal.registry.joining.join(Visitor("amy"), CODE)
     one.turn()
     assert one.room.asked == [("start", "amy")]
     assert one.seat("amy")["ready_at"] == START + 3000
@@ -169,7 +169,7 @@ def test_a_seat_that_nobody_comes_to_is_freed_and_its_server_stopped(a_class: Ca
     assert one.seat("cat")["seen_at"] == START + HOUR + 300, "who worked at the server was there"
     assert ("stop", "amy") in one.room.asked
     assert "amy" not in one.room.servers
-    one.portal.registry.joining.join(Visitor("dan"), CODE, "")
+    one.portal.registry.joining.join(Visitor("dan"), CODE)
     assert one.seat("dan")["number"] == 1
 
 

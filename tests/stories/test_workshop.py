@@ -294,7 +294,7 @@ async def worked(workshop: Workshop, amy: Page) -> None:
 
 
 async def helped(workshop: Workshop, teacher: Page, amy: Page, gus: Page) -> None:
-    """The instructor sees the hand, goes there, opens the learner's server with their own login, and tells everybody."""
+    """The instructor sees the hand, goes there, and tells everybody; no server is opened that has the portal's own origin."""
     await teacher.goto(f"{workshop.board}?sort=help")
     first = teacher.locator("[data-seat]").first
     await says(first, "王小美")
@@ -307,16 +307,12 @@ async def helped(workshop: Workshop, teacher: Page, amy: Page, gus: Page) -> Non
     await teacher.get_by_role("button", name="Send").last.click()
     await appears(teacher.get_by_text("休息十分鐘 <b>&amp; ten minutes</b>").first)
     await teacher.locator("[data-seat='3'] summary").click()
-    await teacher.locator("[data-seat='3']").get_by_role("button", name="Open server").click()
-    await teacher.wait_for_url(re.compile("oauth2/authorize|/class-"))
-    if "oauth2/authorize" in teacher.url:
-        await teacher.locator("#oauth-form [type=submit], form [type=submit]").first.click()
-    await teacher.wait_for_url(f"**/user/{AMY}/class-{workshop.run}/lab**")
-    assert await contents(workshop, teacher) == 200
+    await appears(teacher.locator("[data-seat='3']").get_by_role("button", name="Restart server"))
+    await expect(teacher.get_by_role("button", name="Open server")).to_have_count(0)
+    assert await contents(workshop, teacher) != 200
     page = await amy.context.new_page()
     await page.goto(f"{workshop.live.url}{PAGES}seat?run={workshop.run}")
     await appears(page.get_by_text("instructor is on the way to you."))
-    await appears(page.get_by_text("instructor opens your server to help you."))
     await page.close()
     await gus.reload()
     await appears(gus.get_by_text("休息十分鐘 <b>&amp; ten minutes</b>"))

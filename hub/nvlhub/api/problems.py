@@ -31,7 +31,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(NvlhubError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
+    app.add_middleware(Failing)
 
 
 def answer(request: Request, error: NvlhubError) -> JSONResponse:
@@ -51,10 +51,34 @@ async def _known(request: Request, error: Exception) -> Response:
     return answer(request, error if isinstance(error, NvlhubError) else NvlhubError("portal-failed"))
 
 
-async def _unknown(request: Request, error: Exception) -> Response:
-    # What the route was about is over here.
-    logger.error("a request failed", exc_info=error, extra={"lease": request.path_params.get("lease_id", "")})
-    return answer(request, NvlhubError("portal-failed"))
+class Failing:
+    """Answers what fails by our fault.
+
+    An error that leaves the application has the server close the connection after the answer, without having said so: the
+    proxy's next request, somebody else's, goes over it into nothing.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on; answer where nothing else did."""
+        begun = False
+
+        async def seen(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            # What the route was about is over here.
+            lease = scope.get("path_params", {}).get("lease_id", "")
+            logger.exception("a request failed", exc_info=error, extra={"lease": lease})
+            await answer(Request(scope), NvlhubError("portal-failed"))(scope, receive, send)
 
 
 class InvalidError(NvlhubError):

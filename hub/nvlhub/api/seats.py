@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 
 from nvlhub.api.doors import Doors, Here, Who, listed
@@ -22,21 +22,20 @@ router = APIRouter()
 Run = Annotated[int, Path(ge=1, le=2**53)]
 
 
-async def try_code(here: Doors, who: Visitor, code: str, request: Request) -> OwnSeat:
+async def try_code(here: Doors, who: Visitor, code: str) -> OwnSeat:
     """Give a visitor the seat of a code; a wrong one is answered after the same time whatever is wrong with it."""
     began = time.monotonic()
-    address = request.client.host if request.client else ""
     try:
-        return await run_in_threadpool(here.registry.joining.join, who, code, address)
+        return await run_in_threadpool(here.registry.joining.join, who, code)
     except CodeWrongError:
         await asyncio.sleep(began + WRONG_TAKES - time.monotonic())
         raise
 
 
 @router.post("/join")
-async def join(here: Here, who: Who, body: Joining, request: Request) -> OwnSeat:
+async def join(here: Here, who: Who, body: Joining) -> OwnSeat:
     """Take a seat of the run whose code it is; whoever has one gets the same again."""
-    return await try_code(here, who, body.code, request)
+    return await try_code(here, who, body.code)
 
 
 @router.get("/seat")

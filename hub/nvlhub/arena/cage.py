@@ -32,6 +32,11 @@ KEPT = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}
 """Flags of a mounted file system (statvfs -> mount) that one without privileges may not take away."""
 DETACH = 2
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+SECCOMP, FILTER = 22, 2
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x50000
+CALLS = {"x86_64": (0xC000003E, 56, 272), "aarch64": (0xC00000B7, 220, 97)}
+"""How the kernel names the machine; the numbers of clone and unshare on it."""
+CLONE3, X32 = 435, 0x40000000
 PDEATHSIG, DUMPABLE, NO_NEW_PRIVS = 1, 4, 38
 MIB = 1024 * 1024
 libc = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +56,26 @@ def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str =
     """Mount a file system. Raises `Caged`."""
     words = [word.encode() or None for word in (source, str(target), kind)]
     checked(f"mount {target}", libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None))
+
+
+def forbid_user_spaces() -> None:
+    """Let nobody from here on make a user namespace: in one of their own they could mount memory that nothing counts.
+
+    Raises `Caged`.
+    """
+    arch, clone, unshare = CALLS[platform.machine()]
+    # Each: operation, where to go on if so and if not (steps beyond the next), value. What clone3 is asked for cannot be seen
+    # from here, so that there is none; libraries take clone then.
+    steps = (
+        (0x20, 0, 0, 4), (0x15, 1, 0, arch), (0x06, 0, 0, KILL),
+        (0x20, 0, 0, 0), (0x35, 0, 1, X32), (0x06, 0, 0, ERRNO | 38),
+        (0x15, 0, 1, CLONE3), (0x06, 0, 0, ERRNO | 38),
+        (0x15, 2, 0, clone), (0x15, 1, 0, unshare), (0x06, 0, 0, ALLOW),
+        (0x20, 0, 0, 16), (0x45, 0, 1, NEWUSER), (0x06, 0, 0, ERRNO | 1), (0x06, 0, 0, ALLOW),
+    )  # fmt: skip
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    told = struct.pack("HP", len(steps), ctypes.addressof(program))
+    checked("a filter of calls", libc.prctl(SECCOMP, FILTER, told, 0, 0))
 
 
 def bind(source: Path, target: Path, flags: int) -> None:
@@ -208,14 +233,22 @@ class Cage:
         return False
 
     def _too_large(self, space: str) -> bool:
-        """Tell whether what is resident is too much: where no group counts it, and before one does."""
-        pages = 0
+        """Tell whether what is resident is too much: where no group counts it, and before one does.
+
+        What is shared counts for each that has it mapped, and may be as much more as files may be: those in memory are part of
+        it. A group knows better what is shared.
+        """
+        own = shared = 0
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if process.name.isdigit() and str((process / "ns" / "pid").readlink()) == space:
-                    resident, shared = (process / "statm").read_text(encoding="ascii").split()[1:3]
-                    pages += int(resident) - int(shared)
-        return pages * resource.getpagesize() > int(self.spec["memory"])
+                    lines = (process / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+                    told = dict(line.split(":", 1) for line in lines if line.startswith("Rss"))
+                    own += int(told.get("RssAnon", "0 kB").split()[0])
+                    shared += int(told.get("RssShmem", "0 kB").split()[0])
+        if own * 1024 > int(self.spec["memory"]):
+            return True
+        return self.group is None and (own + shared) * 1024 > self._most
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -250,6 +283,9 @@ class Cage:
         root = self.folder / "root"
         root.mkdir()
         mount("tmpfs", root, "tmpfs", NOSUID | NODEV, "size=1m,mode=0755")
+        # Before the interpreter, which may itself live below one of them: it would be covered.
+        for name, place in (("work", "attempt"), ("tmp", "tmp"), ("shm", "dev/shm")):
+            bind(self.stage / name, root / place, NOSUID | NODEV)
         for path in map(Path, self.spec["binds"]):
             inside = root / path.relative_to("/")
             if path.is_symlink():
@@ -261,8 +297,6 @@ class Cage:
             bind(Path("/dev") / name, root / "dev" / name, NOSUID)
         for path in map(Path, self.spec["devices"]):
             bind(path, root / path.relative_to("/"), NOSUID)
-        for name, place in (("work", "attempt"), ("tmp", "tmp"), ("shm", "dev/shm")):
-            bind(self.stage / name, root / place, NOSUID | NODEV)
         (root / "dev" / "fd").symlink_to("/proc/self/fd")
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc" / "passwd").write_text(f"learner:x:{self.uid}:{self.uid}::/attempt:/bin/sh\n", encoding="ascii")
@@ -280,6 +314,7 @@ class Cage:
         mount("", Path("/"), flags=BIND | REMOUNT | RDONLY | NOSUID | NODEV)
         self._loopback()
         socket.sethostname("cage")
+        forbid_user_spaces()
 
     def _loopback(self) -> None:
         """Let it talk to itself: a notebook's kernel does."""

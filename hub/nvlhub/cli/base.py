@@ -55,25 +55,27 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def portal_of() -> tuple[str, dict[str, str]]:
-    """Return where the portal is and the headers of a call.
+def portal_of(*, openly: bool = False) -> tuple[str, dict[str, str]]:
+    """Return where the portal is and the headers of a call; `openly`: it answers everybody, a token is not needed.
 
     Told by ``NVLHUB_URL`` and ``NVLHUB_TOKEN``, or by what ``nvlhub up`` left in its data directory.
     """
+    language = {"Accept-Language": os.environ.get("LANG", "en")}
     try:
         url = os.environ.get("NVLHUB_URL") or (DATA / "url").read_text(encoding="utf-8")
+        if openly:
+            return url.strip().rstrip("/"), language
         token = os.environ.get("NVLHUB_TOKEN") or (DATA / "admin-token").read_text(encoding="utf-8")
     except OSError:
         fail(
             f"No portal known here: {DATA} holds none. Start one with `nvlhub up`, or set NVLHUB_URL and NVLHUB_TOKEN."
         )
-    headers = {"Authorization": f"token {token}", "Accept-Language": os.environ.get("LANG", "en")}
-    return url.strip().rstrip("/"), headers
+    return url.strip().rstrip("/"), {"Authorization": f"token {token}", **language}
 
 
-def send(method: str, path: str, *, patience: float = 30, **more: Any) -> httpx.Response:
-    """Send a request to the API; `patience`: seconds to wait for the answer."""
-    url, headers = portal_of()
+def send(method: str, path: str, *, patience: float = 30, openly: bool = False, **more: Any) -> httpx.Response:
+    """Send a request to the API; `patience`: seconds to wait for the answer, `openly`: without a token."""
+    url, headers = portal_of(openly=openly)
     headers |= more.pop("headers", {})
     try:
         return httpx.request(method, url + API_PATH + path, headers=headers, timeout=patience, **more)

@@ -25,6 +25,7 @@ ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Signs of an id: none that is taken for another."""
 ID = re.compile(rf"[{ALPHABET}]{{16}}")
 """16 signs are 79 bits: nobody finds one by trying."""
+KEY = re.compile(r"[0-9a-f]{12}")
 LONGEST = 20_000
 """Characters of a document that are looked at."""
 

@@ -151,7 +151,7 @@ class _Reading:
     def _seat(self, told: str, wrong: list[BadInputError]) -> int | None:
         if not told:
             return None
-        if told.isascii() and told.isdigit() and 1 <= int(told[:5]) <= self.seats:
+        if told.isascii() and told.isdigit() and len(told) <= LONGEST["seat"] and 1 <= int(told) <= self.seats:
             return int(told)
         wrong.append(BadInputError("roster-seat", field="seat", most=self.seats))
         return None

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
 from nvlhub.forms.base import PRINTED, Name, Reason, Time, UserName
 from nvlhub.forms.reservations import TrayPlace
 from nvlhub.wire import Slug, Strict, View
 
+
+def _without_login(address: str) -> str:
+    """Refuse an address with a name or a password: certificates show it to everybody."""
+    if "@" in address.removeprefix("https://").partition("/")[0]:
+        raise ValueError("an address without a name and a password: certificates show it to everybody")
+    return address
+
+
 Line = Annotated[str, StringConstraints(max_length=100, pattern=rf"^{PRINTED}*$")]
 Paragraph = Annotated[str, StringConstraints(max_length=500, pattern=rf"^{PRINTED}*$")]
-Repository = Annotated[str, StringConstraints(max_length=500, pattern=r"^(https://[A-Za-z0-9._~:/@%+-]+)?$")]
-"""Address of a git repository by HTTPS; empty: the course has no material of its own."""
+Repository = Annotated[
+    str,
+    AfterValidator(_without_login),
+    StringConstraints(max_length=500, pattern=r"^(https://[A-Za-z0-9._~:/@%+-]+)?$"),
+]
+"""Address of a git repository by HTTPS, without a login; empty: the course has no material of its own."""
 Commit = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})?$")]
 """Full hash of a commit: what is taught does not change under the learners."""
 PathInside = Annotated[

@@ -25,7 +25,8 @@ servers of a name, and learners are known when they come. Neither users nor grou
 into groups could give anybody whatever a group may do."""
 VISITS = "shares"
 """To let an instructor open one server of their class for the run's time. It contains ``access:servers``, which the portal
-does not use itself; :func:`configure` leaves it out with ``visits=False``."""
+does not use itself. Only where users' servers have origins of their own: a page of a learner's server that has the portal's
+origin could act at the portal as the instructor who opens it."""
 NAMED_SERVERS = 3
 """Named servers that a user may have where the site has not said so; those of classes are started beyond it."""
 
@@ -43,7 +44,7 @@ def configure(
     panels_url: str = "http://127.0.0.1:8091",
     panels_token: str = "",
     pages: bool = True,
-    visits: bool = True,
+    visits: bool | None = None,
 ) -> None:
     """Add the portal to a hub's configuration `c`; call it after the rest of the file.
 
@@ -61,10 +62,13 @@ def configure(
         pages: JupyterHub's own pages in English and Chinese, with leases and offers. A template of the same name in a
             directory of ``JupyterHub.template_paths`` is taken before ours. False: JupyterHub's pages stay as they are.
         visits: Instructors can open the servers of their class, one by one, while it is on. The hub's scope for that,
-            ``shares``, lets the portal open every server; False: the portal does not have it.
+            ``shares``, lets the portal open every server. None: only where ``JupyterHub.subdomain_host`` is set, which
+            gives each user's servers an origin of their own; without it a learner's server could act in the instructor's
+            name, so that True is refused. False: the portal does not have the scope.
 
     Raises:
-        ValueError: An unmanaged portal without `portal_token`, or unmanaged dashboards without `panels_token`.
+        ValueError: An unmanaged portal without `portal_token`, unmanaged dashboards without `panels_token`, or `visits`
+            without ``JupyterHub.subdomain_host``.
     """
     if not managed and not portal_token:
         raise ValueError("portal_token is needed when managed=False: the portal and the hub must know the same one")
@@ -72,6 +76,7 @@ def configure(
         raise ValueError("panels_token is needed when managed=False, or panels_url='' for no dashboards")
     hub_token = hub_token or secrets.token_hex(32)
     hub = c.JupyterHub
+    visits = _visits(hub, visits)
     hub.custom_scopes = {
         **_old(hub, "custom_scopes", {}),
         ADMIN_SCOPE: {"description": "Run the portal: projects, awards, profiles, domains, everybody's leases"},
@@ -79,7 +84,9 @@ def configure(
     }
     hub.services = [
         *_old(hub, "services", []),
-        _portal_service(Path(data), portal_url, portal_token, managed=managed, dashboards=bool(panels_url)),
+        _portal_service(
+            Path(data), portal_url, portal_token, managed=managed, dashboards=bool(panels_url), visits=visits
+        ),
         {"name": "nvlhub-hub", "api_token": hub_token},
     ]
     if panels_url:
@@ -105,6 +112,17 @@ def configure(
         _culler(c, cull_after)
 
 
+def _visits(hub: Any, wanted: bool | None) -> bool:
+    """Tell whether instructors may open learners' servers. Raises `ValueError` where that would let learners act for them."""
+    apart = bool(_old(hub, "subdomain_host", ""))
+    if wanted and not apart:
+        raise ValueError(
+            "visits=True needs c.JupyterHub.subdomain_host, set before configure(c): without it all servers have the hub's "
+            "own origin, and a page on a learner's server could act at the portal as the instructor who opens it"
+        )
+    return apart if wanted is None else wanted
+
+
 def _named_servers(hub: Any) -> None:
     """Allow named servers, which seats need; what the site says of them stays."""
     if _old(hub, "allow_named_servers", False):
@@ -123,12 +141,15 @@ def _old(section: Any, name: str, default: Any) -> Any:
     return section[name] if name in section else default
 
 
-def _portal_service(data: Path, url: str, token: str, *, managed: bool, dashboards: bool) -> dict[str, Any]:
+def _portal_service(
+    data: Path, url: str, token: str, *, managed: bool, dashboards: bool, visits: bool
+) -> dict[str, Any]:  # fmt: skip
     service: dict[str, Any] = {"name": "portal", "url": url, "oauth_no_confirm": True, "display": True}
     if token:
         service["api_token"] = token
     if managed:
         told = {name: value for name, value in os.environ.items() if name.startswith("NVLHUB_")}
+        told["NVLHUB_VISITS"] = "true" if visits else "false"
         service |= _managed(
             "nvlhub.portal.service", data, **told, **({} if dashboards else {"NVLHUB_DASHBOARDS": "false"})
         )

@@ -45,7 +45,12 @@ class Site:
 def site_of(prefix: str, environment: Mapping[str, str], zone: str, *, dashboards: bool) -> Site:
     """Return where things are, by what the hub tells its services."""
     base = environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
-    return Site(prefix, f"{base}/hub/", f"{base}/services/panels/" if dashboards else "", zone)
+    return Site(prefix, f"{hub_of(environment)}/", f"{base}/services/panels/" if dashboards else "", zone)
+
+
+def hub_of(environment: Mapping[str, str]) -> str:
+    """Return the hub's address without a slash at the end: a path, or with its host where services have hosts of their own."""
+    return environment.get("JUPYTERHUB_HOST", "") + environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/") + "/hub"
 
 
 def _answer(text: str, lang: str, status: int, more: Mapping[str, str]) -> Response:

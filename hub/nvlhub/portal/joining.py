@@ -72,7 +72,7 @@ class Joining:
             return self._login.begin(request, urlencode({"code": code[:40]}))
         self._own_form(who, csrf)
         try:
-            seat = await try_code(self._doors, who, code[:40], request)
+            seat = await try_code(self._doors, who, code[:40])
         except NvlhubError as error:
             return await run_in_threadpool(self._form, who, request, code, error)
         return RedirectResponse(f"{self._site.prefix}seat?run={seat.run}", 303)

@@ -39,7 +39,7 @@ from nvlhub.portal.classroom import Classroom
 from nvlhub.portal.counts import Counts
 from nvlhub.portal.courses_pages import CoursesPages
 from nvlhub.portal.handing_in import HandingIn
-from nvlhub.portal.html import site_of
+from nvlhub.portal.html import hub_of, site_of
 from nvlhub.portal.identity import Hub
 from nvlhub.portal.joining import Joining
 from nvlhub.portal.judging import Judges
@@ -141,10 +141,11 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     login = Login(
         hub,
         api_url=api_url,
-        hub_prefix=environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/") + "/hub",
+        hub_prefix=hub_of(environment),
         client_id=environment.get("JUPYTERHUB_CLIENT_ID", "service-portal"),
         secret=environment["JUPYTERHUB_API_TOKEN"],
         prefix=prefix,
+        callback=environment.get("JUPYTERHUB_OAUTH_CALLBACK_URL", ""),
     )
 
     def identify(request: Request) -> Visitor:
@@ -158,6 +159,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     warming = Warming(portal.store, portal.clock, classroom, joining, settings.spawns)
     joining.on_seat = portal.registry.boards.on_seat = warming.wake
     portal.registry.boards.rooms = classroom
+    portal.registry.boards.visits = settings.visits
     doors = Doors(portal.desk, portal.registry, identify, limiter)
     app = make_app(doors, prefix)
     app.include_router(login.routes())

@@ -155,7 +155,7 @@ class TeachingPages(Paged):
     def _seats(self, who: Visitor, run: int, *, sort: str, pseudonyms: bool) -> dict[str, Any]:
         board = self._boards.board(who, run, sort=sort, pseudonyms=pseudonyms)
         return {
-            "board": board, "pseudonyms": pseudonyms, "signs": SIGNS, "states": [state.value for state in SeatState],
+            "board": board, "visits": self._boards.visits, "pseudonyms": pseudonyms, "signs": SIGNS, "states": [state.value for state in SeatState],
             "percent": percent, "who": Visitor("") if pseudonyms else who,
         }  # fmt: skip
 
@@ -192,7 +192,11 @@ class TeachingPages(Paged):
         except NvlhubError as error:
             return self._board(request, who, run, error=error)
         if do == "open":
-            return RedirectResponse(self._site.hub.removesuffix("hub/") + done.path, 303)
+            # No redirect: the server has another origin, and to follow one from a form is what the page's policy forbids.
+            address = self._site.hub + done.path
+            answer = self._board(request, who, run, told=(say("board-let-in", lang, address=address),))
+            answer.headers["Refresh"] = f"0; url={address}"
+            return answer
         if do == "extend":
             return self._board(request, who, run, told=self._extended(done, who, run, lang))
         return RedirectResponse(f"{self._prefix}teach/{run}", 303)

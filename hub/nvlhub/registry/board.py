@@ -77,6 +77,8 @@ class Boards(Teaching):
         self._reservations = reservations
         self.rooms: Rooms | None = None
         """The hub; None: there is none, and servers are left alone."""
+        self.visits = False
+        """Whether servers may be opened: only where a learner's has not the portal's origin, where it could act as the visitor."""
         self.forget: Callable[[str], None] = _keep
         """Removes a snapshot of what was handed in, by its digest."""
         self.on_seat: Callable[[], None] = _wait
@@ -153,11 +155,14 @@ class Boards(Teaching):
     def open(self, visitor: Visitor, number: int, seat: int) -> Opened:
         """Let the visitor into a learner's server, with their own login; the learner is told.
 
-        Raises `FailedError` where the hub does not let them in: nobody is told then.
+        Raises `ConflictError` where servers are not visited, `FailedError` where the hub does not let them in: nobody is
+        told then.
         """
         with self._store.reading() as unit:
             run = self._run(unit, visitor, number)
             user = self._user(run, unit.seat(number, seat))
+        if not self.visits:
+            raise ConflictError("seat-no-visits")
         if self.rooms is None or not self.rooms.let_in(user, number, visitor.name):
             raise FailedError("seat-not-opened", seat=str(seat))
         text = " · ".join(say("board-opened", lang, user=visitor.name) for lang in LANGUAGES)

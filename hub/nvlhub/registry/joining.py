@@ -45,20 +45,20 @@ class Joining(Office):
 
     # --- joining ----------------------------------------------------------------------------------------------
 
-    def join(self, visitor: Visitor, code: str, address: str) -> OwnSeat:
-        """Give the visitor a seat of the run whose code it is; who has one keeps it. `address`: where they come from.
+    def join(self, visitor: Visitor, code: str) -> OwnSeat:
+        """Give the visitor a seat of the run whose code it is; who has one keeps it.
 
         Raises `TooManyError` for somebody who was wrong too often, `CodeWrongError` for a code that opens nothing for
         them, `ConflictError` before and after its time, and where no seat is free.
         """
-        self._tries.begin(visitor.name, address)
+        self._tries.begin(visitor.name)
         now = self._clock.now()
         with self._store.reading() as unit:
             run = unit.run_by_code(normalised(code)[:12]) or NO_RUN
             found, _, _ = self._admission(unit, run, visitor, now)
         if found is Admission.WRONG:
             raise CodeWrongError("code-wrong")
-        self._tries.forgiven(visitor.name, address)
+        self._tries.forgiven(visitor.name)
         if found is Admission.EARLY:
             raise ConflictError("code-early", opens=shown(run["starts"] - run["flex"], run["zone"]))
         if found is Admission.LATE:

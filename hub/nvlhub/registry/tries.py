@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from nvlhub.errors import TooManyError
-from nvlhub.flow.bucket import Bucket, Pace, draw, network
+from nvlhub.flow.bucket import Bucket, Pace, draw
 
 OF_A_USER = Pace(5 / 60, 5)
-OF_AN_ADDRESS = Pace(1, 100)
-"""A whole class may come from one address, and mistype once."""
+"""Nothing is counted by address: everybody who tries is logged in, and a header that says where they come from can be written
+by any program on the portal's machine, learners' servers among them. Who lied there would shut a whole class out."""
 REMEMBERED = 20_000
 
 
@@ -22,31 +22,23 @@ class Tries:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, user: str, address: str) -> None:
+    def begin(self, user: str) -> None:
         """Let somebody try. Raises `TooManyError`, also for a code that would be right."""
-        now = self._clock()
         with self._lock:
-            drawn = [(key, *draw(self._buckets.get(key), pace, now)) for key, pace in _keys(user, address)]
-            wait = max(wait for _, _, wait in drawn)
+            bucket, wait = draw(self._buckets.get(user), OF_A_USER, self._clock())
             if wait:
                 raise TooManyError("code-too-often", wait=math.ceil(wait))
-            for key, bucket, _ in drawn:
-                self._buckets[key] = bucket
-                self._buckets.move_to_end(key)
+            self._buckets[user] = bucket
+            self._buckets.move_to_end(user)
             while len(self._buckets) > REMEMBERED:
                 self._buckets.popitem(last=False)
 
-    def forgiven(self, user: str, address: str) -> None:
+    def forgiven(self, user: str) -> None:
         """Take a try back: the code was right."""
         with self._lock:
-            for key, pace in _keys(user, address):
-                known = self._buckets.get(key)
-                if known is not None:
-                    self._buckets[key] = Bucket(min(float(pace.burst), known.tokens + 1), known.at)
-
-
-def _keys(user: str, address: str) -> tuple[tuple[tuple[str, str], Pace], ...]:
-    return (("user", user), OF_A_USER), (("address", network(address)), OF_AN_ADDRESS)
+            known = self._buckets.get(user)
+            if known is not None:
+                self._buckets[user] = Bucket(min(float(OF_A_USER.burst), known.tokens + 1), known.at)

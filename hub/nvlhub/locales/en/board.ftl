@@ -8,6 +8,7 @@ seat-none-free = No other seat of this run is free. Release one that nobody uses
 seat-extra-long = minutes: a seat has four hours beyond the end of its run at most; here { $most_seconds } more are possible.
 seat-not-opened = The hub did not let you into the server of seat { $seat }: it does not run, or servers are not shared here. Nothing was told to the learner. Look at the seat's state, and try again when it is ready.
 board-unsure = sure: this ends work of learners, so it has to be confirmed. Tick “Yes, do it”. Nothing was changed.
+seat-no-visits = Servers of learners cannot be opened here: they have the same web address as the portal, so that a page on one could act in your name. Help by message or at the seat; whoever runs the hub can give servers addresses of their own.
 board-opened = { $user } opens your server to help you. Both of you can edit the same files: save before you go on.
 
 teach-title = Teaching
@@ -96,6 +97,7 @@ board-actions = Actions
 board-help = I go there
 board-help-done = Settled
 board-open = Open server
+board-let-in = The hub lets you in. If the server does not open by itself, go to { $address }
 board-restart = Restart server
 board-replace = Move to another seat
 board-release = Release seat

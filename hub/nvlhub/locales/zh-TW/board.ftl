@@ -8,6 +8,7 @@ seat-none-free = 這個場次沒有其他空位。請先釋出無人使用的座
 seat-extra-long = minutes：座位最多可比場次晚四小時結束；此處最多還可加 { $most_seconds }。
 seat-not-opened = Hub 未讓您進入座位 { $seat } 的伺服器：伺服器沒有執行，或此處不開放共用。未通知學員。請查看座位狀態，待就緒後再試。
 board-unsure = sure：此操作會中斷學員的工作，需要確認。請勾選「確定執行」。沒有任何變更。
+seat-no-visits = 此處無法開啟學員的伺服器：伺服器與入口網站使用相同的網址，其中的網頁可能以您的名義操作。請以訊息或到座位旁協助；Hub 的管理者可讓伺服器使用各自的網址。
 board-opened = { $user } 為了協助而開啟您的伺服器。雙方可編輯相同的檔案：繼續之前請先存檔。
 
 teach-title = 教學
@@ -89,6 +90,7 @@ board-actions = 操作
 board-help = 我去協助
 board-help-done = 已解決
 board-open = 開啟伺服器
+board-let-in = Hub 已讓您進入。若伺服器沒有自動開啟，請前往 { $address }
 board-restart = 重新啟動伺服器
 board-replace = 換到其他座位
 board-release = 釋出座位
