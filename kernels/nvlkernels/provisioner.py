@@ -38,6 +38,8 @@ BEAT = 5.0
 """Seconds between two signs of life to the portal."""
 QUEUE_POLL = 1.0
 """Seconds between two looks at a lease that waits."""
+PATIENT = 3
+"""Seconds for which an agent is left running until the portal has heard that its lease is given back."""
 LAUNCH = 60.0
 """Seconds that a kernel has to report its ports."""
 HEARD = 30.0
@@ -489,15 +491,21 @@ class LeaseProvisioner(KernelProvisionerBase):
             self._beating.cancel()
         self._alive = False
         self.connection_info = {}
+        # The portal first: what it sees end before it was told would be lost, not given back.
+        ending = asyncio.create_task(self._end_lease(lease))
+        await asyncio.wait([ending], timeout=PATIENT)
         if self._line is not None:
             self._line.say("exit")
+        await ending
+        self._hang_up()
+        shelf().drop(str(self.kernel_id))
+        HELD.pop(str(self.kernel_id), None)
+
+    async def _end_lease(self, lease: LeaseView | None) -> None:
         if lease is not None:
             # A portal that is down hears the silence of the lease instead.
             with contextlib.suppress(PortalDownError, PortalError):
                 await self._portal.end(lease.id)
-        self._hang_up()
-        shelf().drop(str(self.kernel_id))
-        HELD.pop(str(self.kernel_id), None)
 
     def _hang_up(self) -> None:
         self._line = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -18,7 +19,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    # Only the client's: other loops of this process sleep, too.
+    monkeypatch.setattr("nvlkernels.client.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
     return waited
 
 
