@@ -30,7 +30,7 @@ format: .venv/made-from ## format the code
 	@$(BIN)/ruff check --fix .
 
 test: system .venv/made-from lint ## lint, then all tests side by side: they wait more than they work; first those without a hub and a browser
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/stories; apart=$$?; $(BIN)/python -m pytest -n 3 --dist loadfile tests/stories && exit $$apart
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/stories; apart=$$?; $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/stories && exit $$apart
 
 bench: .venv/made-from ## measure, as ratios against a peer in the same run
 	@$(BIN)/python -m pytest tests/benchmarks --override-ini addopts= --import-mode=importlib -s -q

@@ -20,6 +20,17 @@ from nvlhub.ports import free_port
 from nvlhub.store import Store
 
 START = 1_800_000_000
+LONG = (
+    "test_schema.py", "test_runs_machine.py", "test_ledger_machine.py", "test_hammer.py", "test_cluster.py", "test_telemetry.py",
+    "test_faults.py", "test_second_lock.py", "test_workshop.py", "test_slurm_servers.py", "test_screens.py",
+)  # fmt: skip
+"""Files that take the longest. They begin first, so that no worker is alone with one in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first; workers take files in this order."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 def missing(what: str) -> None:
