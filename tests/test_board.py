@@ -485,7 +485,7 @@ def test_a_guest_may_hold_what_their_seats_need_at_once(portal: Kit) -> None:
 
     caps = []
     for run in (small, later, large):
-        joining.join(ANN, run.code, "192.0.2.7")
+        joining.join(ANN, run.code)
         caps.append(cap())
     assert caps == [1, 2, 5]
     # Only what goes on now counts: the GPUs of the other classes are not theirs yet.
@@ -532,8 +532,8 @@ def test_a_guest_sees_neither_the_books_nor_the_others(portal: Kit, run: RunView
 
 def test_the_trail_is_read_by_those_whom_it_is_about_and_who_answer_for_it(portal: Kit, run: RunView) -> None:
     registry = portal.registry
-    registry.joining.join(Visitor("cid"), run.code, "192.0.2.7")
-    registry.joining.join(Visitor("dan"), run.code, "192.0.2.7")
+    registry.joining.join(Visitor("cid"), run.code)
+    registry.joining.join(Visitor("dan"), run.code)
 
     def read(who: Visitor) -> set[tuple[str, str]]:
         return {(line.action, line.user or line.actor) for line in registry.ledger.audit(who, per_page=200)[0]}

@@ -398,7 +398,7 @@ def test_a_cancelled_run_gives_everything_back(portal: Kit) -> None:
 def test_a_cancelled_run_leaves_no_members_that_it_made(portal: Kit) -> None:
     run = approved(portal, flex_minutes=120)
     portal.step(60, beats=False)
-    portal.registry.joining.join(LEARNER, run.code, "192.0.2.7")
+    portal.registry.joining.join(LEARNER, run.code)
     with portal.store.reading() as unit:
         assert unit.member("demo", "ann") is not None
     portal.registry.runs.cancel(TEACHER, int(run.id), RunAsk())
