@@ -204,26 +204,25 @@ class SlurmEngine(Engine):
     def look(self, tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
         """Look at all jobs at once."""
         try:
-            queue = self._listed()
+            seen = self._seen(tasks)
+            if any("job" in tasks[lease_id] and job is None for lease_id, job in seen.items()):
+                # What is not there any more is looked for twice: an answer that lacks it ends nothing.
+                self._queue = None
+                seen = self._seen(tasks)
         except EngineError as error:
             self._missed(error)
             return dict.fromkeys(tasks, Sighting(Sight.UNKNOWN))
         self._accounts |= {
             lease_id: str(handle["account"]) for lease_id, handle in tasks.items() if "account" in handle
         }
-        seen = {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
-        if any("job" in tasks[lease_id] and job is None for lease_id, job in seen.items()):
-            # What is not there any more is looked for twice: an answer that lacks it ends nothing.
-            try:
-                self._queue = None
-                queue = self._listed()
-            except EngineError as error:
-                self._missed(error)
-                return dict.fromkeys(tasks, Sighting(Sight.UNKNOWN))
-            seen = {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
         self._learn([job for job in seen.values() if job is not None and job.state in RUNNING])
         self._remember([tasks[lease_id].get("job") for lease_id, job in seen.items() if job is None])
         return {lease_id: self._sighting(tasks[lease_id], job) for lease_id, job in seen.items()}
+
+    def _seen(self, tasks: Mapping[str, Handle]) -> dict[str, Queued | None]:
+        """Return the job of each lease, as squeue says; None: there is none. Raises `EngineError`."""
+        queue = self._listed()
+        return {lease_id: self._of(queue, lease_id, handle) for lease_id, handle in tasks.items()}
 
     def _listed(self, *, as_it_was: bool = False) -> _Queue:
         """Return what squeue says, at most once every moment; `as_it_was`: before what was cancelled in this moment.
