@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from nvlhub.forms import NewCourse, NewRun, ProgrammePatch, RunAsk, RunDecision, RunView
+from nvlhub.store import Store
 from nvlhub.visitor import Visitor
-from tests.conftest import START
-from tests.portal_kit import ADMIN, RESEARCHER, Kit
+from tests.conftest import START, HandClock
+from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
 
 HOUR, MINUTE = 3600, 60
 TEACHER = Visitor("instructor")
 """Named as an instructor of the course; a plain member of its project."""
+
+
+@contextmanager
+def with_course(folder: Path, clock: HandClock) -> Iterator[Kit]:
+    """A portal of four trays whose project has one course."""
+    store = Store(f"sqlite:///{folder / 'x.sqlite'}")
+    store.migrate()
+    made = kit(store, clock, trays=4)
+    make_course(made)
+    yield made
+    store.close()
 
 
 def make_course(kit: Kit, slug: str = "frames", **more: Any) -> None:

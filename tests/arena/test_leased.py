@@ -26,6 +26,7 @@ from tests.arena.test_local import (
     FILES,
     FORKS,
     HONEST,
+    LATE,
     PATCHES,
     READS,
     TRUTH,
@@ -194,16 +195,6 @@ for pid in {1, os.getppid(), *map(int, filter(str.isdigit, os.listdir("/proc")))
     try: os.kill(pid, 9)
     except OSError: pass
 raise SystemExit(3)
-"""
-LATE = """
-import os, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        time.sleep(0.5)
-        open("/attempt/labels.csv", "w").write("late")
-        time.sleep(1000)
-    os._exit(0)
 """
 OURS = """
 import os

@@ -430,8 +430,7 @@ def test_files_fill_their_own_room_alone(judge: Callable[..., Judgement]) -> Non
     assert slugs(found)[:2] == ["mark-missing", "mark-missing"]
 
 
-def test_what_is_left_in_the_background_ends_with_the_command(judge: Callable[..., Judgement]) -> None:
-    late = """
+LATE = """
 import os, time
 if os.fork() == 0:
     os.setsid()
@@ -441,7 +440,10 @@ if os.fork() == 0:
         time.sleep(1000)
     os._exit(0)
 """
-    assert slugs(judge(late))[0] == "mark-missing"
+
+
+def test_what_is_left_in_the_background_ends_with_the_command(judge: Callable[..., Judgement]) -> None:
+    assert slugs(judge(LATE))[0] == "mark-missing"
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,11 @@ import yaml
 from nvlhub.arena import ArenaError, Judgement, Mark, Ran, ScriptedArena
 from nvlhub.flow.rubric import Rubric
 from nvlhub.forms import RunAsk
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
-from tests.courses_kit import TEACHER, approved, make_course, plan
+from tests.courses_kit import TEACHER, approved, plan, with_course
 from tests.portal.pages_kit import Visit, visiting
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, RESEARCHER, Kit
 
 HERE = "teach/courses/frames"
 COMMIT = "3f2a" * 10
@@ -38,12 +37,8 @@ PEOPLE = "student_no,name_zh,name_latin,email_or_username\n1,王小明,Wang Xiao
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
-    made = kit(store, clock, trays=4)
-    make_course(made)
-    yield made
-    store.close()
+    with with_course(tmp_path, clock) as made:
+        yield made
 
 
 @pytest.fixture

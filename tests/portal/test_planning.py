@@ -11,12 +11,11 @@ import pytest
 
 from nvlhub.forms import NewCourse, RunAsk, RunDecision
 from nvlhub.material import Reach
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
-from tests.courses_kit import HOUR, TEACHER, approved, charge_slots, make_course, plan
+from tests.courses_kit import HOUR, TEACHER, approved, charge_slots, plan, with_course
 from tests.portal.pages_kit import Visit, visiting
-from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.portal_kit import ADMIN, RESEARCHER, Kit
 
 NEW = "teach/courses/frames/new-run"
 STRANGER = Visitor("stranger")
@@ -24,13 +23,9 @@ STRANGER = Visitor("stranger")
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
-    made = kit(store, clock, trays=4)
-    make_course(made)
-    made.registry.boards.reach = lambda *_: Reach.THERE
-    yield made
-    store.close()
+    with with_course(tmp_path, clock) as made:
+        made.registry.boards.reach = lambda *_: Reach.THERE
+        yield made
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from nvlhub.portal.caretaker import DAY, Caretaker
 from nvlhub.portal.html import Site
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.teaching import POLICY, TeachingPages
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
-from tests.courses_kit import HOUR, TEACHER, approved, make_course, plan, sit
-from tests.portal_kit import ADMIN, Kit, kit
+from tests.courses_kit import HOUR, TEACHER, approved, plan, sit, with_course
+from tests.portal_kit import ADMIN, Kit
 
 PREFIX = "/services/portal/"
 
@@ -51,15 +50,11 @@ class Rooms:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
-    made = kit(store, clock, trays=4)
-    make_course(made)
-    made.registry.boards.rooms = Rooms()
-    made.registry.boards.visits = True
-    made.registry.boards.reach = lambda *_: Reach.THERE
-    yield made
-    store.close()
+    with with_course(tmp_path, clock) as made:
+        made.registry.boards.rooms = Rooms()
+        made.registry.boards.visits = True
+        made.registry.boards.reach = lambda *_: Reach.THERE
+        yield made
 
 
 @pytest.fixture
