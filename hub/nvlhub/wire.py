@@ -100,10 +100,13 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, body: Any) -> Any:
-        """JSON has one kind of number: 60.0 is the whole number 60. And halves of characters, which no text has."""
+        """JSON has one kind of number: 60.0 is the whole number 60. And halves of characters, which no text has.
+
+        Fields that are texts refuse these by their own names; names, and objects of any shape, have nobody else to.
+        """
         if not isinstance(body, dict):
             return body
-        if any(_broken(text) for text in _texts(body)):
+        if any(map(_broken, _texts([*body, *(value for value in body.values() if isinstance(value, dict))]))):
             raise ValueError("a text has half of a character (a surrogate without its other half)")
         return {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
