@@ -135,7 +135,9 @@ class LeaseKernelManager(AsyncMappingKernelManager):
     shutdown_all = _async_shutdown_all
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease."""
+        """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease or to close its socket."""
+        if kernel_id in self._kernels:
+            self.stop_watching_activity(kernel_id)
         removed = super().remove_kernel(kernel_id)
         provisioner = HELD.get(kernel_id)
         if isinstance(provisioner, LeaseProvisioner):

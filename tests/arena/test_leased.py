@@ -207,7 +207,7 @@ import socket
 for address in (("127.0.0.1", PORT), ("127.0.0.1", PORTAL), ("1.1.1.1", 53)):
     try: socket.create_connection(address, 1); print("connected", address)
     except OSError: pass
-try: socket.socket(socket.AF_UNIX).connect("\\0hidden"); print("connected")
+try: socket.socket(socket.AF_UNIX).connect("\\0hidden-PORT"); print("connected")
 except OSError: pass
 print("tried")
 """

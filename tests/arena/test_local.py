@@ -306,7 +306,7 @@ def test_nothing_hidden_or_of_the_portal_can_be_reached(
 def test_there_is_no_network(judge: Callable[..., Judgement]) -> None:
     tries = """
 import socket
-for family, address in ((socket.AF_INET, ("127.0.0.1", PORT)), (socket.AF_INET, ("1.1.1.1", 53)), (socket.AF_UNIX, "\\0hidden")):
+for family, address in ((socket.AF_INET, ("127.0.0.1", PORT)), (socket.AF_INET, ("1.1.1.1", 53)), (socket.AF_UNIX, "\\0hidden-PORT")):
     try:
         socket.socket(family).connect(address); print("connected", address)
     except OSError: pass
@@ -322,9 +322,10 @@ def socket_of_ours() -> Iterator[int]:
     with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
         tcp.bind(("127.0.0.1", 0))
         tcp.listen()
-        unix.bind("\0hidden")
+        port = tcp.getsockname()[1]
+        unix.bind(f"\0hidden-{port}")
         unix.listen()
-        yield tcp.getsockname()[1]
+        yield port
 
 
 # --- taking too much ------------------------------------------------------------------------------------------------

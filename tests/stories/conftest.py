@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright import async_api, sync_api
 
 from tests.stories.live import Live, live_portal
+
+for api in (async_api, sync_api):
+    # Several browsers and hubs share two cores.
+    api.expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,8 @@ async def test_a_link_from_elsewhere_asks_before_it_starts_and_opens_one_noteboo
     await dialog.get_by_role("button", name="Start").click()
     await expect(page.locator(".jp-Notebook")).to_have_count(1)
     await eventually(lambda: len(held(live)) == 1)
+    # A notebook that is reloaded while its session is being made is one without a kernel, and JupyterLab asks for one.
+    await expect(page.get_by_text("| Idle").first).to_be_visible()
     await page.reload()
     await expect(page.locator(".nvlhub-left:not([hidden])")).to_be_visible()
     await expect(dialog).to_have_count(0)
