@@ -29,6 +29,8 @@ format: .venv/made-from ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# Tests start hundreds of processes, and each would compile what it imports where no bytecode is kept.
+test: export PYTHONDONTWRITEBYTECODE =
 test: system .venv/made-from lint ## lint, then all tests side by side: they wait more than they work; first those without a hub and a browser
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/stories; apart=$$?; $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/stories && exit $$apart
 

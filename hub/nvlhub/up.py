@@ -55,6 +55,8 @@ class Options:
     """Simulated domains; 0: what is really there. Left out: 2, and 0 for the engine `slurm`."""
     engine: str = "local"
     cull_after: int = 3600
+    subdomains: bool = False
+    """Each user's servers have a host of their own below ``hub.localhost``, which browsers take for this machine."""
     environment: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -73,7 +75,7 @@ def remembered(options: Options) -> dict[str, Any]:
     for name in ("proxy_token", "hub_token", "operator_token"):
         known.setdefault(name, secrets.token_hex(32))
     known.setdefault("password", secrets.token_urlsafe(9))
-    known.update(port=options.port, cull_after=options.cull_after)
+    known.update(port=options.port, cull_after=options.cull_after, subdomains=options.subdomains)
     _private(file, json.dumps(known, indent=1))
     _private(options.data / "admin-token", known["operator_token"])
     return known
@@ -143,8 +145,13 @@ class Up:
 
     @property
     def url(self) -> str:
-        """The address to open."""
+        """The address of programs on this machine."""
         return f"http://127.0.0.1:{self._options.port}"
+
+    @property
+    def public_url(self) -> str:
+        """The address to open in a browser."""
+        return f"http://{'hub.localhost' if self._options.subdomains else '127.0.0.1'}:{self._options.port}"
 
     @property
     def password(self) -> str:
@@ -154,7 +161,7 @@ class Up:
     def _environment(self) -> dict[str, str]:
         own = {
             "NVLHUB_DATA": str(self._options.data), "NVLHUB_ENGINE": self._options.engine,
-            "NVLHUB_SIMULATE": str(self._options.domains), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.url,
+            "NVLHUB_SIMULATE": str(self._options.domains), "NVLHUB_DEMO": "true", "NVLHUB_PUBLIC_URL": self.public_url,
             "NVLHUB_RUN_AS": "portal",
             "CONFIGPROXY_AUTH_TOKEN": self._known["proxy_token"],
         }  # fmt: skip
@@ -195,7 +202,7 @@ class Up:
         self._proxy = self._popen(
             [*proxy_command(), "--log-level", "warn", "--ip", "127.0.0.1", "--port", str(self._options.port), "--api-ip", "127.0.0.1",
              "--api-port", str(self._known["proxy_port"]), "--error-target",
-             f"http://127.0.0.1:{self._known['hub_port']}/hub/error"]
+             f"http://127.0.0.1:{self._known['hub_port']}/hub/error", *(["--host-routing"] if self._options.subdomains else [])]
         )  # fmt: skip
 
     def _start_hub(self) -> None:

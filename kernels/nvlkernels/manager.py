@@ -135,9 +135,11 @@ class LeaseKernelManager(AsyncMappingKernelManager):
     shutdown_all = _async_shutdown_all
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease or to close its socket."""
-        if kernel_id in self._kernels:
+        """Remove a kernel; one that was given up after too many deaths has nobody else to end its lease and close its sockets."""
+        km: Any = self._kernels.get(kernel_id)
+        if km is not None:
             self.stop_watching_activity(kernel_id)
+            km._close_control_socket()  # noqa: SLF001  # all else that closes it shuts the kernel down, too
         removed = super().remove_kernel(kernel_id)
         provisioner = HELD.get(kernel_id)
         if isinstance(provisioner, LeaseProvisioner):

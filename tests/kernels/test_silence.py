@@ -133,7 +133,7 @@ async def test_a_kernel_that_is_silent_for_longer_than_the_grace_is_lost_and_not
     with standing_still(agent, *agent.children()):
         await until(lambda: not served.leases(), GRACE + 15)
         await until(lambda: not notebook.listed(), 5)
-    assert km._activity_stream is None
+    assert (km._activity_stream, km._control_socket) == (None, None)
     [ended] = served.settled()
     assert ended["end_reason"] == "lost"
     assert "longer than the grace time" in provisioning.ENDED[notebook.id][1]

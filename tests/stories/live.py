@@ -98,7 +98,7 @@ async def eventually(true: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 @contextlib.contextmanager
-def live_portal(data: Path, **environment: str) -> Iterator[Live]:
+def live_portal(data: Path, *words: str, **environment: str) -> Iterator[Live]:
     """Run ``nvlhub up`` for the length of the block."""
     port = free_port()
     command = [
@@ -110,6 +110,7 @@ def live_portal(data: Path, **environment: str) -> Iterator[Live]:
         str(port),
         "--data",
         str(data),
+        *words,
     ]
     environment = {"NVLHUB_TRAYS": "2", "NVLHUB_TICK": "0.3", "NVLHUB_GRACE": "15", **environment}
     told = {name: value for name, value in os.environ.items() if not name.startswith(("NVLHUB_", "JUPYTER"))}

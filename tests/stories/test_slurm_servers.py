@@ -85,7 +85,10 @@ async def test_servers_are_jobs_from_their_start_to_their_end(live: Live, cluste
         assert (await ann.jupyter("GET", "/lab")).status_code == 200
         names = {entry["name"] for entry in (await ann.jupyter("GET", "/api/contents")).json()["content"]}
         assert "examples" in names
-        assert "nvlhub-demo.gpu1" in (await ann.jupyter("GET", "/api/kernelspecs")).json()["kernelspecs"]
+        async with asyncio.timeout(20):
+            # Offers come from the portal, shortly after the server has started.
+            while "nvlhub-demo.gpu1" not in (await ann.jupyter("GET", "/api/kernelspecs")).json()["kernelspecs"]:
+                await asyncio.sleep(0.2)
 
         # What is said to the hub after the start counts no more, whoever says it.
         process = process_of(live, "researcher")

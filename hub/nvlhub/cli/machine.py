@@ -27,9 +27,16 @@ def up(
     engine: Annotated[str, typer.Option(help=f"What runs kernels: {', '.join(ENGINES)}.")] = "local",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DATA,
+    subdomains: Annotated[
+        bool,
+        typer.Option(
+            "--subdomains",
+            help="Give each user's servers a host of their own below hub.localhost, so that instructors can visit learners.",
+        ),
+    ] = False,
 ) -> None:
     """Start hub and portal on this machine, with demo users."""
-    options = Options(data=data.resolve(), port=port, simulate=simulate, engine=engine)
+    options = Options(data=data.resolve(), port=port, simulate=simulate, engine=engine, subdomains=subdomains)
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -37,7 +44,7 @@ def up(
     signal.signal(signal.SIGTERM, stop)
     try:
         with running(options, lambda text: err.print(text, markup=False)) as portal:
-            typer.echo(f"nvlhub runs at {portal.url}  ({portal.what})")
+            typer.echo(f"nvlhub runs at {portal.public_url}  ({portal.what})")
             for hint in portal.hints:
                 typer.echo(hint)
             typer.echo(f"Log in as researcher, instructor or admin; password: {portal.password}")

@@ -8,10 +8,12 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from traitlets import import_item
 
 from nvlhub.portal import hub_pages
+from nvlhub.portal.service_paths import ServicePath
 from nvlhub.portal.slurm_spawner import HANDLERS, SlurmSpawner
 from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
@@ -91,6 +93,8 @@ def configure(
     ]
     if panels_url:
         hub.services.append(_panels_service(Path(data), panels_url, panels_token, portal_url, managed=managed))
+    if "subdomain_host" in hub and hub.subdomain_host:
+        _stay_with_the_hub(c, {"portal": portal_url, **({"panels": panels_url} if panels_url else {})})
     hub.load_roles = [
         *_old(hub, "load_roles", []),
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", ACCESS]},
@@ -121,6 +125,26 @@ def _visits(hub: Any, wanted: bool | None) -> bool:
             "own origin, and a page on a learner's server could act at the portal as the instructor who opens it"
         )
     return apart if wanted is None else wanted
+
+
+def _stay_with_the_hub(c: Any, urls: dict[str, str]) -> None:
+    """Have our services stay paths of the hub's own host where users' servers have hosts of their own.
+
+    JupyterHub gives every service a host, too. Ours trust each other and the hub; with one address for all of them every link on a
+    page, in a notebook or in a message is a path, whether there are hosts or not.
+    """
+    hub = c.JupyterHub
+    host = hub.subdomain_host if "://" in hub.subdomain_host else f"https://{hub.subdomain_host}"
+    base = _old(hub, "base_url", urlsplit(_old(hub, "bind_url", "")).path).strip("/")
+    paths = {name: f"{f'/{base}' if base else ''}/services/{name}/" for name in urls}
+    for service in hub.services:
+        if service["name"] in paths:
+            service["oauth_redirect_uri"] = f"{paths[service['name']]}oauth_callback"
+    routes = {f"{urlsplit(host).hostname}{path}": urls[name] for name, path in paths.items()}
+    c.Proxy.extra_routes = {**_old(c.Proxy, "extra_routes", {}), **routes}
+    # From any other host JupyterHub leads to this path below its own.
+    handler = (rf"/services/(?:{'|'.join(paths)})(?:/.*)?", ServicePath, {"host": host})
+    hub.extra_handlers = [*_old(hub, "extra_handlers", []), handler]
 
 
 def _named_servers(hub: Any) -> None:

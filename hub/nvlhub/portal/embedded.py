@@ -41,6 +41,8 @@ def embed(c: Any) -> None:
     up = json.loads((data / "up.json").read_text(encoding="utf-8"))
     hub = c.JupyterHub
     hub.bind_url = f"http://127.0.0.1:{up['port']}"
+    if up["subdomains"]:
+        hub.subdomain_host = os.environ["NVLHUB_PUBLIC_URL"]
     hub.hub_bind_url = f"http://127.0.0.1:{up['hub_port']}"
     hub.db_url = f"sqlite:///{data / 'hub.sqlite'}"
     hub.cookie_secret_file = str(data / "cookie_secret")
@@ -89,3 +91,6 @@ def embed(c: Any) -> None:
         cull_after=up["cull_after"],
         panels_url=f"http://127.0.0.1:{up['panels_port']}",
     )
+    if up["subdomains"]:
+        # Programs on this machine know no hub.localhost.
+        c.Proxy.extra_routes["127.0.0.1/services/portal/"] = f"http://127.0.0.1:{up['portal_port']}"

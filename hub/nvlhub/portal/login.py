@@ -40,28 +40,20 @@ class _Login:
 class Login:
     """Sessions of browsers. They live in memory: after a restart the hub logs everybody in again without asking."""
 
-    def __init__(
-        self, hub: Hub, *, api_url: str, hub_prefix: str, client_id: str, secret: str, prefix: str,
-        callback: str = "",
-    ) -> None:  # fmt: skip
+    def __init__(self, hub: Hub, *, api_url: str, hub_prefix: str, client_id: str, secret: str, prefix: str) -> None:
         self._hub = hub
         self._api_url = api_url.rstrip("/")
         self._hub_prefix = hub_prefix.rstrip("/")
         self._client_id = client_id
         self._secret = secret
         self._prefix = prefix
-        # The hub wants it as it knows it: with a host where services have their own.
-        self._redirect = callback or f"{prefix}oauth_callback"
+        self._callback = f"{prefix}oauth_callback"
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._logins: OrderedDict[str, _Login] = OrderedDict()
         self._lock = threading.Lock()
         # One for all logins: to make one reads the certificates of the machine, and a class logs in at one moment.
         self._http = httpx.Client(base_url=self._api_url, timeout=10)
         self._key = secrets.token_bytes(32)
-
-    @property
-    def _callback(self) -> str:
-        return f"{self._prefix}oauth_callback"
 
     def visitor(self, request: Request) -> Visitor:
         """Return who a browser's session belongs to. Raises `LoginNeededError`."""
@@ -88,7 +80,7 @@ class Login:
                 self._logins.popitem(last=False)
         query = urlencode(
             {
-                "client_id": self._client_id, "redirect_uri": self._redirect, "response_type": "code", "state": state,
+                "client_id": self._client_id, "redirect_uri": self._callback, "response_type": "code", "state": state,
                 "code_challenge": challenge, "code_challenge_method": "S256",
             }
         )  # fmt: skip
@@ -122,7 +114,7 @@ class Login:
                 "/oauth2/token",
                 data={
                     "client_id": self._client_id, "client_secret": self._secret, "grant_type": "authorization_code",
-                    "code": code, "redirect_uri": self._redirect, "code_verifier": verifier,
+                    "code": code, "redirect_uri": self._callback, "code_verifier": verifier,
                 },
             )  # fmt: skip
         except httpx.HTTPError:

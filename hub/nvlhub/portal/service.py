@@ -145,7 +145,6 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
         client_id=environment.get("JUPYTERHUB_CLIENT_ID", "service-portal"),
         secret=environment["JUPYTERHUB_API_TOKEN"],
         prefix=prefix,
-        callback=environment.get("JUPYTERHUB_OAUTH_CALLBACK_URL", ""),
     )
 
     def identify(request: Request) -> Visitor:

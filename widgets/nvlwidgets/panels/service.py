@@ -210,7 +210,8 @@ def hub_login(environment: Mapping[str, str], prefix: str) -> HubOAuth:
         told["access_scopes"] = {"access:services!service=panels"}
     return HubOAuth.instance(
         base_url=f"{prefix}/", oauth_client_id=environment.get("JUPYTERHUB_CLIENT_ID") or "service-panels",
-        cache_max_age=int(doors.REMEMBERED), **told,
+        # As a path: it is at the hub's host, also where JupyterHub gives services hosts of their own.
+        oauth_redirect_uri=f"{prefix}/oauth_callback", cache_max_age=int(doors.REMEMBERED), **told,
     )  # fmt: skip
 
 
