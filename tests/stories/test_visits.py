@@ -14,8 +14,9 @@ from playwright.async_api import Browser, Page, expect
 
 from nvlhub.store import Store
 from tests.stories.live import Live, live_portal
-from tests.stories.test_browser import browser  # noqa: F401  # a fixture
+from tests.stories.test_browser import browser
 
+__all__ = ["browser"]
 pytestmark = pytest.mark.browser
 CODE = "VISITS23"
 ASKS = """async (url) => {
@@ -80,9 +81,7 @@ async def agreed(page: Page) -> None:
     await page.wait_for_url("**/lab**")
 
 
-async def test_an_instructor_visits_a_learner_at_an_origin_that_is_not_the_portals(
-    apart: Live, browser: Browser
-) -> None:  # noqa: F811
+async def test_an_instructor_visits_a_learner_at_an_origin_of_its_own(apart: Live, browser: Browser) -> None:
     run = teach(apart)
     port = urlsplit(apart.url).port
     hub, server = f"http://hub.localhost:{port}", f"http://researcher.hub.localhost:{port}"
