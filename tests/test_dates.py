@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvlhub.dates import UnclearTimeError, moment
+from nvlhub.dates import UnclearTimeError, moment, shown
 
 BERLIN, TAIPEI, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Taipei"), ZoneInfo("America/New_York")
 ZONES = st.sampled_from([BERLIN, TAIPEI, NEW_YORK, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("UTC")])
@@ -92,3 +92,21 @@ def test_every_half_hour_of_a_year_is_read_right_where_clocks_change(zone: ZoneI
         near = [seconds + half * 1800 for half in range(-30, 31)]
         ways = [at for at in near if datetime.fromtimestamp(at, zone).replace(tzinfo=None, fold=0) == told]
         assert read(told.isoformat(), zone) == (ways or "time-left-out")
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [
+        ("UTC", "2027-01-15 08:00 UTC"),
+        ("Asia/Taipei", "2027-01-15 16:00 CST (UTC+8)"),
+        ("America/Chicago", "2027-01-15 02:00 CST (UTC-6)"),
+        ("Asia/Kolkata", "2027-01-15 13:30 IST (UTC+5:30)"),
+        ("America/St_Johns", "2027-01-15 04:30 NST (UTC-3:30)"),
+        ("Europe/Istanbul", "2027-01-15 11:00 UTC+3"),
+        ("Europe/London", "2027-01-15 08:00 GMT (UTC+0)"),
+        ("Nowhere/Atall", "2027-01-15 08:00 UTC"),
+    ],
+)
+def test_a_zone_is_told_so_that_it_is_no_other(zone: str, told: str) -> None:
+    assert shown(1_800_000_000, zone) == told
+    assert shown(10**15, zone).startswith("9999-")

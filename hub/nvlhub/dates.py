@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
+
+LAST = 253_402_214_400
+"""The last day that a date can be told of, in every zone."""
 
 
 @cache
@@ -15,6 +18,20 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError):
         return ZoneInfo("UTC")
+
+
+def shown(at: int, zone: str | tzinfo, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Return a moment as clocks in a zone show it: ``"2027-03-14 09:00 CST (UTC+8)"``, which is not Chicago's CST.
+
+    `at` is Unix time, never told beyond the year 9999; `zone` as for :func:`zone_of`.
+    """
+    then = datetime.fromtimestamp(min(at, LAST), zone_of(zone) if isinstance(zone, str) else zone)
+    name, minutes = then.strftime("%Z"), round((then.utcoffset() or timedelta()).total_seconds() / 60)
+    if minutes or name != "UTC":
+        ahead, rest = divmod(abs(minutes), 60)
+        offset = f"UTC{'-' if minutes < 0 else '+'}{ahead}{f':{rest:02}' if rest else ''}"
+        name = f"{name} ({offset})" if name.isalpha() else offset
+    return f"{then:{form}} {name}"
 
 
 def unix_time(text: str) -> int:

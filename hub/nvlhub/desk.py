@@ -11,11 +11,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from nvlhub.board import Board, keepers_of
 from nvlhub.clock import SteadyClock
+from nvlhub.dates import shown
 from nvlhub.engines.base import Engine
 from nvlhub.errors import (
     BadInputError,
@@ -738,7 +737,7 @@ def _not_on(request: Request, stays: Sequence[Stay], now: int) -> ConflictError:
     coming = min((stay for stay in stays if stay.starts > now), key=lambda stay: stay.starts, default=None)
     if coming is None:
         return ConflictError("class-over", project=name)
-    opens = f"{datetime.fromtimestamp(coming.starts, ZoneInfo(coming.zone)):%Y-%m-%d %H:%M %Z}"
+    opens = shown(coming.starts, coming.zone)
     return ConflictError("class-not-on", project=name, opens=opens, wait=coming.starts - now)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nvlhub.dates import zone_of
+from nvlhub.dates import shown, zone_of
 from nvlhub.text import say
 from nvlhub.wire import LeaseView, State
 
@@ -23,6 +23,6 @@ def waits_for(lease: LeaseView, lang: str, zone: str) -> str:
 
 
 def time_of(at: int, now: int, zone: str) -> str:
-    """Return a time of day with its zone, e.g. ``"14:05 CST"``; with its date where that is not today's."""
-    then, today = (datetime.fromtimestamp(moment, zone_of(zone)) for moment in (at, now))
-    return f"{then:%H:%M %Z}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M %Z}"
+    """Return a time of day with its zone, e.g. ``"14:05 CST (UTC+8)"``; with its date where that is not today's."""
+    then, today = (datetime.fromtimestamp(moment, zone_of(zone)).date() for moment in (at, now))
+    return shown(at, zone, "%H:%M") if then == today else shown(at, zone)

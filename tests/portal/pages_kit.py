@@ -16,6 +16,7 @@ from nvlhub.portal.courses_pages import CoursesPages
 from nvlhub.portal.html import Site
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.planning import PlanningPages
+from nvlhub.portal.problem_pages import ProblemPages
 from nvlhub.portal.roster_page import RosterPage
 from nvlhub.portal.teaching import TeachingPages
 from nvlhub.visitor import Visitor
@@ -41,6 +42,7 @@ class Login:
 def site(kit: Kit, login: Login) -> FastAPI:
     place = Site(PREFIX, "/hub/", "", "Asia/Taipei")
     app = make_app(Doors(kit.desk, kit.registry, login.visitor), PREFIX)
+    app.add_middleware(ProblemPages, site=place)
     for kind in (CoursesPages, PlanningPages, RosterPage):
         app.include_router(kind(kit.registry, login, place).routes())  # type: ignore[arg-type]
     app.include_router(TeachingPages(kit.registry, login, place, "https://hub.example/").routes())  # type: ignore[arg-type]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from nvlhub.cli.base import Json, call, fetch, path_of, show, tell
 from nvlhub.cli.courses import Run, courses
+from nvlhub.dates import shown
 from nvlhub.wire import gpu_hours
 
 EVERY = 10.0
@@ -94,8 +93,8 @@ def run_extend(
         return
     zone = call("GET", _path(run))["zone"]
     told = {
-        "ends": _told(found["ends"], zone), "possible": "yes" if found["fits"] else f"no: {found['detail']}",
-        "displaced": "; ".join(f"{one['gpus']} GPU of {one['user']} until {_told(one['until'], zone)}" for one in found["displaced"]),
+        "ends": shown(found["ends"], zone), "possible": "yes" if found["fits"] else f"no: {found['detail']}",
+        "displaced": "; ".join(f"{one['gpus']} GPU of {one['user']} until {shown(one['until'], zone)}" for one in found["displaced"]),
         "extended": f"{found['extended']} leases", "refused": "; ".join(one["detail"] for one in found["refused"]),
     }  # fmt: skip
     if found["fits"] and found["detail"]:
@@ -103,10 +102,6 @@ def run_extend(
     if found["price"]:
         told["price"] = f"{gpu_hours(found['price'])} GPU-h for the whole slot"
     tell({name: value for name, value in told.items() if value}, as_json=False)
-
-
-def _told(at: int, zone: str) -> str:
-    return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 @courses.command("end")

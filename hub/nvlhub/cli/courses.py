@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -30,7 +29,7 @@ from nvlhub.cli.base import (
     show,
     tell,
 )
-from nvlhub.dates import UnclearTimeError, moment
+from nvlhub.dates import UnclearTimeError, moment, shown
 from nvlhub.places import where
 from nvlhub.text import language, say
 from nvlhub.wire import gpu_hours
@@ -138,8 +137,8 @@ def run_list(
     """List runs that you teach or decide about, the latest start first."""
     rows = items("/runs", **{name: value for name, value in (("course", course), ("state", state)) if value})
     columns = {
-        **fields("id", "course", "name", "state", "phase"), "starts": lambda row: _told(row["starts"], row["zone"]),
-        "ends": lambda row: _told(row["ends"], row["zone"]), "seats": lambda row: f"{row['taken']}/{row['seats']}",
+        **fields("id", "course", "name", "state", "phase"), "starts": lambda row: shown(row["starts"], row["zone"]),
+        "ends": lambda row: shown(row["ends"], row["zone"]), "seats": lambda row: f"{row['taken']}/{row['seats']}",
         "GPUs": key("slot_gpus"), "code": key("code"),
     }  # fmt: skip
     show(rows, columns, as_json=as_json)
@@ -246,10 +245,6 @@ def _when(text: str, zone: str) -> int:
         fail(say(f"run-{error.slug}", lang, zone=zone, **error.members))
 
 
-def _told(at: int, zone: str) -> str:
-    return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
-
-
 def _tell(run: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         tell(run, as_json=True)
@@ -260,7 +255,7 @@ def _tell(run: dict[str, Any], *, as_json: bool) -> None:
         name: run[name] for name in ("id", "course", "name", "state", "phase", "code", "note", "reason") if run[name]
     }
     told |= {
-        "when": f"{_told(run['starts'], zone)} to {_told(run['ends'], zone)} ({hours} h {minutes} min, {zone})",
+        "when": f"{shown(run['starts'], zone)} to {shown(run['ends'], zone)} ({hours} h {minutes} min, {zone})",
         "seats": f"{run['seats']}, {run['taken']} taken, {run['gpus']} GPU each",
         "pays for": "the whole slot" if run["slot_charge"] else "what is used",
         "slot": f"{run['slot_gpus']} GPU, {gpu_hours(run['price'])} GPU-h",
@@ -271,7 +266,7 @@ def _tell(run: dict[str, Any], *, as_json: bool) -> None:
     if room is not None and room["fits"]:
         told["room"] = f"yes: {where(room['trays'])}" if room["trays"] else "yes: no GPUs are needed"
     elif room is not None:
-        then = f"; from {_told(room['next_starts'], zone)} on" if room["next_starts"] else ""
+        then = f"; from {shown(room['next_starts'], zone)} on" if room["next_starts"] else ""
         told["room"] = f"no: {room['most_gpus']} of {room['gpus']} GPU could be had{then}"
     tell(told, as_json=False)
 

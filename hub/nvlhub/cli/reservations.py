@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
 from nvlhub.cli.base import Json, call, change, fail, group, items, key, path_of, show, tell
-from nvlhub.dates import UnclearTimeError, moment
+from nvlhub.dates import UnclearTimeError, moment, shown
 from nvlhub.places import where
 from nvlhub.text import language, say
 
@@ -39,7 +38,7 @@ class Site:
 
     def told(self, at: int) -> str:
         """Return a time as people of the site write it."""
-        return f"{datetime.fromtimestamp(at, self.zone):%Y-%m-%d %H:%M %Z}"
+        return shown(at, self.zone)
 
     def row(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return a reservation for people."""

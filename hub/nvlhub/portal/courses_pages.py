@@ -11,6 +11,7 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 
 from nvlhub.api import lang_of
+from nvlhub.dates import shown
 from nvlhub.errors import BadInputError, NvlhubError
 from nvlhub.exchange import rubric_file
 from nvlhub.flow import rubric as rubrics
@@ -18,7 +19,6 @@ from nvlhub.flow.rubric import MOST_HANDED_IN, MOST_HIDDEN, Rubric
 from nvlhub.forms import AttemptView, CoursePatch, CourseView, NewCourse, ProfileView, ProjectView, Trial
 from nvlhub.portal.handing_in import placed
 from nvlhub.portal.paged import Paged, Short, Typed, content_of, fault_of, one_line, said_of, valid, whole
-from nvlhub.portal.teaching import shown
 from nvlhub.registry.courses import Rights
 from nvlhub.store import LEADS
 from nvlhub.visitor import Visitor

@@ -15,13 +15,13 @@ from starlette.concurrency import run_in_threadpool
 
 from nvlhub.api import Doors, lang_of
 from nvlhub.api.seats import Run, try_code
+from nvlhub.dates import shown
 from nvlhub.errors import BadInputError, NotAllowedError, NotFoundError, NvlhubError, TooManyError
 from nvlhub.explain import problem
 from nvlhub.forms import OwnSeat, SeatName
 from nvlhub.portal.html import Site
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.login import Login
-from nvlhub.registry.joining import shown
 from nvlhub.visitor import Visitor
 
 SOON, LATER = 4, 60

@@ -5,11 +5,9 @@ Used in the hub's process, too: nothing here needs a web framework.
 
 from __future__ import annotations
 
-from datetime import datetime
-from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from nvlhub.dates import shown
 from nvlhub.explain import duration
 from nvlhub.page import templates
 from nvlhub.text import say
@@ -17,14 +15,11 @@ from nvlhub.waits import waits_for
 from nvlhub.wire import gpu_hours
 
 _TEMPLATES = templates("nvlhub.portal")
-LAST = 253_402_214_400
-"""The last day that a date can be told of, in every zone."""
-_zone = cache(ZoneInfo)
 
 
 def clock(at: int | None, zone: str = "UTC") -> str:
     """Return a moment in the zone of the site; nothing for None."""
-    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), _zone(zone)):%Y-%m-%d %H:%M:%S %Z}"
+    return "" if at is None else shown(at, zone, "%Y-%m-%d %H:%M:%S")
 
 
 def plain(name: str) -> str:

@@ -14,12 +14,13 @@ from fastapi.responses import RedirectResponse
 
 from nvlhub.api import lang_of
 from nvlhub.api.doors import Order
+from nvlhub.dates import shown
 from nvlhub.errors import BadInputError, ConflictError, NvlhubError
 from nvlhub.flow.course import MOVES, Action, RunState
 from nvlhub.forms import NewRun, RunAsk, RunPatch, RunView
 from nvlhub.portal.paged import Paged, Short, Typed, Words, fault_of, one_line, said_of, valid
 from nvlhub.portal.run_form import FIELDS, MORE, blank, filled, meant, moved_to
-from nvlhub.portal.teaching import shown, trays_of
+from nvlhub.portal.teaching import trays_of
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Slug
 

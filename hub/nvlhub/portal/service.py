@@ -46,6 +46,7 @@ from nvlhub.portal.judging import Judges
 from nvlhub.portal.login import Login
 from nvlhub.portal.metrics import Metrics
 from nvlhub.portal.planning import PlanningPages
+from nvlhub.portal.problem_pages import ProblemPages
 from nvlhub.portal.roster_page import RosterPage
 from nvlhub.portal.teaching import TeachingPages
 from nvlhub.portal.verifying import Verifying
@@ -163,6 +164,7 @@ def make_portal_app(portal: Portal, environment: Mapping[str, str]) -> FastAPI:
     app = make_app(doors, prefix)
     app.include_router(login.routes())
     site = site_of(prefix, environment, settings.zone, dashboards=settings.dashboards)
+    app.add_middleware(ProblemPages, site=site)
     app.include_router(pages.routes(portal.desk, portal.registry, login, site))
     app.include_router(Asking(portal.registry, login, site, settings.contact).routes())
     app.include_router(HandingIn(portal.registry, login, site).routes())

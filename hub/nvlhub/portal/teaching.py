@@ -6,9 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 import segno
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -18,6 +16,7 @@ from markupsafe import Markup
 from nvlhub.api import lang_of
 from nvlhub.api.board import Seat, results_file
 from nvlhub.api.doors import Order
+from nvlhub.dates import shown
 from nvlhub.errors import BadInputError, NvlhubError
 from nvlhub.explain import problem
 from nvlhub.flow.tile import SeatState
@@ -324,11 +323,6 @@ class TeachingPages(Paged):
         ):  # fmt: skip
             router.add_api_route(f"{run}{path}", deed, methods=["POST"])
         return router
-
-
-def shown(at: int, zone: str) -> str:
-    """Return a time as people of a run write it."""
-    return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 def trays_of(trays: list[TrayPlace]) -> str:

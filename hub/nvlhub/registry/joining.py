@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from nvlhub.dates import shown
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.flow.course import Admission, RunState, admission, frees_at, landing, seat_state
@@ -229,11 +228,6 @@ class Joining(Office):
             certificate=certificate["id"] if certificate else "",
             messages=[Message(**message) for message in unit.told(row["run"], row["number"], MESSAGES)],
         )  # fmt: skip
-
-
-def shown(at: int, zone: str) -> str:
-    """Return a time as people of the run write it."""
-    return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 def _nobody() -> None:

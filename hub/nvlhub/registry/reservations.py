@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from nvlhub.dates import shown
 from nvlhub.errors import BadInputError, ConflictError
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.reservation import FARTHEST, LONGEST, SEARCHED, NoRoom, Place, choose
@@ -243,7 +242,7 @@ class Reservations(Office):
 
     def _told(self, at: int) -> str:
         """Return a time as people of the site write it."""
-        return f"{datetime.fromtimestamp(at, ZoneInfo(self._desk.zone)):%Y-%m-%d %H:%M %Z}"
+        return shown(at, self._desk.zone)
 
     def _noted(
         self, unit: Unit, visitor: Visitor, action: str, before: dict[str, Any] | None, after: dict[str, Any]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+from nvlhub.dates import shown
 from nvlhub.desk import Desk
 from nvlhub.errors import BadInputError, ConflictError, NotAllowedError
 from nvlhub.flow.course import Action, RunState, moved, phase
@@ -333,7 +333,7 @@ class Runs(Teaching):
         then = self._next_starts(run, found, starts)
         if then is None:
             raise ConflictError("run-no-room", **asked, next_starts=None)
-        raise ConflictError("run-no-room-then", **asked, next_starts=then, next_start=_told(then, run["zone"]))
+        raise ConflictError("run-no-room-then", **asked, next_starts=then, next_start=shown(then, run["zone"]))
 
     def _next_starts(self, run: dict[str, Any], found: NoRoom, starts: int) -> int | None:
         """Return when the run itself could start, not its slot."""
@@ -401,7 +401,7 @@ class Runs(Teaching):
         if begun and after["starts"] != before["starts"]:
             raise BadInputError("run-begun-starts", field="starts")
         if after["ends"] <= now:
-            raise BadInputError("run-ends-past", field="ends", now=_told(now, after["zone"]))
+            raise BadInputError("run-ends-past", field="ends", now=shown(now, after["zone"]))
         if kept is None:
             return
         needed = gpus_kept(after["seats"], after["gpus"])
@@ -434,15 +434,15 @@ class Runs(Teaching):
         """Check times; one that has `begun`, or keeps its start, keeps it though it lies in the past."""
         _zone(zone)
         if starts < now and not begun:
-            raise BadInputError("run-past", field="starts", now=_told(now, zone))
+            raise BadInputError("run-past", field="starts", now=shown(now, zone))
         if starts > now + FARTHEST:
-            raise BadInputError("run-too-far", field="starts", latest=_told(now + FARTHEST, zone))
+            raise BadInputError("run-too-far", field="starts", latest=shown(now + FARTHEST, zone))
         if ends <= starts:
-            raise BadInputError("run-reversed", field="ends", starts=_told(starts, zone))
+            raise BadInputError("run-reversed", field="ends", starts=shown(starts, zone))
         if ends - starts > LONGEST:
-            raise BadInputError("run-too-long", field="ends", latest=_told(starts + LONGEST, zone))
+            raise BadInputError("run-too-long", field="ends", latest=shown(starts + LONGEST, zone))
         if ends - starts < SHORTEST:
-            raise BadInputError("run-too-short", field="ends", earliest=_told(starts + SHORTEST, zone))
+            raise BadInputError("run-too-short", field="ends", earliest=shown(starts + SHORTEST, zone))
 
     def _check_shape(self, unit: Unit, gpus: int, course: dict[str, Any]) -> None:
         """Check the GPUs of a seat: none, or enough for the course's profile, in a shape that a domain has."""
@@ -557,8 +557,3 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise BadInputError("run-zone", field="zone", given=name) from None
-
-
-def _told(at: int, zone: str) -> str:
-    """Return a time as people of the run write it."""
-    return f"{datetime.fromtimestamp(at, _zone(zone)):%Y-%m-%d %H:%M %Z}"

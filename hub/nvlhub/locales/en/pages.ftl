@@ -2,6 +2,8 @@
 page-title = My GPUs
 page-as-of = As of { $at }.
 page-hub = Hub
+problem-title = That did not work
+problem-back = Your browser's “back” leads to where you were; what you had typed there is still there in most browsers.
 page-more = Ask for more GPU-hours
 leases-title = My leases
 leases-none = You hold no GPU now. Start a server, open a notebook with a GPU kernel, and its lease appears here.

@@ -2,6 +2,8 @@
 page-title = 我的 GPU
 page-as-of = 時間：{ $at }。
 page-hub = 主控台
+problem-title = 沒有成功
+problem-back = 請用瀏覽器的「上一頁」回到原處；大多數瀏覽器會保留您先前輸入的內容。
 page-more = 申請更多 GPU 時數
 leases-title = 我的租約
 leases-none = 您目前沒有持有 GPU。啟動伺服器並用 GPU 核心開啟筆記本，租約就會出現在這裡。
