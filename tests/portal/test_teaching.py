@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
 from starlette.testclient import TestClient
 
 from nvlhub.api import Doors, make_app
@@ -17,28 +14,12 @@ from nvlhub.forms import NewMessage, RunAsk, RunView
 from nvlhub.material import Reach
 from nvlhub.portal.caretaker import DAY, Caretaker
 from nvlhub.portal.html import Site
-from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.teaching import POLICY, TeachingPages
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
 from tests.courses_kit import HOUR, TEACHER, approved, plan, sit, with_course
+from tests.portal.pages_kit import PREFIX, Login
 from tests.portal_kit import ADMIN, Kit
-
-PREFIX = "/services/portal/"
-
-
-class Login:
-    """Knows one browser; without it, everybody is sent to the hub."""
-
-    who: Visitor | None = replace(TEACHER, csrf="own")
-
-    def visitor(self, request: Request) -> Visitor:
-        if self.who is None:
-            raise LoginNeededError("login-needed")
-        return self.who
-
-    def begin(self, request: Request) -> Response:
-        return RedirectResponse("/hub/login")
 
 
 class Rooms:
@@ -59,7 +40,9 @@ def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
 
 @pytest.fixture
 def login() -> Login:
-    return Login()
+    made = Login()
+    made.who = TEACHER
+    return made
 
 
 @pytest.fixture
@@ -194,7 +177,7 @@ def test_an_officer_sees_the_room_and_decides(portal: Kit, http: TestClient, log
     shown = page(http, "teach")
     assert "for spring" in shown
     assert "Approve" not in shown
-    login.who = replace(ADMIN, csrf="own")
+    login.who = ADMIN
     assert "There is room now" in page(http, "teach")
     assert send(http, f"teach/{number}/decision", verdict="approve", reason="")[0] == 422
     assert send(http, f"teach/{number}/decision", verdict="approve", reason="good\r\nplan") == (303, PREFIX + "teach")
@@ -203,7 +186,7 @@ def test_an_officer_sees_the_room_and_decides(portal: Kit, http: TestClient, log
 
 
 def test_strangers_are_told_nothing(portal: Kit, http: TestClient, login: Login, run: RunView) -> None:
-    login.who = Visitor("outsider", csrf="own")
+    login.who = Visitor("outsider")
     for path in ("teach/1", "teach/1/seats", "teach/1/results", "teach/1/results.csv", "teach/1/ready"):
         assert http.get(PREFIX + path).status_code == 404, path
     assert "You teach no course" in page(http, "teach")
