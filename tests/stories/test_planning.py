@@ -59,7 +59,9 @@ class Person:
         await there.set_content(await self.page.content())
         found = await Axe().run(there)
         assert found.violations_count == 0, found.generate_report()
-        assert await there.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], name
+        assert await there.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], (
+            name, await there.evaluate("""[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth)
+                .map(e => e.tagName + ' ' + e.getBoundingClientRect().right + ' ' + e.outerHTML.slice(0, 300))"""))
         for width in (NARROW["width"], WIDE):
             await there.set_viewport_size({"width": width, "height": NARROW["height"]})
             tall = min(TALLEST, await there.evaluate("document.documentElement.scrollHeight"))
