@@ -18,6 +18,7 @@ import pytest
 from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.ports import free_port
 from nvlhub.store import Store
+from tests.tables import postgres_database, sqlite_with_tables
 
 START = 1_800_000_000
 LONG = (
@@ -115,29 +116,41 @@ def _until_ready(port: int) -> None:
             return
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="session")
+def postgres_tables(postgres: str) -> Iterator[str]:
+    """The name of a database with all tables, to be copied."""
+    with postgres_database(postgres) as url:
+        made = Store(url)
+        made.migrate()
+        made.close()
+        yield url.rpartition("/")[2]
+
+
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'portal.sqlite'}"
         return
-    server = request.getfixturevalue("postgres")
-    name = f"t{os.getpid()}_{time.monotonic_ns()}"
-    plain = server.replace("+psycopg", "")
-    with psycopg.connect(f"{plain}/postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-    yield f"{server}/{name}"
-    with psycopg.connect(f"{plain}/postgres", autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_database(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    """A database with all tables."""
-    made = Store(database_url)
-    made.migrate()
-    yield made
-    made.close()
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A database with all tables, of each kind."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            url = sqlite_with_tables(tmp_path / "portal.sqlite")
+        else:
+            server, template = (request.getfixturevalue(name) for name in ("postgres", "postgres_tables"))
+            url = stack.enter_context(postgres_database(server, template))
+        made = Store(url)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

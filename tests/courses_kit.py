@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nvlhub.forms import NewCourse, NewRun, ProgrammePatch, RunAsk, RunDecision, RunView
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import START, HandClock
 from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
+from tests.tables import store_at
 
 HOUR, MINUTE = 3600, 60
 TEACHER = Visitor("instructor")
@@ -21,8 +21,7 @@ TEACHER = Visitor("instructor")
 @contextmanager
 def with_course(folder: Path, clock: HandClock) -> Iterator[Kit]:
     """A portal of four trays whose project has one course."""
-    store = Store(f"sqlite:///{folder / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(folder / "x.sqlite")
     made = kit(store, clock, trays=4)
     make_course(made)
     yield made

@@ -17,10 +17,10 @@ import pytest
 from nvlhub import dcgm
 from nvlhub.dcgm import BUSY, FREE, USED, Dcgm
 from nvlhub.settings import SettingsError, load
-from nvlhub.store import Store
 from nvlhub.wire import Beat
 from tests.conftest import HandClock
 from tests.portal_kit import RESEARCHER, Kit, kit
+from tests.tables import store_at
 
 Answer = Callable[[str, BaseHTTPRequestHandler], None]
 NODE = "{domain}-{tray:02d}"
@@ -79,8 +79,7 @@ def prometheus() -> Iterator[Prometheus]:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'portal.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "portal.sqlite")
     made = kit(store, clock)
     monkeypatch.setattr(made.engine, "simulated", False)
     yield made

@@ -30,6 +30,7 @@ from nvlhub.store import tables as t
 from nvlhub.wire import Beat, Beats, Extend
 from tests.conftest import HandClock
 from tests.portal_kit import MAILBOX, RESEARCHER, Kit
+from tests.tables import store_at
 
 Lines = Callable[[], list[dict[str, Any]]]
 logger = logging.getLogger("nvlhub.test")
@@ -177,8 +178,7 @@ def test_an_engine_that_refuses_is_logged_with_the_lease(
 def test_what_is_logged_for_a_request_about_a_lease_carries_it(
     tmp_path: Path, clock: HandClock, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     portal = talkative(store, clock)
     app = make_app(Doors(portal.desk, portal.registry, lambda request: RESEARCHER), "/services/portal/")
     router = APIRouter()

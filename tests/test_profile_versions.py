@@ -14,10 +14,10 @@ from nvlhub.engines.scripted import ScriptedEngine
 from nvlhub.errors import NvlhubError
 from nvlhub.flow.lease import Lease
 from nvlhub.forms import NewProfile, Publish, Rollback
-from nvlhub.store import Store
 from nvlhub.wire import Extend, LeaseView, State
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, RESEARCHER, Kit
+from tests.tables import store_at
 
 PROFILE = "gpu1"
 edits = st.one_of(
@@ -74,8 +74,7 @@ def lived(folder: Path, story: list[Any], *, edited: bool) -> list[Any]:
     folder.mkdir(exist_ok=True)
     database = folder / f"{edited}.sqlite"
     database.unlink(missing_ok=True)
-    store = Store(f"sqlite:///{database}")
-    store.migrate()
+    store = store_at(database)
     try:
         clock = HandClock()
         portal = Kit(store, clock, ScriptedEngine(SimulatedFloor(1, 2), {}, now=clock.now))
@@ -105,7 +104,7 @@ def lived(folder: Path, story: list[Any], *, edited: bool) -> list[Any]:
         store.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(moments)
 def test_what_is_edited_published_or_rolled_back_changes_nothing_of_a_lease_that_runs(
     tmp_path_factory: Any, story: list[Any]

@@ -16,10 +16,10 @@ from nvlhub.api import Doors, make_app
 from nvlhub.portal.identity import LoginNeededError
 from nvlhub.portal.service import token_of
 from nvlhub.run import Runner
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, MAILBOX, RESEARCHER, Kit, kit
+from tests.tables import store_at
 
 BASE = "/services/portal/api/v1"
 PEOPLE = {
@@ -53,8 +53,7 @@ class Client:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield kit(store, clock)
     store.close()
 

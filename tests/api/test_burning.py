@@ -13,11 +13,11 @@ from nvlhub.flow.burn import DAY, burn_down
 from nvlhub.flow.statement import Balance
 from nvlhub.portal.counts import Counts
 from nvlhub.registry.health import at_share
-from nvlhub.store import Store
 from tests.api.test_leads import api, portal
 from tests.api.world import PEOPLE, Api
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, Kit, kit
+from tests.tables import store_at
 
 __all__ = ["api", "portal"]
 HOUR = 3_600_000
@@ -92,8 +92,7 @@ def test_shares_of_starts_are_by_nearest_rank(counted: dict[int, int], median: i
 
 
 def test_the_report_tells_starts_refusals_and_ends(tmp_path: Path, clock: HandClock) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     watched = kit(store, clock, observer=Counts())
     leases = [watched.ask("gpu1") for _ in range(4)]
     watched.step(2)

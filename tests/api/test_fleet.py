@@ -15,18 +15,17 @@ from nvlhub.api import Doors, make_app
 from nvlhub.flow.queue import Running
 from nvlhub.forms import Service
 from nvlhub.registry import fleet
-from nvlhub.store import Store
 from nvlhub.wire import Share
 from tests.api.test_api import Client, identify, problem
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, Kit, kit
+from tests.tables import store_at
 
 
 @pytest.fixture
 def factory(tmp_path: Path, clock: HandClock) -> Iterator[tuple[Kit, Client]]:
     """139 racks."""
-    store = Store(f"sqlite:///{tmp_path / 'factory.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "factory.sqlite")
     portal = kit(store, clock, domains=139)
     app = make_app(Doors(portal.desk, portal.registry, identify), "/services/portal/")
     with TestClient(app, raise_server_exceptions=False) as http:

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from nvlhub.api import Doors, make_app
 from nvlhub.cli import app as commands
 from nvlhub.engines.scripted import Script
-from nvlhub.store import Store
 from tests.api.test_api import PEOPLE, Client, identify, problem
 from tests.conftest import HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 
 CLOSING = {"action": "accept", "reason": "looked into it"}
 ROUTES = [
@@ -30,8 +30,7 @@ ROUTES = [
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield kit(store, clock, {"*": Script(extra=500)})
     store.close()
 

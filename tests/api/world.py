@@ -37,6 +37,7 @@ from nvlhub.visitor import Visitor
 from nvlhub.wire import MILLI_PER_GPU_HOUR, Span
 from tests.conftest import START, HandClock
 from tests.portal_kit import Kit
+from tests.tables import store_at
 
 BASE = "/services/portal/api/v1"
 DAY = 86_400
@@ -137,8 +138,7 @@ class Template:
 def build(folder: Path) -> Template:
     """Build the world."""
     database = folder / "template.sqlite"
-    store = Store(f"sqlite:///{database}")
-    store.migrate()
+    store = store_at(database)
     portal = inhabit(store, HandClock())
     awards = portal.registry.awards
     awards.ask(PEOPLE["pi"], ask_for("optics"))

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from nvlhub.api import Doors, make_app
 from nvlhub.cli import app
 from nvlhub.ports import free_port
-from nvlhub.store import Store
 from tests.api.test_api import identify
 from tests.conftest import HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 
 
 @dataclass
@@ -44,8 +44,7 @@ class Terminal:
 
 @pytest.fixture
 def nvlhub(tmp_path: Path, clock: HandClock) -> Iterator[Terminal]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     portal = kit(store, clock)
     application = make_app(Doors(portal.desk, portal.registry, identify), "/services/portal/")
     port = free_port()

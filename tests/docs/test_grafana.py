@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nvlhub.store import Store
 from tests.conftest import HandClock
 from tests.portal.test_metrics import Watched
 from tests.portal_kit import ADMIN
+from tests.tables import store_at
 
 DOCS = Path(__file__).parents[2] / "docs"
 BOARD: dict[str, Any] = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
@@ -26,8 +26,7 @@ NAME = re.compile(r"\bnvlhub_[a-z_]+")
 @pytest.fixture
 def exported(tmp_path: Path, clock: HandClock) -> Iterator[dict[str, str]]:
     """Every sample that the metrics of a portal have, and the name of its family."""
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     watched = Watched(store, clock)
     watched.kit.registry.ledger.verify(ADMIN)
     yield {

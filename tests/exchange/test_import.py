@@ -24,6 +24,7 @@ from tests import portal_kit
 from tests.api.test_api import BASE, Client, identify, problem
 from tests.conftest import START, HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 
 DAY = 86_400
 YEAR = 365 * DAY
@@ -88,8 +89,7 @@ def empty(store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Po
 @pytest.fixture
 def other(tmp_path: Path, clock: HandClock) -> Iterator[Portal]:
     """A portal elsewhere, with more than the demo."""
-    store = Store(f"sqlite:///{tmp_path / 'other.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "other.sqlite")
     portal = Portal(kit(store, clock))
     fill(portal)
     yield portal

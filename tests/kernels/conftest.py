@@ -24,6 +24,7 @@ from nvlhub.settings import Settings
 from nvlhub.store import verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import API_PATH
+from tests.tables import sqlite_with_tables
 
 GRACE = 6
 PEOPLE = {
@@ -50,6 +51,8 @@ class Served:
     engines: list[LocalEngine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        sqlite_with_tables(self.data / "portal.sqlite")
         self.start()
 
     @property

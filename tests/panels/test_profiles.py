@@ -14,7 +14,6 @@ from bokeh.document import Document
 
 from nvlhub.api import Doors, make_app
 from nvlhub.forms import NewProfile
-from nvlhub.store import Store
 from nvlkernels.trial import Step
 from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
@@ -24,6 +23,7 @@ from nvlwidgets.panels.visit import Visit
 from tests.api.test_api import identify
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, Kit, kit
+from tests.tables import store_at
 
 YAML = "name: gpu1\nversion: 1\ndisplay_name: 1 GPU\npool: main\ngpus: 1\nspan: domain\nlongest: 600\nidle: 3600\n"
 
@@ -82,8 +82,7 @@ class Screen:
 
 @pytest.fixture
 def portal(tmp_path: Any, clock: HandClock) -> Any:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield kit(store, clock)
     store.close()
 

@@ -14,7 +14,6 @@ from bokeh.document import Document
 
 from nvlhub.api import Doors, make_app
 from nvlhub.forms import NewReservation, ReservationPatch
-from nvlhub.store import Store
 from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.screens.reservations import Reservations, peak, stacked
@@ -23,6 +22,7 @@ from nvlwidgets.panels.visit import Visit
 from tests.api.test_api import identify
 from tests.conftest import START, HandClock
 from tests.portal_kit import ADMIN, Kit, kit
+from tests.tables import store_at
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -72,8 +72,7 @@ class Tab:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Kit:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     return kit(store, clock)
 
 

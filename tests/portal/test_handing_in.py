@@ -15,11 +15,11 @@ from nvlhub.api import Doors, make_app
 from nvlhub.portal.handing_in import HandingIn
 from nvlhub.portal.html import Site
 from nvlhub.portal.judging import Judges
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.api.world import RUBRIC
 from tests.conftest import START, HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 
 PAGE = "/services/portal/seat/1/attempts"
 LEARNER = Visitor("learner", csrf="own")
@@ -39,8 +39,7 @@ class Login:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     made = kit(store, clock)
     items = [{**RUBRIC["items"][0], "title": "<b>Quick</b>".replace("<", "(").replace(">", ")"), "title_zh": "快"}]
     rubric = {**RUBRIC, "files": ["code/solve.py"], "run": ["python", "code/solve.py"], "items": items}

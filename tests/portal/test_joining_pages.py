@@ -18,11 +18,11 @@ from nvlhub.portal.html import Site
 from nvlhub.portal.identity import Hub, LoginNeededError
 from nvlhub.portal.joining import Joining
 from nvlhub.portal.login import Login as RealLogin
-from nvlhub.store import Store
 from nvlhub.store import tables as t
 from nvlhub.visitor import Visitor
 from tests.conftest import START, HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 from tests.test_joining import CODE, teach
 
 PREFIX = "/services/portal/"
@@ -46,8 +46,7 @@ class Login:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     made = kit(store, clock)
     made.clock.forward(3000)
     yield made

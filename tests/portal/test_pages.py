@@ -25,7 +25,6 @@ from nvlhub.portal.asking import Asking, asked
 from nvlhub.portal.floor_plan import floor_plan, legend
 from nvlhub.portal.html import Site, site_of
 from nvlhub.portal.identity import LoginNeededError
-from nvlhub.store import Store
 from nvlhub.text import say
 from nvlhub.visitor import Visitor
 from nvlhub.wire import Share
@@ -33,6 +32,7 @@ from tests.conftest import HandClock
 from tests.courses_kit import TEACHER, make_course
 from tests.portal.hub_kit import MARKUP
 from tests.portal_kit import ADMIN, GRACE, RESEARCHER, Kit, kit
+from tests.tables import store_at
 
 PREFIX = "/services/portal/"
 TAIPEI = ZoneInfo("Asia/Taipei")
@@ -55,8 +55,7 @@ class Login:
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield kit(store, clock, domains=2)
     store.close()
 

@@ -13,10 +13,10 @@ import pytest
 
 from nvlhub.portal.classroom import Answer, Classroom, Found
 from nvlhub.portal.warming import Warming
-from nvlhub.store import Store
 from nvlhub.visitor import Visitor
 from tests.conftest import START, HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 from tests.test_joining import CODE, HOUR, teach
 
 
@@ -75,8 +75,7 @@ class Class:
 
 @pytest.fixture
 def a_class(tmp_path: Path, clock: HandClock) -> Iterator[Callable[..., Class]]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     portal, room = kit(store, clock), Room()
     made: list[Class] = []
 

@@ -8,17 +8,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nvlhub.store import Store
 from tests.api.world import Api, inhabit
 from tests.conftest import HandClock
 from tests.portal_kit import Kit
 from tests.screens.kit import OPEN, portal_http
+from tests.tables import store_at
 
 
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock) -> Iterator[Kit]:
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield inhabit(store, clock)
     store.close()
 

@@ -22,6 +22,7 @@ from nvlhub.store.backup import back_up
 from tests.conftest import HandClock
 from tests.portal_kit import kit
 from tests.store.books import hammered, hold, settle
+from tests.tables import store_at
 
 
 def proven(url: str) -> int:
@@ -38,8 +39,7 @@ def data(tmp_path: Path, clock: HandClock) -> Iterator[tuple[Path, Store]]:
     """A data directory whose database is in use, with something in it to copy."""
     directory = tmp_path / "data"
     directory.mkdir()
-    store = Store(f"sqlite:///{directory / 'portal.sqlite'}")
-    store.migrate()
+    store = store_at(directory / "portal.sqlite")
     kit(store, clock)
     for _ in range(3):
         settle(store, hold(store))

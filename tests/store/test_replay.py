@@ -19,6 +19,7 @@ from nvlhub.wire import Extend
 from tests.conftest import START, HandClock
 from tests.portal_kit import ADMIN, RESEARCHER, Kit, kit
 from tests.store.books import hammered, hold, settle, unguard
+from tests.tables import store_at
 
 HOUR = 3_600_000
 
@@ -235,8 +236,7 @@ PAST = (
 def test_memory_does_not_grow_with_the_journal(tmp_path: Path, clock: HandClock) -> None:
     peaks = []
     for past in (2_000, 20_000):
-        store = Store(f"sqlite:///{tmp_path / f'{past}.sqlite'}")
-        store.migrate()
+        store = store_at(tmp_path / f"{past}.sqlite")
         kit(store, clock)
         with store.writing() as unit:
             for statement in PAST:

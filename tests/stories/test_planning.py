@@ -60,8 +60,10 @@ class Person:
         found = await Axe().run(there)
         assert found.violations_count == 0, found.generate_report()
         assert await there.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], (
-            name, await there.evaluate("""[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth)
-                .map(e => e.tagName + ' ' + e.getBoundingClientRect().right + ' ' + e.outerHTML.slice(0, 300))"""))
+            name,
+            await there.evaluate("""[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth)
+                .map(e => e.tagName + ' ' + e.getBoundingClientRect().right + ' ' + e.outerHTML.slice(0, 300))"""),
+        )
         for width in (NARROW["width"], WIDE):
             await there.set_viewport_size({"width": width, "height": NARROW["height"]})
             tall = min(TALLEST, await there.evaluate("document.documentElement.scrollHeight"))

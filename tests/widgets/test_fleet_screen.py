@@ -18,7 +18,6 @@ from bokeh.protocol import Protocol
 
 from nvlhub.api import Doors, make_app
 from nvlhub.flow.queue import Running
-from nvlhub.store import Store
 from nvlhub.wire import Share
 from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
@@ -31,6 +30,7 @@ from nvlwidgets.panels.visit import Visit
 from tests.api.test_api import identify
 from tests.conftest import HandClock
 from tests.portal_kit import Kit, kit
+from tests.tables import store_at
 
 ADMIN = Guest("admin", "admin", admin=True)
 
@@ -69,8 +69,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(folder: Path, domains: int = 2, lang: str = "en") -> AsyncIterator[Scene]:
-    store = Store(f"sqlite:///{folder / 'fleet.sqlite'}")
-    store.migrate()
+    store = store_at(folder / "fleet.sqlite")
     portal = kit(store, HandClock(), domains=domains)
     app = make_app(Doors(portal.desk, portal.registry, identify), "/services/portal/")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:

@@ -19,7 +19,6 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from nvlhub.store import Store
 from nvlhub.wire import API_PATH, Beat, GpuSample, Problem, Sample
 from nvlkernels.client import PortalDownError, PortalError
 from nvlwidgets.markup import markup
@@ -36,6 +35,7 @@ from nvlwidgets.panels.visit import Visit
 from tests.api import world
 from tests.conftest import HandClock
 from tests.portal_kit import RESEARCHER, Kit, kit
+from tests.tables import store_at
 
 LEAD = Guest(
     "researcher", "researcher", admin=False, projects=(("demo", "Demo", "pi"), ("other", "Other <project>", "member"))
@@ -45,8 +45,7 @@ LEAD = Guest(
 @pytest.fixture
 def portal(tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     monkeypatch.setitem(world.PEOPLE, "researcher", RESEARCHER)
-    store = Store(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    store.migrate()
+    store = store_at(tmp_path / "x.sqlite")
     yield kit(store, clock)
     store.close()
 
