@@ -22,8 +22,10 @@ from tests.tables import postgres_database, sqlite_with_tables
 
 START = 1_800_000_000
 LONG = (
-    "test_schema.py", "test_runs_machine.py", "test_ledger_machine.py", "test_hammer.py", "test_cluster.py", "test_telemetry.py",
-    "test_faults.py", "test_second_lock.py", "test_workshop.py", "test_slurm_servers.py", "test_screens.py",
+    "test_cluster.py", "test_schema.py", "test_second_lock.py", "test_ledger_machine.py", "test_hammer.py", "test_leased.py", "test_faults.py",
+    "test_runs_machine.py", "test_telemetry.py", "test_robust.py", "test_forgery.py", "test_demo.py",
+    "test_readopt.py", "test_examples.py", "test_screens.py", "test_hub_pages.py", "test_access.py", "test_browser.py",
+    "test_clusters.py", "test_workshop.py", "test_lab.py", "test_kills.py", "test_slurm_servers.py", "test_visits.py",
 )  # fmt: skip
 """Files that take the longest. They begin first, so that no worker is alone with one in the end."""
 
