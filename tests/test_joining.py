@@ -136,11 +136,11 @@ def _unit(portal: Kit) -> Any:
 def test_the_right_code_is_told_when_it_opens_and_that_it_is_over(portal: Kit) -> None:
     teach(portal)
     portal.clock.at = START + 1799
-    assert told(lambda: join(portal)) == (ConflictError, "code-early", {"opens": "2027-01-15 16:30 CST"})
+    assert told(lambda: join(portal)) == (ConflictError, "code-early", {"opens": "2027-01-15 16:30 CST (UTC+8)"})
     portal.clock.at = START + 1800
     join(portal)
     portal.clock.at = START + 3 * HOUR
-    assert told(lambda: join(portal, BEN)) == (ConflictError, "code-late", {"ended": "2027-01-15 19:00 CST"})
+    assert told(lambda: join(portal, BEN)) == (ConflictError, "code-late", {"ended": "2027-01-15 19:00 CST (UTC+8)"})
     assert join(portal).seat == 1, "who has a seat gets to it in the time of grace"
 
 
@@ -188,7 +188,11 @@ def test_a_seat_that_somebody_wishes_for_is_given_to_others_last(portal: Kit) ->
 def test_a_full_class_says_when_seats_are_freed(portal: Kit) -> None:
     teach(portal, seats=1)
     join(portal)
-    assert told(lambda: join(portal, BEN)) == (ConflictError, "run-full-until", {"frees": "2027-01-15 17:20 CST"})
+    assert told(lambda: join(portal, BEN)) == (
+        ConflictError,
+        "run-full-until",
+        {"frees": "2027-01-15 17:20 CST (UTC+8)"},
+    )
     portal.clock.at = START + HOUR + 1200
     assert told(lambda: join(portal, BEN))[1:] == ("run-full", {})
 

@@ -41,11 +41,11 @@ def offer(portal: Kit, profile: str) -> Offer:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"expected_start": NOON + 3600}, "No room. Expected at 21:00 CST."),
-        ({"expected_start": NOON + 5 * 3600}, "No room. Expected at 2027-01-16 01:00 CST."),
+        ({"expected_start": NOON + 3600}, "No room. Expected at 21:00 CST (UTC+8)."),
+        ({"expected_start": NOON + 5 * 3600}, "No room. Expected at 2027-01-16 01:00 CST (UTC+8)."),
         ({"expected_start": NOON - 1}, "No room. It should start at any moment."),
         ({}, "No room."),
-        ({"state": "held", "expected_start": NOON + 60}, "No room. Expected at 20:01 CST."),
+        ({"state": "held", "expected_start": NOON + 60}, "No room. Expected at 20:01 CST (UTC+8)."),
         ({"detail": ""}, ""),
         ({"state": "running"}, ""),
         ({"state": "ending", "expected_start": NOON + 60}, ""),

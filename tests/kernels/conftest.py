@@ -52,7 +52,8 @@ class Served:
 
     def __post_init__(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        sqlite_with_tables(self.data / "portal.sqlite")
+        if not (self.data / "portal.sqlite").exists():
+            sqlite_with_tables(self.data / "portal.sqlite")
         self.start()
 
     @property

@@ -73,7 +73,7 @@ async def test_a_start_that_its_engine_has_queued_says_why_and_can_be_cancelled(
     held = holding(**told)
     held.zone = "Asia/Taipei"
     shown = item("k", held, "en", waiting=True)
-    assert "1 × GPU (demo): The cluster is full. Expected at 16:01 CST." in shown["text"]
+    assert "1 × GPU (demo): The cluster is full. Expected at 16:01 CST (UTC+8)." in shown["text"]
     assert shown["cancel"] == "Cancel"
     assert "text" not in item("k", held, "en", waiting=False)
     assert "text" not in item("k", holding(state="starting", deadline=None), "en", waiting=True)
@@ -121,7 +121,7 @@ async def test_a_start_is_cancelled_while_its_agent_is_awaited(
         await portal.looked.wait()
         while not held.zone:
             await asyncio.sleep(0)
-        assert "Full. Expected at 16:01 CST." in item("k1", held, "en", waiting=True)["text"]
+        assert "Full. Expected at 16:01 CST (UTC+8)." in item("k1", held, "en", waiting=True)["text"]
         provisioner.WAITING["k1"].cancel()
         with pytest.raises(RuntimeError, match=words):
             await taking

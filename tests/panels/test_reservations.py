@@ -104,7 +104,7 @@ async def test_what_is_typed_is_tried_and_sent_once(tab: Tab) -> None:
     await tab.do("add", **FILLED)
     assert "Reserved: 32 GPUs for demo." in tab.html
     assert tab.html.count('data-ask="cancel"') == 1
-    assert "2027-03-14 09:00 CST to 2027-03-15 09:00 CST" in tab.html
+    assert "2027-03-14 09:00 CST (UTC+8) to 2027-03-15 09:00 CST (UTC+8)" in tab.html
     assert (tab.input("name"), tab.input("project"), tab.input("starts")) == ("", "demo", "2027-03-14T09:00")
 
 
@@ -116,7 +116,7 @@ async def test_who_is_in_the_way_and_what_would_be_possible_is_told(tab: Tab) ->
     await tab.do("add", **FILLED)
     await tab.do("try", **{**FILLED, "gpus": "72"})
     assert "Possible in the same time: 40 GPUs." in tab.html
-    assert "from 2027-03-15 09:00 CST on" in tab.html
+    assert "from 2027-03-15 09:00 CST (UTC+8) on" in tab.html
     await tab.do("try", **{**FILLED, "gpus": "many"})
     assert "whole number from 1 to 10008" in tab.html
 
@@ -128,7 +128,7 @@ async def test_a_reservation_is_moved_as_it_was_shown_and_cancelled(tab: Tab) ->
     later = {"id": row["id"], "starts": "2027-03-14T10:00", "ends": "2027-03-15T10:00"}
     await tab.do("move", **later, **was)
     assert "Moved." in tab.html
-    assert "2027-03-14 10:00 CST to" in tab.html
+    assert "2027-03-14 10:00 CST (UTC+8) to" in tab.html
     await tab.do("move", **later, **was)
     assert "somebody else changed this reservation" in tab.html
     now = {"wasStarts": str(row["starts"] + HOUR), "wasEnds": str(row["ends"] + HOUR)}

@@ -155,8 +155,8 @@ def test_too_many_wrong_codes_are_told_when_to_come_again(portal: Kit, http: Tes
 def test_too_early_and_too_late_are_told_in_both_languages(portal: Kit, http: TestClient) -> None:
     teach(portal)
     portal.clock.at = START
-    assert "opens at 2027-01-15 16:30 CST" in join(http).text  # type: ignore[attr-defined]
-    assert "2027-01-15 16:30 CST 開放" in join(http, **{"Accept-Language": "zh-TW"}).text  # type: ignore[attr-defined]
+    assert "opens at 2027-01-15 16:30 CST (UTC+8)" in join(http).text  # type: ignore[attr-defined]
+    assert "2027-01-15 16:30 CST (UTC+8) 開放" in join(http, **{"Accept-Language": "zh-TW"}).text  # type: ignore[attr-defined]
     portal.clock.at = START + 20_000
     assert "is over" in join(http).text  # type: ignore[attr-defined]
 

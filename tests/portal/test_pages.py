@@ -111,7 +111,8 @@ def test_times_are_those_of_the_sites_zone(portal: Kit, http: TestClient) -> Non
     ended = datetime.fromtimestamp(portal.clock.now(), TAIPEI)
     text = shown(http)
     assert f"{ended:%Y-%m-%d %H:%M}" in text
-    assert "UTC" not in text
+    assert "Times are in Asia/Taipei" in text
+    assert " UTC" not in text
 
 
 def test_days_of_a_request_are_days_of_the_sites_zone() -> None:
@@ -259,7 +260,7 @@ def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(portal: Kit,
     portal.ask()
     portal.step()
     starts = datetime.fromtimestamp(portal.clock.now() + 599, TAIPEI)
-    assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST." in shown(http, path)
+    assert f"{say('slurm-wait-resources')} Expected at {starts:%H:%M} CST (UTC+8)." in shown(http, path)
 
 
 @pytest.mark.parametrize("path", ["", "fragments/home"])

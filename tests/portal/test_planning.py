@@ -55,7 +55,7 @@ def test_a_look_tells_room_trays_and_price_and_makes_nothing(portal: Kit, visit:
     assert visit.status == 200
     assert 'data-fits="true"' in shown
     assert "nvl001: 1-2" in shown
-    assert "2027-01-20 08:30 CST to 2027-01-20 12:00 CST" in shown
+    assert "2027-01-20 08:30 CST (UTC+8) to 2027-01-20 12:00 CST (UTC+8)" in shown
     assert "charges the whole slot: 28.00 GPU-hours" in shown
     assert "200.00 left" in shown
     assert visit.form()["name"] == "Spring"

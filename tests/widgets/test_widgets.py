@@ -106,7 +106,7 @@ def test_a_waiting_lease_says_where_it_stands(scripted: Scripted) -> None:
 def test_a_lease_that_its_engine_has_queued_says_why_and_until_when(scripted: Scripted) -> None:
     waiting = {"state": "starting", "deadline": None, "detail": "The cluster is full.", "expected_start": NOW + 600}
     widget = bar(scripted, **waiting)
-    at = f"{datetime.fromtimestamp(NOW + 600, ZoneInfo('Asia/Taipei')):%H:%M} CST"
+    at = f"{datetime.fromtimestamp(NOW + 600, ZoneInfo('Asia/Taipei')):%H:%M} CST (UTC+8)"
     until(lambda: f"The cluster is full. Expected at {at}." in widget.html)
     assert Elements(widget.html).told("data-ask") == ["release"]
 

@@ -6,20 +6,16 @@ Every value is escaped; what is shown is the same in a notebook and in a dashboa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
-from nvlhub.dates import zone_of
+from nvlhub.dates import LAST, shown
 from nvlhub.text import say
 from nvlhub.waits import waits_for
 from nvlhub.wire import LeaseView, gpu_hours
-
-LAST = 253_402_300_799
-"""The last second that a date can be told of."""
 
 
 @cache
@@ -39,7 +35,7 @@ def asset(name: str) -> str:
 
 def clock(at: float | None, zone: str = "UTC") -> str:
     """Return a moment as people write it, in the zone of the site; nothing for None."""
-    return "" if at is None else f"{datetime.fromtimestamp(min(at, LAST), zone_of(zone)):%Y-%m-%d %H:%M %Z}"
+    return "" if at is None else shown(int(min(at, LAST)), zone)
 
 
 def span(seconds: float, lang: str) -> str:
@@ -47,14 +43,14 @@ def span(seconds: float, lang: str) -> str:
     left = max(0, int(seconds))
     units = say("units", lang).split(" ")
     parts = [(left // 86400, units[0]), (left // 3600 % 24, units[1]), (left // 60 % 60, units[2])]
-    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
-    return " ".join(shown) or f"{left} {units[3]}"
+    largest = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return " ".join(largest) or f"{left} {units[3]}"
 
 
 def markup(name: str, lang: str, *, zone: str = "UTC", **values: Any) -> str:
     """Return the template `name` filled with `values`.
 
-    Templates may use ``_(message, **members)``, ``hours(amount)``, ``span(seconds)``, ``clock(at)``, ``waits_for(lease)`` and ``units``.
+    Templates may use ``_(message, **members)``, ``hours(amount)``, ``span(seconds)``, ``clock(at)``, ``waits_for(lease)``, ``units`` and ``site_zone``.
     """
 
     def word(message: str, **members: object) -> str:
@@ -66,5 +62,5 @@ def markup(name: str, lang: str, *, zone: str = "UTC", **values: Any) -> str:
 
     return _templates().get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: span(seconds, lang), clock=lambda at: clock(at, zone),
-        waits_for=why, units=say("units", lang), **values,
+        waits_for=why, units=say("units", lang), site_zone=zone, **values,
     )  # fmt: skip

@@ -93,7 +93,7 @@ def configure(
     ]
     if panels_url:
         hub.services.append(_panels_service(Path(data), panels_url, panels_token, portal_url, managed=managed))
-    if "subdomain_host" in hub and hub.subdomain_host:
+    if _old(hub, "subdomain_host", ""):
         _stay_with_the_hub(c, {"portal": portal_url, **({"panels": panels_url} if panels_url else {})})
     hub.load_roles = [
         *_old(hub, "load_roles", []),

@@ -35,5 +35,5 @@ def render(name: str, lang: str, zone: str = "UTC", **values: Any) -> str:
 
     return _TEMPLATES.get_template(name).render(
         _=word, lang=lang, hours=gpu_hours, span=lambda seconds: duration(seconds, lang),
-        clock=lambda at: clock(at, zone), waits_for=lambda lease: waits_for(lease, lang, zone), **values,
+        clock=lambda at: clock(at, zone), waits_for=lambda lease: waits_for(lease, lang, zone), site_zone=zone, **values,
     )  # fmt: skip
