@@ -139,6 +139,10 @@ class LeaseKernelManager(AsyncMappingKernelManager):
         km: Any = self._kernels.get(kernel_id)
         if km is not None:
             self.stop_watching_activity(kernel_id)
+            # Of a tab that was closed before.
+            self.stop_buffering(kernel_id)
+            self._kernel_connections.pop(kernel_id, None)
+            self._kernel_ports.pop(kernel_id, None)
             km._close_control_socket()  # noqa: SLF001  # all else that closes it shuts the kernel down, too
         removed = super().remove_kernel(kernel_id)
         provisioner = HELD.get(kernel_id)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -73,7 +74,8 @@ def test_the_portal_may_do_no_more_at_the_hub_than_classes_need(tmp_path: Path) 
     [
         ({"subdomain_host": "https://hub.example:8443"}, "", "https://hub.example:8443"),
         ({"subdomain_host": "hub.example", "bind_url": "http://:80/jupyter"}, "/jupyter", "https://hub.example"),
-        ({"subdomain_host": "http://hub.example", "base_url": "/hub/"}, "/hub", "http://hub.example"),
+        ({"subdomain_host": "http://hub.example/", "base_url": "/hub/"}, "/hub", "http://hub.example"),
+        ({"subdomain_host": "https://users.example", "public_url": "https://hub.example/"}, "", "https://hub.example"),
     ],
 )
 async def test_portal_and_dashboards_stay_at_the_hubs_host_where_servers_have_their_own(
@@ -91,9 +93,16 @@ async def test_portal_and_dashboards_stay_at_the_hubs_host_where_servers_have_th
     assert callbacks == {
         "portal": f"{base}/services/portal/oauth_callback", "panels": f"{base}/services/panels/oauth_callback", "nvlhub-hub": None
     }  # fmt: skip
-    # Who asks at another host is led there.
+    # Who asks at another host is led there; a proxy that has lost the routes gets them again.
     [(path, handler, more)] = c.JupyterHub.extra_handlers
-    server = Application([(f"{base}/hub{path}", handler, more)]).listen(port := free_port(), "127.0.0.1")
+    routes: dict[str, str] = {}
+
+    class Proxy:
+        async def add_route(self, route: str, url: str, data: Any) -> None:
+            routes[route] = url
+
+    app = Application([(f"{base}/hub{path}", handler, more)], proxy=Proxy())
+    server = app.listen(port := free_port(), "127.0.0.1")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         for rest in ("/services/portal/more?to=%2F%2Fevil&x=1", "/services/panels", "/services/portal//evil.example/"):
             assert (await http.get(f"{base}/hub{rest}")).headers["location"] == f"{origin}{base}{rest}"
@@ -103,6 +112,8 @@ async def test_portal_and_dashboards_stay_at_the_hubs_host_where_servers_have_th
             f"/evil{base}/hub/services/portal/",
         ):
             assert (await http.get(asked)).status_code == 404
+    assert routes.items() < c.Proxy.extra_routes.items()
+    assert len(routes) == 2
     server.stop()
     await server.close_all_connections()
 

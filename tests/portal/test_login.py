@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -109,3 +110,18 @@ def test_where_servers_have_hosts_of_their_own_the_hub_is_asked_at_its_own() -> 
     sent = urlsplit(login.begin(asked).headers["location"])
     assert f"{sent.scheme}://{sent.netloc}{sent.path}" == f"{hub}/api/oauth2/authorize"
     assert parse_qs(sent.query)["redirect_uri"] == [f"{PREFIX}oauth_callback"]
+
+
+def test_over_https_no_other_host_can_plant_a_session(browser: TestClient) -> None:
+    browser.base_url = "https://hub.example"
+    there = browser.get(PREFIX + "more")
+    assert "__Host-nvlhub-" in there.headers["set-cookie"]
+    came = back(browser, state_of(there))
+    for told in came.headers.get_list("set-cookie"):
+        assert re.match(r"__Host-nvlhub-[\w-]+=.*; Path=/; .*Secure", told), told
+    assert browser.get(PREFIX + "more").json()["name"] == "researcher"
+    # What a page of a user's host may set for the whole domain has a name that is not looked for.
+    name, session = came.headers.get_list("set-cookie")[0].partition(";")[0].removeprefix("__Host-").split("=")
+    browser.cookies.clear()
+    for planted in ("nvlhub-session", name):
+        assert browser.get(PREFIX + "more", headers={"Cookie": f"{planted}={session}"}).status_code == 302

@@ -24,6 +24,9 @@ ASKS = """async (url) => {
 }"""
 
 
+SENDS = "async ([url, how]) => (await fetch(url, how)).type"
+
+
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[Live]:
     with live_portal(tmp_path, "--subdomains") as live:
@@ -104,10 +107,25 @@ async def test_an_instructor_visits_a_learner_at_an_origin_of_its_own(apart: Liv
     await expect(board.locator(".jp-Launcher")).to_be_visible()
     assert await status(board, f"{server}/user/researcher/class-{run}/api/status") == 200
 
-    # What such a page asks of the portal, with the cookies of whoever opened it, it cannot read.
+    await board.goto(f"{server}/user/researcher/class-{run}/lab")
+    # What such a page asks of the portal, with the cookies of whoever opened it, it cannot read; and it can do nothing there.
+    blind = {"mode": "no-cors", "credentials": "include"}
+    assert await board.evaluate(SENDS, [f"{hub}/hub/logo", blind]) == "opaque"
+    ends = {
+        **blind,
+        "method": "POST",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+        "body": "sure=1",
+    }
+    # The browser keeps even the shape of the answer to itself.
+    await board.evaluate(
+        f"(given) => ({SENDS})(given).catch(() => null)", [f"{hub}/services/portal/teach/{run}/end", ends]
+    )
+    assert apart.api("GET", f"/runs/{run}")["state"] == "approved"
     for path in ("/services/portal/", "/services/portal/api/v1/leases", "/services/panels/compute", "/hub/home"):
         assert await board.evaluate(ASKS, hub + path) == "TypeError"
-        assert await board.evaluate(ASKS, server + path) == "TypeError"
+        if path.startswith("/services"):
+            assert await board.evaluate(ASKS, server + path) == "TypeError"
     # Its links to the portal lead there all the same.
     await board.goto(f"{server}/services/portal/language?to=zh-TW&next=/services/portal/teach/{run}")
     assert board.url == f"{hub}/services/portal/teach/{run}"

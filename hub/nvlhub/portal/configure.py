@@ -134,16 +134,19 @@ def _stay_with_the_hub(c: Any, urls: dict[str, str]) -> None:
     page, in a notebook or in a message is a path, whether there are hosts or not.
     """
     hub = c.JupyterHub
-    host = hub.subdomain_host if "://" in hub.subdomain_host else f"https://{hub.subdomain_host}"
+    told = str(_old(hub, "public_url", "") or hub.subdomain_host)
+    there = urlsplit(told if "://" in told else f"https://{told}")
     base = _old(hub, "base_url", urlsplit(_old(hub, "bind_url", "")).path).strip("/")
     paths = {name: f"{f'/{base}' if base else ''}/services/{name}/" for name in urls}
     for service in hub.services:
         if service["name"] in paths:
-            service["oauth_redirect_uri"] = f"{paths[service['name']]}oauth_callback"
-    routes = {f"{urlsplit(host).hostname}{path}": urls[name] for name, path in paths.items()}
+            # Of JupyterHub's own menu: there is no way in at a host of the service's own.
+            service |= {"oauth_redirect_uri": f"{paths[service['name']]}oauth_callback", "display": False}
+    routes = {f"{there.hostname}{path}": urls[name] for name, path in paths.items()}
     c.Proxy.extra_routes = {**_old(c.Proxy, "extra_routes", {}), **routes}
-    # From any other host JupyterHub leads to this path below its own.
-    handler = (rf"/services/(?:{'|'.join(paths)})(?:/.*)?", ServicePath, {"host": host})
+    # From any other host, and where a proxy has lost these routes, JupyterHub leads to this path below its own.
+    origin = f"{there.scheme}://{there.netloc}"
+    handler = (rf"/services/(?:{'|'.join(paths)})(?:/.*)?", ServicePath, {"origin": origin, "routes": routes})
     hub.extra_handlers = [*_old(hub, "extra_handlers", []), handler]
 
 

@@ -20,7 +20,7 @@ FRAGMENT = "X-Nvlhub-For"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where things are, and how times are told. Paths end with a slash."""
+    """Where things are, and how times are told. Addresses end with a slash."""
 
     prefix: str
     """Of the portal."""
@@ -49,7 +49,7 @@ def site_of(prefix: str, environment: Mapping[str, str], zone: str, *, dashboard
 
 
 def hub_of(environment: Mapping[str, str]) -> str:
-    """Return the hub's address without a slash at the end: a path, or with its host where services have hosts of their own."""
+    """Return the hub's address without a slash at the end: a path, or with its host where JupyterHub tells it."""
     return environment.get("JUPYTERHUB_HOST", "") + environment.get("JUPYTERHUB_BASE_URL", "/").rstrip("/") + "/hub"
 
 

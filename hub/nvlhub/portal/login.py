@@ -48,6 +48,8 @@ class Login:
         self._secret = secret
         self._prefix = prefix
         self._callback = f"{prefix}oauth_callback"
+        # Cookies without a path are those of all portals of a host.
+        self._mark = hashlib.sha256(prefix.encode()).hexdigest()[:8]
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._logins: OrderedDict[str, _Login] = OrderedDict()
         self._lock = threading.Lock()
@@ -57,7 +59,7 @@ class Login:
 
     def visitor(self, request: Request) -> Visitor:
         """Return who a browser's session belongs to. Raises `LoginNeededError`."""
-        token = self._sessions.get(request.cookies.get(SESSION, ""))
+        token = self._sessions.get(request.cookies.get(self._name(request, SESSION), ""))
         if token is None:
             raise LoginNeededError("login-needed")
         who = self._hub.visitor(token)
@@ -93,7 +95,9 @@ class Login:
         state = request.query_params.get("state", "")
         with self._lock:
             login = self._logins.pop(state, None)
-        own = secrets.compare_digest(request.cookies.get(_cookie_of(state), "").encode(), state.encode())
+        own = secrets.compare_digest(
+            request.cookies.get(self._name(request, _cookie_of(state)), "").encode(), state.encode()
+        )
         if login is None or not own or time.monotonic() - login.at > LOGIN_TAKES:
             return RedirectResponse(self._prefix, 302)
         token = self._token(request.query_params.get("code", ""), login.verifier)
@@ -105,7 +109,7 @@ class Login:
                 self._sessions.popitem(last=False)
         response = RedirectResponse(login.next, 302)
         self._cookie(request, response, SESSION, session, None)
-        response.delete_cookie(_cookie_of(state), path=self._prefix)
+        self._cookie(request, response, _cookie_of(state), "", 0)
         return response
 
     def _token(self, code: str, verifier: str) -> str:
@@ -124,14 +128,25 @@ class Login:
         return str(response.json()["access_token"])
 
     def _cookie(self, request: Request, response: Response, name: str, value: str, age: int | None) -> None:
-        secure = request.headers.get("x-forwarded-proto", request.url.scheme).split(",")[0].strip() == "https"
-        response.set_cookie(name, value, max_age=age, path=self._prefix, httponly=True, samesite="lax", secure=secure)
+        secure = _secure(request)
+        response.set_cookie(
+            self._name(request, name), value, max_age=age, path="/" if secure else self._prefix, httponly=True, samesite="lax",
+            secure=secure,
+        )  # fmt: skip
+
+    def _name(self, request: Request, name: str) -> str:
+        """Return the name of a cookie; over https one that no page of another host can plant (RFC 6265bis, 4.1.3.2)."""
+        return f"__Host-{name}-{self._mark}" if _secure(request) else name
 
     def routes(self) -> APIRouter:
         """Return the route that the hub sends browsers back to."""
         router = APIRouter(include_in_schema=False)
         router.add_api_route(self._callback, self.finish, methods=["GET"])
         return router
+
+
+def _secure(request: Request) -> bool:
+    return request.headers.get("x-forwarded-proto", request.url.scheme).split(",")[0].strip() == "https"
 
 
 def _cookie_of(state: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from nvlhub.api.doors import lang_of
 from nvlhub.portal.html import Site
 from nvlhub.wire import Problem
+
+logger = logging.getLogger(__name__)
 
 DOCUMENT = b"application/problem+json"
 
@@ -35,7 +38,7 @@ class ProblemPages:
             else:
                 body += message.get("body", b"")
                 if not message.get("more_body", False):
-                    await self._page(request, begun, body)(scope, receive, send)
+                    await self._answer(request, begun, body)(scope, receive, send)
 
         await self._app(scope, receive, seen)
 
@@ -43,10 +46,18 @@ class ProblemPages:
         accepts = dict(scope["headers"]).get(b"accept", b"")
         return b"text/html" in accepts and not scope["path"].startswith(f"{self._site.prefix}api/")
 
-    def _page(self, request: Request, begun: Any, body: bytes) -> Any:
+    def _answer(self, request: Request, begun: Any, body: bytes) -> Response:
+        try:
+            return self._page(request, begun["headers"], body)
+        except Exception:
+            # This is outside of what answers our failures.
+            logger.exception("what went wrong could not be told on a page")
+            return Response(body, begun["status"], media_type=DOCUMENT.decode())
+
+    def _page(self, request: Request, headers: Any, body: bytes) -> Response:
         problem = Problem.model_validate_json(body)
         page = self._site.page("problem.html", lang_of(request), problem.status, problem=problem)
-        for name, value in begun["headers"]:
+        for name, value in headers:
             if name in {b"retry-after", b"allow"}:
                 page.headers[name.decode()] = value.decode()
         return page

@@ -61,9 +61,9 @@ from nvlhub.visitor import Visitor
 
 logger = logging.getLogger("nvlhub")
 
-KEPT = 60
-"""Seconds for which the proxy may use a connection again. It is told so, and the portal closes it later: a request on one that is
-being closed is lost, and answered 503 by the proxy."""
+KEPT = 3600
+"""Seconds that an idle connection is kept. The proxy uses them again and does not close them itself: a request on one that is just
+being closed is lost, and answered 503. So it is as long as Tornado keeps those of the hub and of the dashboards."""
 
 
 class Portal:
@@ -215,7 +215,7 @@ def main() -> None:
         uvicorn.run(
             make_portal_app(portal, os.environ), host=address.hostname or "127.0.0.1", port=address.port or 8090,
             log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3,
-            timeout_keep_alive=KEPT + 15, headers=[("Keep-Alive", f"timeout={KEPT}")],
+            timeout_keep_alive=KEPT,
         )  # fmt: skip
 
 

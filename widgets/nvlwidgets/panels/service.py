@@ -64,7 +64,8 @@ class Panels:
         self.prefix = environment.get("JUPYTERHUB_SERVICE_PREFIX", "/services/panels/").rstrip("/")
         self.sources = Sources()
         self._portal = environment.get("NVLHUB_PORTAL_URL", "http://127.0.0.1:8090")
-        self._public = environment.get("NVLHUB_PUBLIC_URL") or environment.get("JUPYTERHUB_PUBLIC_URL", "")
+        told = (environment.get(name) for name in ("NVLHUB_PUBLIC_URL", "JUPYTERHUB_HOST", "JUPYTERHUB_PUBLIC_URL"))
+        self._public = next((url for url in told if url), "")
         self._recheck_every = read_seconds(environment, "NVLHUB_PANELS_RECHECK", RECHECK)
         self._http = http or httpx.AsyncClient(limits=httpx.Limits(max_connections=64))
         self._token = environment["JUPYTERHUB_API_TOKEN"]
