@@ -24,6 +24,7 @@ from nvlhub.settings import Settings
 from nvlhub.store import verify
 from nvlhub.visitor import Visitor
 from nvlhub.wire import API_PATH
+from nvlkernels import cluster, provisioner
 from tests.tables import sqlite_with_tables
 
 GRACE = 6
@@ -141,4 +142,7 @@ def until_settled(running: AnyServed, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A portal that the researcher's kernel can reach."""
     (tmp_path / "data").mkdir()
+    for who in (cluster, provisioner):
+        # More than one to the grace, which is short here: on a busy machine one comes late.
+        monkeypatch.setattr(who, "BEAT", 1.5)
     yield from until_settled(Served(tmp_path / "data"), monkeypatch)
