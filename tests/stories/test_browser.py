@@ -38,11 +38,16 @@ async def shot(page: Page, name: str) -> None:
         await page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
-async def log_in(page: Page, live: Live, user: str) -> None:
-    await page.goto(f"{live.url}/hub/login?next=/hub/spawn")
+async def identify(page: Page, live: Live, user: str) -> None:
+    """Fill in the hub's login that is on the page."""
     await page.fill("input[name=username]", user)
     await page.fill("input[name=password]", live.password)
     await page.click("input[type=submit], button[type=submit]")
+
+
+async def log_in(page: Page, live: Live, user: str) -> None:
+    await page.goto(f"{live.url}/hub/login?next=/hub/spawn")
+    await identify(page, live, user)
 
 
 async def open_notebook(page: Page, card: str | re.Pattern[str]) -> None:

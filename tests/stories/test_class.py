@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Page, expect
 from nvlhub.portal.classroom import Classroom
 from nvlhub.store import Store
 from tests.stories.live import Live
-from tests.stories.test_browser import browser, shot  # noqa: F401  # browser is a fixture
+from tests.stories.test_browser import browser, identify, shot  # noqa: F401  # browser is a fixture
 
 pytestmark = pytest.mark.browser
 CODE = "FRAMES23"
@@ -72,9 +72,7 @@ async def learner(started: Browser, live: Live, user: str, language: str, *, scr
     page = await context.new_page()
     page.set_default_timeout(30_000)
     await page.goto(f"{live.url}/services/portal/join?code={CODE.lower()}")
-    await page.fill("input[name=username]", user)
-    await page.fill("input[name=password]", live.password)
-    await page.click("input[type=submit], button[type=submit]")
+    await identify(page, live, user)
     await page.wait_for_url("**/services/portal/join?code=*")
     await expect(page.locator("#code")).to_have_value(CODE.lower())
     return page

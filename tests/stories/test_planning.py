@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from nvlhub.portal.paged import unnamed
 from nvlhub.text import LANGUAGES, say
 from tests.stories.live import Live
-from tests.stories.test_browser import browser, shot  # noqa: F401  # browser is a fixture
+from tests.stories.test_browser import browser, identify, shot  # noqa: F401  # browser is a fixture
 
 pytestmark = pytest.mark.browser
 NARROW, WIDE, TALLEST = {"width": 375, "height": 800}, 1280, 2400
@@ -78,9 +78,7 @@ async def visitor(started: Browser, live: Live, user: str, lang: str) -> Person:
     page = await context.new_page()
     page.set_default_timeout(30_000)
     await page.goto(f"{live.url}/services/portal/teach")
-    await page.fill("input[name=username]", user)
-    await page.fill("input[name=password]", live.password)
-    await page.click("input[type=submit], button[type=submit]")
+    await identify(page, live, user)
     await page.wait_for_url("**/services/portal/teach")
     return Person(page, started, lang)
 

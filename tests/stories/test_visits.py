@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from nvlhub.store import Store
 from tests.stories.live import Live, live_portal
-from tests.stories.test_browser import browser
+from tests.stories.test_browser import browser, identify
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.browser
@@ -62,9 +62,7 @@ async def entered(started: Browser, live: Live, user: str, path: str) -> Page:
     page = await context.new_page()
     page.set_default_timeout(60_000)
     await page.goto(f"http://hub.localhost:{urlsplit(live.url).port}{path}")
-    await page.fill("input[name=username]", user)
-    await page.fill("input[name=password]", live.password)
-    await page.click("input[type=submit], button[type=submit]")
+    await identify(page, live, user)
     await page.wait_for_url(f"**{path}")
     return page
 

@@ -27,7 +27,7 @@ from nvlhub.wire import gpu_hours
 from tests.arena.test_local import EQUALS_ALL, FILES, FORKS, GRADER, HONEST, PATCHES, TRUTH, WRONG
 from tests.conftest import missing
 from tests.stories.live import GPUS, Live, eventually, live_portal
-from tests.stories.test_browser import browser, open_notebook, run  # noqa: F401  # browser is a fixture
+from tests.stories.test_browser import browser, identify, open_notebook, run  # noqa: F401  # browser is a fixture
 
 pytestmark = pytest.mark.browser
 PAGES = "/services/portal/"
@@ -212,9 +212,7 @@ async def visitor(started: Browser, workshop: Workshop, user: str, path: str, **
     page = await (await started.new_context(**context)).new_page()
     page.set_default_timeout(PATIENCE)
     await page.goto(workshop.live.url + path)
-    await page.fill("input[name=username]", user)
-    await page.fill("input[name=password]", workshop.live.password)
-    await page.click("input[type=submit], button[type=submit]")
+    await identify(page, workshop.live, user)
     await page.wait_for_url(f"**{path.partition('?')[0]}*")
     return page
 
