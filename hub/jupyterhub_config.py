@@ -16,5 +16,7 @@ c.JupyterHub.bind_url = "http://127.0.0.1:8000"
 c.JupyterHub.authenticator_class = "pam"
 c.JupyterHub.spawner_class = "localprocess"
 c.Authenticator.allow_existing_users = True
+# JupyterHub's own server, ready sooner.
+c.Spawner.cmd = ["nvlhub-singleuser"]
 
 configure(c, data="nvlhub-data", admins=("admin",))

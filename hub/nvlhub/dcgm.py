@@ -20,6 +20,7 @@ from nvlhub.board import Board
 from nvlhub.flow.lease import Lease
 from nvlhub.flow.series import MIB
 from nvlhub.telemetry import Telemetry
+from nvlhub.trust import trusted
 from nvlhub.wire import GpuSample, State
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Dcgm:
     def look(self) -> bool:
         """Look once; return whether there was an answer that could be used."""
         try:
-            with httpx.Client(timeout=self._within) as http:
+            with httpx.Client(timeout=self._within, verify=trusted()) as http:
                 busy, used, free = (self._ask(http, metric) for metric in (BUSY, USED, FREE))
             self._tell(busy, used, free)
         except Exception as error:  # noqa: BLE001  # whatever it was: no lease may suffer from a figure that is missing

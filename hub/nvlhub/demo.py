@@ -14,6 +14,7 @@ import httpx
 
 from nvlhub.notebook import NotebookError, Session
 from nvlhub.ports import free_port
+from nvlhub.trust import trusted
 from nvlhub.up import Options, Up, UpError, examples, running
 from nvlhub.wire import API_PATH, gpu_hours
 
@@ -112,12 +113,14 @@ async def _settled(session: Session) -> dict[str, Any]:
 
 def _print_ledger(url: str, token: str, lease: str, say: Callable[[str], None]) -> None:
     headers = {"Authorization": f"token {token}"}
-    rows = httpx.get(f"{url}{API_PATH}/ledger", params={"lease": lease}, headers=headers).json()["items"]
+    rows = httpx.get(f"{url}{API_PATH}/ledger", params={"lease": lease}, headers=headers, verify=trusted()).json()[
+        "items"
+    ]
     say("      the ledger's postings (GPU-seconds):")
     for row in rows:
         postings = "   ".join(f"{posting['account']} {posting['amount'] / 1000:+,.3f}" for posting in row["postings"])
         say(f"        {row['entry']:<7} {postings}")
-    verified = httpx.get(f"{url}{API_PATH}/ledger/verify", headers=headers, timeout=30).json()
+    verified = httpx.get(f"{url}{API_PATH}/ledger/verify", headers=headers, timeout=30, verify=trusted()).json()
     say(
         f"      ledger verified: {verified['transactions']} transactions, "
         + ("every invariant holds" if verified["ok"] else "BROKEN")

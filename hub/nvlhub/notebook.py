@@ -16,6 +16,7 @@ import httpx
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
 
 
@@ -44,7 +45,7 @@ class Session:
     _kernels: list[Kernel] = field(init=False, default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self._http = httpx.AsyncClient(timeout=120)
+        self._http = httpx.AsyncClient(timeout=120, verify=trusted())
         hub = f"{self.url}/hub/api/users/{quote(self.user)}"
         operator = {"Authorization": f"token {self.operator_token}"}
         created = await self._http.post(hub, headers=operator)

@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     """Address that tasks listen on."""
     grace: Annotated[int, Field(ge=5, le=3600)] = 180
     """A lease silent for longer ends as lost. So long a Jupyter server that crashed has to come back and take its kernels;
-    a lost lease pays for 15 seconds of silence at most."""
+    a lost lease pays for 15 seconds of silence at most, or for half of all that it ran if that is more."""
     preempt_notice: Annotated[int, Field(ge=0, le=3600)] = 120
     """Seconds from the warning that others need its GPUs to the end of a pre-emptible lease."""
     tick: Annotated[float, Field(ge=0.05, le=60)] = 1.0

@@ -31,6 +31,7 @@ from nvlhub.demo_data import USERS
 from nvlhub.engines.registry import ENGINES
 from nvlhub.parent import follow_parent
 from nvlhub.ports import free_port, taken
+from nvlhub.trust import trusted
 from nvlhub.up_slurm import PrivateSlurm, UpError, check_slurm, settings_of
 
 __all__ = ["Options", "Up", "UpError", "running"]
@@ -207,7 +208,7 @@ class Up:
 
     def _start_hub(self) -> None:
         config = Path(__file__).parent / "portal" / "embedded_config.py"
-        self._hub = self._popen([sys.executable, "-m", "jupyterhub", "-f", str(config)])
+        self._hub = self._popen([sys.executable, "-m", "nvlhub.portal.hub", "-f", str(config)])
 
     def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -224,7 +225,7 @@ class Up:
             if time.monotonic() > until:
                 raise UpError(f"no answer within {READY:.0f} s; why stands in {self._options.data / 'up.log'}")
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(waiting[0], timeout=2).is_success:
+                if httpx.get(waiting[0], timeout=2, verify=trusted()).is_success:
                     waiting.pop(0)
                     continue
             time.sleep(0.2)
@@ -279,7 +280,10 @@ class Up:
 
     def _stop_servers(self) -> None:
         asked = {"state": "active"}
-        with httpx.Client(headers=self._operator, timeout=30) as http, ThreadPoolExecutor(TOGETHER) as pool:
+        with (
+            httpx.Client(headers=self._operator, timeout=30, verify=trusted()) as http,
+            ThreadPoolExecutor(TOGETHER) as pool,
+        ):
             servers = [
                 f"{self._api}/users/{user['name']}/{f'servers/{name}' if name else 'server'}"
                 for user in http.get(f"{self._api}/users", params=asked).json() for name in user.get("servers", {})
@@ -293,7 +297,9 @@ class Up:
     def _end_hub(self, hub: subprocess.Popen[bytes]) -> None:
         """Have the hub end with what runs by now: the portal starts servers of a class again that were stopped."""
         told = {"servers": True, "proxy": False}
-        httpx.post(f"{self._api}/shutdown", headers=self._operator, json=told, timeout=10).raise_for_status()
+        httpx.post(
+            f"{self._api}/shutdown", headers=self._operator, json=told, timeout=10, verify=trusted()
+        ).raise_for_status()
         hub.wait(STOP)
 
 

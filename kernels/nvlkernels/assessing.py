@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
 
 SERVER = "class-"
@@ -119,6 +120,10 @@ class _Portal:
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         try:
-            return answer(httpx.request(method, self._base + path, headers=self._headers, timeout=TIMEOUT, **more))
+            return answer(
+                httpx.request(
+                    method, self._base + path, headers=self._headers, timeout=TIMEOUT, verify=trusted(), **more
+                )
+            )
         except httpx.HTTPError:
             raise PortalDownError(say("portal-down", self.lang)) from None

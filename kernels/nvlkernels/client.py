@@ -13,6 +13,7 @@ import httpx
 from pydantic import ValidationError
 
 from nvlhub.text import language, say
+from nvlhub.trust import trusted
 from nvlhub.wire import (
     API_PATH,
     Beat,
@@ -80,7 +81,9 @@ class Portal:
         base, headers = settings(environment)
         self.lang = headers["Accept-Language"]
         self._environment = environment
-        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT, auth=self._signed)
+        self._http = httpx.AsyncClient(
+            base_url=base, headers=headers, timeout=TIMEOUT, auth=self._signed, verify=trusted()
+        )
 
     def _signed(self, request: httpx.Request) -> httpx.Request:
         # A client lives as long as its cluster, which is longer than a token where the server is started anew.

@@ -14,6 +14,7 @@ import os
 import httpx
 
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlkernels.assessing import assess
 from nvlkernels.client import PortalDownError, PortalError, answer, settings
 
@@ -51,7 +52,7 @@ def _tell(what: str, body: dict[str, object], said: str, **members: str) -> None
         print(say("course-none", lang))  # noqa: T201
         return
     try:
-        answer(httpx.post(f"{base}/seat/{run}/{what}", json=body, headers=headers, timeout=TIMEOUT))
+        answer(httpx.post(f"{base}/seat/{run}/{what}", json=body, headers=headers, timeout=TIMEOUT, verify=trusted()))
     except (PortalError, PortalDownError) as error:
         print(error)  # noqa: T201
     except httpx.HTTPError:

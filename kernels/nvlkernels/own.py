@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlhub.wire import LeaseView, gpu_hours
 from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
 from nvlkernels.cluster_view import time_left
@@ -103,7 +104,7 @@ class Held:
 def _call(method: str, path: str, **more: Any) -> Any:
     base, headers = settings()
     try:
-        return answer(httpx.request(method, base + path, headers=headers, timeout=TIMEOUT, **more))
+        return answer(httpx.request(method, base + path, headers=headers, timeout=TIMEOUT, verify=trusted(), **more))
     except httpx.HTTPError:
         raise PortalDownError(say("portal-down", headers["Accept-Language"])) from None
 

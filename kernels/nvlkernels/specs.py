@@ -19,6 +19,7 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpec
 from traitlets import Float, default
 
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlhub.wire import Offer
 from nvlkernels.client import PortalDownError, PortalError, answer, settings
 
@@ -76,7 +77,7 @@ class OfferKernelSpecManager(KernelSpecManager):
     def _fetch(self) -> None:
         try:
             base, headers = settings()
-            response = httpx.get(f"{base}/offers", headers=headers, timeout=10)
+            response = httpx.get(f"{base}/offers", headers=headers, timeout=10, verify=trusted())
             items = answer(response)["items"]
             offers = [Offer(**item) for item in items]
             self._offers = {spec_name(offer.project, offer.profile): offer for offer in offers}

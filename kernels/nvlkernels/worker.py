@@ -68,6 +68,8 @@ class LeaseWorker(ProcessInterface):
         self.lease = lease
         """As the portal last told it."""
         self._crew = crew
+        # Asked for once: whoever asked again after it was dropped would make another one.
+        self._line = crew.mailbox.line(lease.id)
         self._runs: dict[str, Run] = {}
         self._living: asyncio.Task[None] | None = None
 
@@ -77,14 +79,13 @@ class LeaseWorker(ProcessInterface):
         self.status = Status.running
 
     async def _live(self) -> None:
-        line = self._crew.mailbox.line(self.lease.id)
         # As its nodes call them: what the portal shows may be called otherwise.
-        devices = (await line.hello)["devices"]
+        devices = (await self._line.hello)["devices"]
         if len(devices) != self.lease.gpus:
             self._crew.lacks(self, len(devices))
             return
         names = worker_names(self.name, len(devices))
-        self._runs = {name: line.run(name) for name in names}
+        self._runs = {name: self._line.run(name) for name in names}
         together = (self._keep(name, device) for name, device in zip(names, devices, strict=True))
         await asyncio.gather(*together)
 
@@ -106,12 +107,11 @@ class LeaseWorker(ProcessInterface):
     @property
     def speaks(self) -> bool:
         """Whether its agents give signs of life, or were not to be heard yet."""
-        return self._crew.mailbox.line(self.lease.id).speaks
+        return self._line.speaks
 
     def beat(self, idle_seconds: int) -> Beat:
         """Return a sign of life of the lease."""
-        line = self._crew.mailbox.line(self.lease.id)
-        return line.beat("running" if line.hello.done() else "starting", idle_seconds)
+        return self._line.beat("running" if self._line.hello.done() else "starting", idle_seconds)
 
     def restart(self, name: str) -> None:
         """Have a worker that hangs killed; it starts again inside the lease."""
@@ -133,7 +133,7 @@ class LeaseWorker(ProcessInterface):
         # silence of the lease instead.
         with contextlib.suppress(PortalDownError, PortalError):
             self.lease = await self._crew.portal.end(self.lease.id)
-        self._crew.mailbox.line(self.lease.id).say("exit")
+        self._line.say("exit")
         with contextlib.suppress(PortalDownError, PortalError):
             # Who closes a cluster and makes another one finds the GPUs and the caps free.
             until = time.monotonic() + SETTLED

@@ -22,6 +22,7 @@ from nvlhub.portal.service import Portal, token_of
 from nvlhub.ports import free_port
 from nvlhub.settings import Settings
 from nvlhub.store import verify
+from nvlhub.trust import trusted
 from nvlhub.visitor import Visitor
 from nvlhub.wire import API_PATH
 from nvlkernels import cluster, provisioner
@@ -89,7 +90,9 @@ class Served:
 
     def api(self, method: str, path: str, who: str = "t-admin", **more: Any) -> Any:
         headers = {"Authorization": f"token {who}"} | more.pop("headers", {})
-        return httpx.request(method, self.url + API_PATH + path, headers=headers, timeout=20, **more).json()
+        return httpx.request(
+            method, self.url + API_PATH + path, headers=headers, timeout=20, verify=trusted(), **more
+        ).json()
 
     def leases(self, **query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.api("GET", "/leases", params=query)["items"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from nvlhub.ports import free_port
+from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
 
 
@@ -32,7 +33,7 @@ def test_everything_that_the_process_writes_is_json_lines(tmp_path: Path) -> Non
         until = time.monotonic() + 60
         while True:
             try:
-                assert httpx.get(f"http://127.0.0.1:{port}{API_PATH}/health").is_success
+                assert httpx.get(f"http://127.0.0.1:{port}{API_PATH}/health", verify=trusted()).is_success
                 break
             except httpx.HTTPError:
                 assert time.monotonic() < until

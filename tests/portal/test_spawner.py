@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import logging
 from collections.abc import Callable
@@ -31,6 +32,9 @@ class Base:
 
     def get_env(self) -> dict[str, str]:
         return {}
+
+    def get_args(self) -> list[str]:
+        return []
 
 
 class Spawner(LeaseSpawnerMixin, Base):
@@ -169,6 +173,15 @@ def test_the_server_of_a_seat_knows_its_run_and_no_other_does() -> None:
     for name, run in (("class-12", "12"), ("class-", None), ("my-class-12", None), ("class-x", None), ("", None)):
         page.name = name
         assert page.get_env().get("NVLHUB_COURSE_RUN") == run
+
+
+def test_a_site_chooses_extensions_of_servers_but_not_those_that_keep_users_apart() -> None:
+    made = Spawner()
+    made.server_extensions = {"panel.io.jupyter_server_extension": False, "jupyter_server_proxy": True}
+    [word] = [word for word in made.get_args() if word.startswith("--ServerApp.jpserver_extensions=")]
+    assert ast.literal_eval(word.partition("=")[2]) == {
+        "panel.io.jupyter_server_extension": False, "jupyter_server_proxy": False, "nvlkernels.extension": True,
+    }  # fmt: skip
 
 
 def test_a_server_that_starts_without_a_page_speaks_english() -> None:

@@ -20,6 +20,7 @@ from nvlhub.engines.slurm.private import Slurm
 from nvlhub.notebook import Session
 from nvlhub.portal.spawner import LeaseSpawnerMixin
 from nvlhub.ports import free_port
+from nvlhub.trust import trusted
 from nvlkernels import mailbox as mailbox_module
 from nvlkernels import provisioner as provisioning
 from tests.kernels.conftest import until_settled
@@ -81,7 +82,7 @@ class Server(Session):
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/api/status?token={TOKEN}", timeout=5).is_success
+            return httpx.get(f"{self.url}/api/status?token={TOKEN}", timeout=5, verify=trusted()).is_success
         except httpx.HTTPError:
             return False
 

@@ -21,6 +21,7 @@ import psutil
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Session
 from nvlhub.ports import free_port
+from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
 
 GPUS = 8
@@ -45,7 +46,9 @@ class Live:
 
     def api(self, method: str, path: str, **more: Any) -> Any:
         headers = {"Authorization": f"token {self.operator}"}
-        return httpx.request(method, self.url + API_PATH + path, headers=headers, timeout=30, **more).json()
+        return httpx.request(
+            method, self.url + API_PATH + path, headers=headers, timeout=30, verify=trusted(), **more
+        ).json()
 
     def cli(self, *words: str, fails: bool = False, **environment: str) -> str:
         command = [Path(sys.executable).with_name("nvlhub"), *words]
@@ -71,8 +74,8 @@ class Live:
     def answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
             return (
-                httpx.get(f"{self.url}{API_PATH}/health", timeout=2).is_success
-                and httpx.get(f"{self.url}/hub/api/", timeout=2).is_success
+                httpx.get(f"{self.url}{API_PATH}/health", timeout=2, verify=trusted()).is_success
+                and httpx.get(f"{self.url}/hub/api/", timeout=2, verify=trusted()).is_success
             )
         return False
 

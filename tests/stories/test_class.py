@@ -87,7 +87,7 @@ async def accessible(page: Page) -> None:
 def server_of(live: Live, user: str, run: int) -> psutil.Process:
     """Return the process of a seat's server."""
     [found] = [
-        process for process in live.processes("jupyterhub.singleuser")
+        process for process in live.processes("nvlkernels.singleuser")
         if process.environ().get("NVLHUB_COURSE_RUN") == str(run) and process.environ()["JUPYTERHUB_USER"] == user
     ]  # fmt: skip
     return found

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from nvlhub.trust import trusted
 from tests.conftest import missing
 from tests.stories.live import GPUS, Live, eventually
 
@@ -30,7 +31,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 def serves(live: Live) -> bool:
     """The dashboards are up: they send a stranger to the login."""
-    return httpx.get(f"{live.url}/services/panels/fleet").status_code == 302
+    return httpx.get(f"{live.url}/services/panels/fleet", verify=trusted()).status_code == 302
 
 
 async def fleet(browser: Browser, live: Live, width: int, locale: str) -> Page:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from nvlhub.notebook import Kernel, Session
+from nvlhub.trust import trusted
 from tests.stories.live import Live, eventually, live_portal
 
 GRACE = 15
@@ -98,7 +99,7 @@ def _gone(pid: int) -> bool:
 def _is_server(process: psutil.Process, live: Live) -> bool:
     try:
         return (
-            "jupyterhub.singleuser" in process.cmdline()
+            "nvlkernels.singleuser" in process.cmdline()
             and str(live.data) in process.environ().get("HOME", "") + process.cwd()
         )
     except psutil.Error:
@@ -109,7 +110,7 @@ def _ready(live: Live) -> bool:
     import httpx  # noqa: PLC0415
 
     headers = {"Authorization": f"token {live.operator}"}
-    user = httpx.get(f"{live.url}/hub/api/users/researcher", headers=headers, timeout=10).json()
+    user = httpx.get(f"{live.url}/hub/api/users/researcher", headers=headers, timeout=10, verify=trusted()).json()
     return bool(user.get("servers"))
 
 

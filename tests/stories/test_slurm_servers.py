@@ -58,7 +58,7 @@ def process_of(live: Live, user: str) -> psutil.Process:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
-            if "jupyterhub.singleuser" in process.cmdline() and environment.get("JUPYTERHUB_USER") == user:
+            if "nvlkernels.singleuser" in process.cmdline() and environment.get("JUPYTERHUB_USER") == user:
                 found += [process] if str(live.data) in environment["HOME"] else []
     [only] = found
     return only

@@ -17,6 +17,7 @@ import pytest
 
 from nvlhub.ports import free_port
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlhub.up import proxy_command
 from nvlhub.wire import API_PATH
 from tests.stories.live import eventually
@@ -77,7 +78,7 @@ class ByHand:
 
     def answers(self, path: str, status: int = 200) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(self.addresses["url"] + path, timeout=2).status_code == status
+            return httpx.get(self.addresses["url"] + path, timeout=2, verify=trusted()).status_code == status
         return False
 
     def end(self) -> None:

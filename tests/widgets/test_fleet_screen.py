@@ -60,11 +60,12 @@ class Scene:
                 await asyncio.sleep(0.01)
 
     async def look(self) -> None:
-        """Take a new picture."""
-        before = self.fleet._picture.reading
+        """Take a new picture, of what is so now: a question may be under way that was asked before."""
         self.portal.step()
-        self.fleet._picture.refresh()
-        await self.until(lambda: self.fleet._picture.reading is not before)
+        for _ in range(2):
+            before = self.fleet._picture.reading
+            self.fleet._picture.refresh()
+            await self.until(lambda before=before: self.fleet._picture.reading is not before)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import httpx
 import traitlets
 
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlkernels.client import PortalDownError, PortalError, answer, settings
 from nvlwidgets import fleet_cells
 from nvlwidgets.markup import asset, markup
@@ -59,7 +60,7 @@ class FleetMini(anywidget.AnyWidget):
     def refresh(self) -> None:
         """Look now."""
         try:
-            self._take(httpx.get(self._address, headers=self._headers, timeout=TIMEOUT))
+            self._take(httpx.get(self._address, headers=self._headers, timeout=TIMEOUT, verify=trusted()))
         except httpx.HTTPError:
             self._miss(say("portal-down", self._lang))
 
@@ -71,7 +72,7 @@ class FleetMini(anywidget.AnyWidget):
             return None
 
     async def _keep_up(self, every: float) -> None:
-        async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT) as http:
+        async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT, verify=trusted()) as http:
             while True:
                 await asyncio.sleep(every)
                 try:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from nvlhub.flow.course import server_name
+from nvlhub.trust import trusted
 
 TIMEOUT = httpx.Timeout(60.0, connect=3.0)
 """The hub answers a start or a stop after ten seconds at most; longer where it is overrun."""
@@ -53,7 +54,9 @@ class Classroom:
     def __init__(self, api_url: str, token: str, together: int = 50) -> None:
         limits = httpx.Limits(max_connections=together + 10, max_keepalive_connections=together)
         headers = {"Authorization": f"token {token}"}
-        self._http = httpx.Client(base_url=api_url.rstrip("/"), headers=headers, timeout=TIMEOUT, limits=limits)
+        self._http = httpx.Client(
+            base_url=api_url.rstrip("/"), headers=headers, timeout=TIMEOUT, limits=limits, verify=trusted()
+        )
 
     def start(self, user: str, run: int, title: str) -> Answer:
         """Start the server of a seat; one that runs or starts is left alone."""

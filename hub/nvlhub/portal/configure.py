@@ -14,7 +14,6 @@ from traitlets import import_item
 
 from nvlhub.portal import hub_pages
 from nvlhub.portal.service_paths import ServicePath
-from nvlhub.portal.slurm_spawner import HANDLERS, SlurmSpawner
 from nvlhub.portal.spawner import LeaseSpawnerMixin, read_form
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE
 
@@ -218,8 +217,8 @@ def _spawner(c: Any, portal_url: str, hub_token: str) -> None:
     class LeaseSpawner(LeaseSpawnerMixin, base):  # type: ignore[misc,valid-type]
         """The configured spawner, with leases."""
 
-    if issubclass(base, SlurmSpawner):
-        c.JupyterHub.extra_handlers = [*_old(c.JupyterHub, "extra_handlers", []), *HANDLERS]
+    if handlers := getattr(base, "hub_handlers", ()):
+        c.JupyterHub.extra_handlers = [*_old(c.JupyterHub, "extra_handlers", []), *handlers]
     LeaseSpawner.__name__ = f"Lease{base.__name__}"
     c.JupyterHub.spawner_class = LeaseSpawner
     c.LeaseSpawnerMixin.portal_url = portal_url

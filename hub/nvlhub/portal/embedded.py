@@ -66,10 +66,14 @@ def embed(c: Any) -> None:
         c.SlurmSpawner.run_as = "hub"
         c.SlurmSpawner.directory = str(home / "{username}")
     c.Spawner.notebook_dir = ""
-    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.Spawner.cmd = [sys.executable, "-m", "nvlkernels.singleuser"]
     c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}
     c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
+    # Panel is here for the dashboards; its own extension takes a third of the time in which a server starts.
+    c.LeaseSpawnerMixin.server_extensions = {"panel.io.jupyter_server_extension": False}
     c.Spawner.poll_interval = 10
+    # One system call a server: a server that crashed is missed soon.
+    c.SimpleLocalProcessSpawner.poll_interval = 3
     c.Spawner.start_timeout = 120
     c.Spawner.http_timeout = 90
     hub.services = [{"name": "operator", "api_token": up["operator_token"]}]

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from nvlhub.errors import FailedError, NotAllowedError, NvlhubError
+from nvlhub.trust import trusted
 from nvlhub.visitor import ADMIN_SCOPE, HUB_SCOPE, Visitor
 
 REMEMBERED = 30.0
@@ -29,7 +30,7 @@ class Hub:
     """Asks the hub who a token belongs to."""
 
     def __init__(self, api_url: str, *, service: str = "portal") -> None:
-        self._http = httpx.Client(base_url=api_url.rstrip("/"), timeout=10)
+        self._http = httpx.Client(base_url=api_url.rstrip("/"), timeout=10, verify=trusted())
         self._access = frozenset({"access:services", f"access:services!service={service}"})
         self._known: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse
 
 from nvlhub.errors import FailedError, NotAllowedError
 from nvlhub.portal.identity import Hub, LoginNeededError
+from nvlhub.trust import trusted
 from nvlhub.visitor import Visitor
 
 SESSION = "nvlhub-session"
@@ -54,7 +55,7 @@ class Login:
         self._logins: OrderedDict[str, _Login] = OrderedDict()
         self._lock = threading.Lock()
         # One for all logins: to make one reads the certificates of the machine, and a class logs in at one moment.
-        self._http = httpx.Client(base_url=self._api_url, timeout=10)
+        self._http = httpx.Client(base_url=self._api_url, timeout=10, verify=trusted())
         self._key = secrets.token_bytes(32)
 
     def visitor(self, request: Request) -> Visitor:

@@ -25,7 +25,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
 from jupyterhub.apihandlers import APIHandler
@@ -93,6 +93,9 @@ class SlurmSpawner(Spawner):
 
     `Spawner.mem_limit` and `Spawner.cpu_limit` are what a job asks for.
     """
+
+    hub_handlers: ClassVar[Sequence[tuple[str, type[APIHandler]]]]
+    """What the hub has to serve for it: :func:`nvlhub.portal.configure` adds it to ``JupyterHub.extra_handlers``."""
 
     partition = Unicode("", config=True, help="Partition that servers run in; empty: the cluster's default one.")
     account = Unicode("", config=True, help="Account that servers' jobs belong to; empty: each user's default one.")
@@ -565,5 +568,4 @@ class PortHandler(APIHandler):
         raise web.HTTPError(403, "only a server that starts may tell its port, with its own token")
 
 
-HANDLERS = [(r"/nvlhub-server/port", PortHandler)]
-"""For ``JupyterHub.extra_handlers``."""
+SlurmSpawner.hub_handlers = ((r"/nvlhub-server/port", PortHandler),)

@@ -13,13 +13,14 @@ from weakref import WeakKeyDictionary
 
 import httpx
 from tornado import web
-from traitlets import Unicode
+from traitlets import Bool, Dict, Unicode
 from traitlets.config import Configurable
 
 from nvlhub.portal.cards import by_project
 from nvlhub.portal.hub_pages import language_of
 from nvlhub.portal.markup import render
 from nvlhub.text import say
+from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH, BACK, Offer
 
 TIMEOUT = httpx.Timeout(5.0, connect=1.5)
@@ -34,14 +35,21 @@ NO_OPTIONS = frozenset({"_xsrf", BACK})
 NO_ANSWER = (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, AttributeError)
 """What comes of a portal that is away, slow, or answers half."""
 
-# One client for all spawners: to make one takes longer than to ask.
+EXTENSIONS = {
+    "nvlkernels.extension": True,
+    # What listens on a port of the machine may belong to anybody: no general way to ports.
+    "jupyter_server_proxy": False,
+}
+"""Extensions of users' servers that are not the site's to choose."""
+
+# One client for all spawners: connections are kept.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
 
 def _client() -> httpx.AsyncClient:
     loop = asyncio.get_running_loop()
     if loop not in _clients:
-        _clients[loop] = httpx.AsyncClient(timeout=TIMEOUT)
+        _clients[loop] = httpx.AsyncClient(timeout=TIMEOUT, verify=trusted())
     return _clients[loop]
 
 
@@ -67,6 +75,10 @@ class LeaseSpawnerMixin(Configurable):
     portal_token = Unicode(
         os.environ.get("NVLHUB_HUB_TOKEN", ""), config=True, help="Token of the hub's own service, nvlhub-hub."
     )
+    server_extensions = Dict(
+        key_trait=Unicode(), value_trait=Bool(), config=True,
+        help="Extensions of users' servers to be on or off, by the names of their packages; what is not here is as installed.",
+    )  # fmt: skip
 
     _seen: Seen | None = None
     _asking: asyncio.Future[Seen | None] | None = None
@@ -161,8 +173,7 @@ class LeaseSpawnerMixin(Configurable):
             "--ServerApp.kernel_spec_manager_class=nvlkernels.specs.OfferKernelSpecManager",
             "--ServerApp.kernel_manager_class=nvlkernels.manager.LeaseKernelManager",
             "--ServerApp.session_manager_class=nvlkernels.sessions.LeaseSessionManager",
-            # What listens on a port of the machine may belong to anybody: no general way to ports.
-            "--ServerApp.jpserver_extensions={'nvlkernels.extension': True, 'jupyter_server_proxy': False}",
+            f"--ServerApp.jpserver_extensions={self.server_extensions | EXTENSIONS}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",
         ]

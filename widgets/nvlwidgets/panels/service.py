@@ -35,6 +35,7 @@ from tornado.web import RequestHandler
 
 from nvlhub.parent import follow_parent
 from nvlhub.text import CHOSEN, chosen_language
+from nvlhub.trust import trusted
 from nvlwidgets.panels import answers
 from nvlwidgets.panels import door as doors
 from nvlwidgets.panels.api import Api
@@ -67,7 +68,7 @@ class Panels:
         told = (environment.get(name) for name in ("NVLHUB_PUBLIC_URL", "JUPYTERHUB_HOST", "JUPYTERHUB_PUBLIC_URL"))
         self._public = next((url for url in told if url), "")
         self._recheck_every = read_seconds(environment, "NVLHUB_PANELS_RECHECK", RECHECK)
-        self._http = http or httpx.AsyncClient(limits=httpx.Limits(max_connections=64))
+        self._http = http or httpx.AsyncClient(limits=httpx.Limits(max_connections=64), verify=trusted())
         self._token = environment["JUPYTERHUB_API_TOKEN"]
         self._hub = hub or hub_login(environment, self.prefix)
         needs = {screen.slug: screen.need for screen in SCREENS}
