@@ -22,9 +22,8 @@ def ran(code: str) -> str:
 
 
 def test_an_iri_is_checked_as_ever() -> None:
-    later = ran(LATER + CHECKED)
-    assert later == ran(CHECKED)
-    assert later.count("True") > 3 < later.count("False")
+    iris, references = [True, True, True, False, False, False], [True, True, True, False, False, True]
+    assert ran(LATER + CHECKED) == f"{iris}\n{references}\n"
 
 
 @pytest.mark.parametrize("module", ["jupyterhub.app", "jupyterhub.singleuser"])
@@ -32,6 +31,5 @@ def test_what_starts_often_reads_no_grammar(module: str) -> None:
     assert ran(f"{LATER} import {module}; print('jsonschema' in sys.modules, 'lark' in sys.modules)") == "True False\n"
 
 
-@pytest.mark.parametrize("module", ["nvlhub.portal", "nvlhub.portal.service"])
-def test_the_portal_needs_nothing_of_the_hubs(module: str) -> None:
-    assert ran(f"import sys, {module}; print('jupyterhub' in sys.modules)") == "False\n"
+def test_the_portal_needs_nothing_of_the_hubs() -> None:
+    assert ran("import sys, nvlhub.portal.service; print('jupyterhub' in sys.modules)") == "False\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from nvlhub.flow.placement import Domain, Placement, given_back, is_free, place,
 from nvlhub.flow.preemption import AT_ONCE, Room, Tenant, make_room
 from nvlhub.flow.queue import Running, Waiting, plan
 from nvlhub.wire import Span
+from tests.effort import effort
 from tests.flow.strategies import SIZES
 from tests.flow.test_placement import rack
 
@@ -281,12 +281,11 @@ def test_a_preemptible_lease_takes_nothing_that_was_promised(made: Hall, waiting
     assert not set(cells(started)) & set(cells(list(room.promised.values())))
 
 
-def test_a_thousand_that_wait_and_a_thousand_that_yield_take_a_moment() -> None:
+def test_a_thousand_that_wait_and_a_thousand_that_yield_take_little_work() -> None:
     full = hall(*(rack(f"x{number}") for number in range(16)))
     for number in range(1000):
         full.let(1, started_at=number)
     waiting = [normal(1 if number % 2 else 8, name=str(number)) for number in range(1000)]
-    began = time.process_time()
-    room = full.make_room(*waiting)
+    calls, room = effort(lambda: full.make_room(*waiting))
     assert len(room.promised) == AT_ONCE
-    assert time.process_time() - began < 3
+    assert calls < 2_000_000

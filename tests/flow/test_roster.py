@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvlhub.errors import BadInputError
 from nvlhub.flow.roster import COLUMNS, MOST_ROWS, UNSEEN, Found, Listed, decode, merged, read, write
+from tests.effort import effort
 
 HEAD = ",".join(COLUMNS)
 FILE = f"{HEAD}\r\nB1,王小明,Wang Xiao-Ming,ming@uni.tw,a,3\r\nB2,,Ann Lee,ann,,\r\n"
@@ -71,12 +70,14 @@ def test_as_many_rows_as_may_be_are_read() -> None:
     assert len(read(f"{HEAD}\n" + "".join(f"{n},x\n\n" for n in range(MOST_ROWS)), 10).rows) == MOST_ROWS
 
 
-def test_ten_thousand_rows_are_refused_quickly() -> None:
+def test_ten_thousand_rows_are_refused_with_little_work() -> None:
     text = f"{HEAD}\n" + "".join(f'"{n}",{"王" * 50},,u{n},,\n' for n in range(10_000))
-    begun = time.monotonic()
-    with pytest.raises(BadInputError, match="roster-too-long"):
-        read(text, 10)
-    assert time.monotonic() - begun < 0.5
+
+    def refused() -> None:
+        with pytest.raises(BadInputError, match="roster-too-long"):
+            read(text, 10)
+
+    assert effort(refused)[0] < 60_000
 
 
 def test_everything_that_is_wrong_is_told_at_once_by_row() -> None:

@@ -24,6 +24,8 @@ from nvlhub.ports import free_port
 from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
 
+GRACE = 30
+"""Seconds for which a silent lease is kept, unless a story says otherwise: a server takes some to stop on a busy machine."""
 GPUS = 8
 """One simulated domain of two trays: small enough to fill."""
 
@@ -115,7 +117,7 @@ def live_portal(data: Path, *words: str, **environment: str) -> Iterator[Live]:
         str(data),
         *words,
     ]
-    environment = {"NVLHUB_TRAYS": "2", "NVLHUB_TICK": "0.3", "NVLHUB_GRACE": "15", **environment}
+    environment = {"NVLHUB_TRAYS": "2", "NVLHUB_TICK": "0.3", "NVLHUB_GRACE": str(GRACE), **environment}
     told = {name: value for name, value in os.environ.items() if not name.startswith(("NVLHUB_", "JUPYTER"))}
     process = subprocess.Popen(
         command,

@@ -14,9 +14,7 @@ import pytest
 
 from nvlhub.notebook import Kernel, Session
 from nvlhub.trust import trusted
-from tests.stories.live import Live, eventually, live_portal
-
-GRACE = 15
+from tests.stories.live import GRACE, Live, eventually, live_portal
 
 
 @pytest.fixture(scope="module")

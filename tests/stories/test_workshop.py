@@ -217,6 +217,7 @@ async def visitor(started: Browser, workshop: Workshop, user: str, path: str, **
     return page
 
 
+@pytest.mark.timeout(600)
 async def test_a_workshop_from_its_planning_to_its_bill(hub: Live, browser: Browser, tmp_path: Path) -> None:  # noqa: F811
     workshop = Workshop(hub, tmp_path)
     workshop.plan()

@@ -21,8 +21,10 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request],
     """Have every client of the widget talk to `answer`."""
     transport = httpx.MockTransport(answer)
     plain, waiting = httpx.Client, httpx.AsyncClient
-    monkeypatch.setattr(fleet_mini.httpx, "get", lambda url, **more: plain(transport=transport).get(url, **more))
-    monkeypatch.setattr(fleet_mini.httpx, "AsyncClient", lambda **more: waiting(transport=transport, **more))
+    monkeypatch.setattr(
+        fleet_mini.httpx, "get", lambda url, *, verify, **more: plain(transport=transport).get(url, **more)
+    )
+    monkeypatch.setattr(fleet_mini.httpx, "AsyncClient", lambda **more: waiting(**more | {"transport": transport}))
 
 
 def data_of(widget: FleetMini) -> dict[str, Any]:

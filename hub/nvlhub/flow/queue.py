@@ -90,7 +90,8 @@ class Waiting:
         own = self.kept_for(at, kept)
         if not own:
             return None
-        floor = only_cells(self.open_to(floor, at, kept), [one.cells for one in own])
+        # First the few domains, then what is closed of them.
+        floor = self.open_to(only_cells(floor, [one.cells for one in own]), at, kept)
         return place(self.gpus, self.span, floor, self.near, pinned=self.pinned)
 
     def kept_for(self, at: int, kept: Sequence[Kept]) -> list[Kept]:
@@ -290,11 +291,11 @@ class Fit:
 
 def first_fit(
     lease: Waiting, floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept] = (),
-    not_before: int = 0,
+    not_before: int = 0, by: float = math.inf,
 ) -> Fit | None:  # fmt: skip
     """Let the busy ones end one after the other, and reservations begin and end, until `lease` fits; None: never.
 
-    `not_before`: it is known to be held up until then.
+    `not_before`: it is known to be held up until then; `by`: whether it fits then or later does not matter.
     """
     ends = sorted(((running.ends_for(lease), running) for running in busy), key=lambda end: end[0])
     # What is kept opens to a lease at these moments only: in between a later start reaches further into it.
@@ -303,26 +304,36 @@ def first_fit(
     index = 0
     when = now
     held_up = not_before > now
-    while True:
+    # Up to the next moment more and more is closed: a domain without room has none until something comes back there.
+    one_domain = lease.span is Span.DOMAIN and not lease.room
+    back_in: set[str] | None = None
+    while when < by:
         if when >= not_before and free_gpus >= lease.gpus:
-            found = lease.place(floor, when, kept)
-            if found is not None:
-                return Fit(when, found, floor, [running for _, running in ends[index:]], held_up)
-            held_up = held_up or (bool(kept) and lease.place(floor) is not None)
+            looked_at = floor if back_in is None else tuple(one for one in floor if one.name in back_in)
+            if lease.place(looked_at) is not None:
+                found = lease.place(looked_at, when, kept) and lease.place(floor, when, kept)
+                if found is not None:
+                    return Fit(when, found, floor, [running for _, running in ends[index:]], held_up)
+                held_up = True
+            back_in = set() if one_domain else None
         if index < len(ends) and (not moments or ends[index][0] <= moments[-1]):
             when = max(now, not_before, ends[index][0])
         elif moments:
             when = max(not_before, moments[-1])
         else:
-            return None
+            break
         while moments and moments[-1] <= when:
             moments.pop()
+            back_in = None
         back = []
         while index < len(ends) and ends[index][0] <= when:
             back.append(ends[index][1].placement)
             index += 1
+        if back_in is not None:
+            back_in.update(share.domain for placement in back for share in placement)
         floor = given_back(floor, back)
         free_gpus += sum(len(share.gpus) for placement in back for share in placement)
+    return None
 
 
 def _outlook(
@@ -347,8 +358,9 @@ def _outlook(
         fit = first_fit(
             lease, then, taken, at, [one for one in aside if one is not theirs] if theirs else aside,
             not_before if lease.seconds >= shorter and not theirs else 0,
+            math.inf if on_own is None else on_own.start,
         )  # fmt: skip
-        if on_own is not None and (fit is None or on_own.start <= fit.start):
+        if on_own is not None and fit is None:
             outlook[lease.id] = Outlook(position, on_own.start)
             continue
         outlook[lease.id] = Outlook(position, None if fit is None else fit.start)
@@ -376,11 +388,13 @@ def _fit_own(
     """
     found: dict[str, tuple[Fit, Kept]] = {}
     before: list[Kept] = []
+    places: dict[str, tuple[tuple[Domain, ...], list[Running]]] = {}
     for lease in left:
-        own = [one for one in kept if one.project == lease.project]
-        trays = only_cells(floor, [one.cells for one in own])
-        theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
-        fit = first_fit(lease, trays, theirs, now, [*kept, *before])
+        if lease.project not in places:
+            own = [one for one in kept if one.project == lease.project]
+            theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
+            places[lease.project] = only_cells(floor, [one.cells for one in own]), theirs
+        fit = first_fit(lease, *places[lease.project], now, [*kept, *before])
         if fit is not None:
             before.append(fit.kept_for(lease))
             found[lease.id] = fit, before[-1]
