@@ -28,7 +28,7 @@ from nvlhub.wire import API_PATH
 from nvlkernels import cluster, provisioner
 from tests.tables import sqlite_with_tables
 
-GRACE = 6
+GRACE = 12
 PEOPLE = {
     "t-researcher": Visitor("researcher", server="researcher/"),
     "t-instructor": Visitor("instructor", server="instructor/"),
