@@ -113,14 +113,13 @@ async def _settled(session: Session) -> dict[str, Any]:
 
 def _print_ledger(url: str, token: str, lease: str, say: Callable[[str], None]) -> None:
     headers = {"Authorization": f"token {token}"}
-    rows = httpx.get(f"{url}{API_PATH}/ledger", params={"lease": lease}, headers=headers, verify=trusted()).json()[
-        "items"
-    ]
+    with httpx.Client(base_url=url + API_PATH, headers=headers, timeout=30, verify=trusted()) as http:
+        rows = http.get("/ledger", params={"lease": lease}).json()["items"]
+        verified = http.get("/ledger/verify").json()
     say("      the ledger's postings (GPU-seconds):")
     for row in rows:
         postings = "   ".join(f"{posting['account']} {posting['amount'] / 1000:+,.3f}" for posting in row["postings"])
         say(f"        {row['entry']:<7} {postings}")
-    verified = httpx.get(f"{url}{API_PATH}/ledger/verify", headers=headers, timeout=30, verify=trusted()).json()
     say(
         f"      ledger verified: {verified['transactions']} transactions, "
         + ("every invariant holds" if verified["ok"] else "BROKEN")

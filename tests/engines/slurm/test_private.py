@@ -66,8 +66,10 @@ def owners(conf: Path, job: str) -> set[str]:
 def test_a_job_runs_soon_on_a_named_tray_with_its_gpu(slurm: Slurm) -> None:
     slurm.add_account("quick", gpu_minutes=1000)
     slurm.add_account("quick")
+    begun = time.monotonic()
     job = submit(slurm, "--account=quick", "--comment=nvlhub:abc")
     slurm.until(lambda: state(slurm, job) == "RUNNING", "a running job", patience=10)
+    assert time.monotonic() - begun < 5
     shown = slurm.run("scontrol", "show", "job", "-d", job)
     assert "Nodes=nvl001-" in shown
     assert "GRES=gpu:gb300:1(IDX:" in shown
