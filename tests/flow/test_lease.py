@@ -76,10 +76,10 @@ def test_every_state_that_holds_something_can_end() -> None:
         assert states.End in MOVES[state]
 
 
-def test_secrets_are_forgotten_with_the_end() -> None:
+def test_the_secret_is_forgotten_with_the_end_and_its_task_is_not() -> None:
     gone, _ = advance(lease(state=State.ENDING, handle={"pid": 1}), EVENTS[states.Gone])
     assert gone.mailbox is None
-    assert gone.handle == {}
+    assert gone.handle == {"pid": 1}
 
 
 @given(st.lists(st.sampled_from(list(EVENTS)), max_size=30))

@@ -314,8 +314,9 @@ def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901, PLR0912  # one ca
         case Timed(started_at, ended_at):
             return replace(lease, started_at=started_at, ended_at=ended_at)
         case Gone(ran, charged, refunded):
-            # What the agent needed to start is a secret that nobody needs any more.
-            return replace(lease, ran=ran, charged=charged, refunded=refunded, mailbox=None, handle={})
+            # What the agent needed to start is a secret that nobody needs any more. The handle is none, and stays: the
+            # engine's own records are told by it from others that bear the name of this lease.
+            return replace(lease, ran=ran, charged=charged, refunded=refunded, mailbox=None)
         case Denied():
             return lease
         case _:
