@@ -64,6 +64,21 @@ def test_silence_ends_a_lease_and_costs_the_grace_at_most(store: Store, clock: H
     assert portal.broken() == []
 
 
+def test_what_the_portal_itself_stood_still_for_is_nobodys_silence(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock)
+    lease = portal.ask()
+    portal.step(10)
+    # A machine that is paused: its monotonic clock and the portal's go on meanwhile.
+    portal.runner._looked -= 3600
+    portal.step(3600, beats=False)
+    portal.step(GRACE, beats=False)
+    assert portal.seen(lease).state is State.RUNNING
+    portal.step(1, beats=False)
+    portal.step(1, beats=False)
+    assert portal.seen(lease).end_reason is EndReason.LOST
+    assert portal.broken() == []
+
+
 def test_a_task_that_vanishes_is_lost_and_one_that_the_machine_broke_is_refunded(
     store: Store, clock: HandClock
 ) -> None:

@@ -11,6 +11,7 @@ thread drives all leases; nothing else changes a lease.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -245,6 +246,9 @@ class Runner:
         said = self._wait() if said is None else list(said)
         begun = time.monotonic()
         now = self._clock.now()
+        if self._grace / 2 < begun - self._looked < math.inf:
+            # It stood still itself, with its machine or for its database: nobody could be heard.
+            self.listening_since = now
         answers: list[tuple[Future[Lease], Lease]] = []
         try:
             answers = self._hear_all(said)

@@ -153,7 +153,9 @@ class Agent:
         self._tasks: dict[str, Task] = {}
         self._over: int | None = None
         self._meter: Meter | None = None
-        self._heard = time.monotonic()
+        self._unheard = 0
+        """Signs of life since anybody was heard. Time that passed would count what this stood still for, too, and nobody
+        was silent then: a machine that was paused would end everything on it."""
         self._socket = _dial(letter["address"], letter["public_key"])
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -176,10 +178,10 @@ class Agent:
                 self._watch(name, task)
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
+                if self._unheard * BEAT >= self._grace:
+                    self._over = LOST
                 self._beat()
                 _reap(self._pids())
-                if time.monotonic() - self._heard > self._grace:
-                    self._over = LOST
         self._end(list(self._tasks))
         # What left its process group came back to us as an orphan.
         while _reap(set()):
@@ -212,10 +214,11 @@ class Agent:
             self._meter = Meter(self._environment)
             self._meter.start()
         sample = self._meter.take()
+        self._unheard += 1
         self._say("hb", **({"sample": sample} if sample is not None else {}))
 
     def _hear(self, message: dict[str, Any]) -> None:
-        self._heard = time.monotonic()
+        self._unheard = 0
         match message.get("kind"):
             case "start":
                 self._start(message.get("task", ""), message)

@@ -44,6 +44,8 @@ from nvlkernels.payer import NoPayerError, Payer, Wish, find_payer
 from nvlkernels.tuning import CREDENTIALS, NO_ENVIRONMENT, NO_OPTIONS, PROTOCOLS, GroundError, Tuning, tune
 from nvlkernels.worker import DEATHS, DEATHS_WITHIN, LeaseWorker, worker_names
 
+logger = logging.getLogger(__name__)
+
 BEAT = 5.0
 """Seconds between two signs of life to the portal."""
 MOST = 1000
@@ -427,9 +429,14 @@ class Cluster(SpecCluster):
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT)
-            # A portal that is away hears the next one.
-            with contextlib.suppress(PortalDownError, PortalError):
+            try:
                 await self._beat_once()
+            except (PortalDownError, PortalError):
+                # A portal that is away hears the next one.
+                continue
+            except Exception:
+                # Whatever it was (an answer that nobody understands): without the next one all workers would be lost.
+                logger.exception("a sign of life of %s failed; trying again", self.name)
 
     async def _beat_once(self) -> None:
         scheduler: Any = self.scheduler

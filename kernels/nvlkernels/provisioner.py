@@ -439,20 +439,28 @@ class LeaseProvisioner(KernelProvisionerBase):
     async def _beat(self) -> None:
         """Give signs of life while the agent gives them; take the portal's word when the lease is over."""
         while self.lease is not None:
-            if self._line is not None and self._line.speaks:
-                beat = self._line.beat("running" if self._line.hello.done() else "starting", self._idle())
-                with contextlib.suppress(PortalDownError, PortalError):
-                    answer = await self._portal.beat(self.lease.id, beat)
-                    self.warning = answer.warn
-                    if self.lease is not None:
-                        self._know(self.lease.model_copy(update={"deadline": answer.deadline, "now": answer.now}))
-                    if answer.state in {State.ENDING, State.SETTLED} and self._alive:
-                        await self._over()
-                        return
-            elif self.silence and await self._lease_over():
-                await self._over()
-                return
+            try:
+                if await self._beat_once(self.lease):
+                    await self._over()
+                    return
+            except (PortalDownError, PortalError):
+                # A portal that is away hears the next one.
+                pass
+            except Exception:
+                # Whatever it was (an answer that nobody understands): without the next one the kernel would be lost.
+                self.log.exception("a sign of life of kernel %s failed; trying again", self.kernel_id)
             await asyncio.sleep(BEAT)
+
+    async def _beat_once(self, lease: LeaseView) -> bool:
+        """Give a sign of life, if the agent does; return whether the portal says that the lease is over."""
+        if self._line is None or not self._line.speaks:
+            return bool(self.silence) and await self._lease_over()
+        beat = self._line.beat("running" if self._line.hello.done() else "starting", self._idle())
+        answer = await self._portal.beat(lease.id, beat)
+        self.warning = answer.warn
+        if self.lease is not None:
+            self._know(self.lease.model_copy(update={"deadline": answer.deadline, "now": answer.now}))
+        return answer.state in {State.ENDING, State.SETTLED} and self._alive
 
     def _idle(self) -> int:
         """Return for how many seconds the kernel has done nothing; 0 where nobody watches."""

@@ -339,8 +339,8 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from tests.arena.test_leased import Class, SLOW, inside
-from tests.kernels.conftest import Served
-made = Class(Served(Path(sys.argv[1])))
+from tests.kernels.conftest import GRACE, Served
+made = Class(Served(Path(sys.argv[1]), GRACE))
 attempt, lease = made.hand_in(SLOW.replace("4", "15")).id, made.running()
 print(attempt, lease, *(one.pid for one in inside(lease)), flush=True)
 time.sleep(600)

@@ -29,6 +29,7 @@ from nvlkernels import cluster, provisioner
 from tests.tables import sqlite_with_tables
 
 GRACE = 12
+"""Seconds of silence after which a lease is lost, where a test waits for that; a machine can be busy for longer."""
 PEOPLE = {
     "t-researcher": Visitor("researcher", server="researcher/"),
     "t-instructor": Visitor("instructor", server="instructor/"),
@@ -48,6 +49,7 @@ class Served:
     """One portal process's worth of portal, which can be stopped and started again."""
 
     data: Path
+    grace: int = 60
     port: int = field(default_factory=free_port)
     portal: Portal = field(init=False)
     engines: list[LocalEngine] = field(default_factory=list)
@@ -64,7 +66,14 @@ class Served:
 
     def settings(self) -> Settings:
         return Settings(
-            data=self.data, simulate=1, trays=2, run_as="portal", demo=True, tick=0.2, grace=GRACE, public_url=self.url
+            data=self.data,
+            simulate=1,
+            trays=2,
+            run_as="portal",
+            demo=True,
+            tick=0.2,
+            grace=self.grace,
+            public_url=self.url,
         )
 
     def start(self) -> None:
@@ -142,10 +151,16 @@ def until_settled(running: AnyServed, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def grace() -> int:
+    """Seconds for which the portal keeps a lease that is silent: enough for a busy machine."""
+    return 60
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: int) -> Iterator[Served]:
     """A portal that the researcher's kernel can reach."""
     (tmp_path / "data").mkdir()
     for who in (cluster, provisioner):
         # More than one to the grace, which is short here: on a busy machine one comes late.
         monkeypatch.setattr(who, "BEAT", 1.5)
-    yield from until_settled(Served(tmp_path / "data"), monkeypatch)
+    yield from until_settled(Served(tmp_path / "data", grace), monkeypatch)

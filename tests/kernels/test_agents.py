@@ -154,6 +154,20 @@ async def test_an_agent_removes_its_directory_when_it_is_told_to_end_or_nobody_i
         assert modes(tmp_path) == []
 
 
+async def test_an_agent_that_stood_still_itself_was_left_by_nobody(mailbox: Mailbox, tmp_path: Path) -> None:
+    agent = await start(mailbox, tmp_path, environ(0, of=1), grace=2.0)
+    line = mailbox.line(LEASE)
+    await asyncio.wait_for(line.hello, 10)
+    agent.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(3.5)
+    agent.send_signal(signal.SIGCONT)
+    assert await said(line, "", "print('still here')") == "still here"
+    await asyncio.sleep(1.5)
+    assert agent.returncode is None
+    line.say("exit")
+    assert await asyncio.wait_for(agent.wait(), 10) == 0
+
+
 def test_what_killed_agents_left_goes_and_what_others_use_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

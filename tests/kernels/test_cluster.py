@@ -408,6 +408,24 @@ def test_a_worker_shows_nothing_over_http(served: Served) -> None:
                 assert httpx.get(f"http://127.0.0.1:{port}/{path}").status_code == 404
 
 
+def test_an_answer_that_nobody_understands_costs_one_sign_of_life_and_no_worker(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT", 0.3)
+    told: list[int] = []
+    real = module.Portal.beat_all
+
+    async def beat_all(portal: module.Portal, beats: Any) -> Any:
+        told.append(len(beats))
+        if len(told) == 1:
+            raise ValueError("what is this?")
+        return await real(portal, beats)
+
+    monkeypatch.setattr(module.Portal, "beat_all", beat_all)
+    with make(1):
+        served.until(lambda: len(told) > 2)
+
+
 def test_leases_that_are_lost_again_and_again_are_not_asked_for_for_ever(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,6 +504,7 @@ def test_a_portal_that_restarts_while_it_scales_starts_nothing_twice(served: Ser
         assert len(served.leases(state="all")) == 3
 
 
+@pytest.mark.parametrize("grace", [GRACE])
 def test_a_cluster_that_nobody_closes_ends_by_silence(served: Served) -> None:
     cluster = make(2)
     until_workers(cluster, 2, served)

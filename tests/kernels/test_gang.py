@@ -17,7 +17,7 @@ from nvlhub.engines.processes import of_lease
 from nvlkernels import Cluster
 from nvlkernels import cluster as cluster_module
 from nvlkernels import mailbox as mailbox_module
-from tests.kernels.conftest import Served
+from tests.kernels.conftest import GRACE, Served
 
 STEP = """#!{python}
 # What srun does: the agent on every node, each with the whole of stdin, and its own variables.
@@ -94,6 +94,7 @@ def test_each_gpu_of_a_gang_has_its_worker_on_its_own_node(on_two_nodes: Served)
     on_two_nodes.settled()
 
 
+@pytest.mark.parametrize("grace", [GRACE])
 def test_a_gang_that_loses_a_node_loses_its_lease_and_another_one_is_asked_for(
     on_two_nodes: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

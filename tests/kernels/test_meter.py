@@ -16,6 +16,7 @@ import pytest
 from nvlhub.wire import Beat, BeatAnswer, GpuSample, State
 from nvlkernels import mailbox as mailbox_module
 from nvlkernels import meter
+from nvlkernels import provisioner as provisioning
 from nvlkernels.mailbox import Line, Mailbox
 from nvlkernels.meter import Meter, Processes, below, of_gpus
 from nvlkernels.provisioner import LeaseProvisioner
@@ -234,25 +235,32 @@ async def test_an_agent_measures_its_tasks_and_says_so(tmp_path: Any) -> None:
     mailbox.close()
 
 
-async def test_a_kernels_sign_of_life_carries_the_sample_and_brings_the_warning_back() -> None:
-    """What the portal warns of is what the notebook's extension reads."""
+async def test_a_kernels_sign_of_life_carries_the_sample_and_brings_the_warning_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the portal warns of is what the notebook's extension reads; one answer that nobody understands ends nothing."""
+    monkeypatch.setattr(provisioning, "BEAT", 0.01)
     mailbox, line = await line_with({"real": True, "busy": False, "gpus": [[0, 5, 10]]})
     heard: list[Beat] = []
     answered = asyncio.Event()
 
     async def beat(_lease: str, said: Beat) -> BeatAnswer:
         heard.append(said)
+        if len(heard) == 1:
+            raise ValueError("what is this?")
         answered.set()
         return BeatAnswer(state=State.RUNNING, warn="This lease is given back in 4 min.", now=1)
 
     provisioner = LeaseProvisioner()
     provisioner._portal = SimpleNamespace(beat=beat)  # type: ignore[assignment]
     provisioner._line = line
-    provisioner.lease = SimpleNamespace(id="lease-1")  # type: ignore[assignment]
+    provisioner.lease = SimpleNamespace(id="lease-1", now=1, model_copy=lambda update: provisioner.lease)  # type: ignore[assignment]
     beating = asyncio.create_task(provisioner._beat())
     await asyncio.wait_for(answered.wait(), 10)
-    await asyncio.sleep(0)
     beating.cancel()
-    assert [(said.gpu_busy, said.sample is not None and said.sample.real) for said in heard] == [(False, True)]
+    assert [(said.gpu_busy, said.sample is not None and said.sample.real) for said in heard] == [
+        (False, True),
+        (None, False),
+    ]
     assert provisioner.warning == "This lease is given back in 4 min."
     mailbox.close()

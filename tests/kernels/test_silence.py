@@ -26,6 +26,12 @@ SILENT = 1.0
 
 
 @pytest.fixture
+def grace() -> int:
+    """A short one: it is waited for."""
+    return GRACE
+
+
+@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice silence soon, and give starts little time."""
     monkeypatch.setattr(mailbox_module, "SILENT", SILENT)

@@ -61,7 +61,6 @@ class ServedBySlurm(Served):
     """A portal over HTTP, its jobs real agents."""
 
     slurm: Slurm = field(kw_only=True)
-    grace: int = GRACE
     told: Settings | None = None
 
     def settings(self) -> Settings:

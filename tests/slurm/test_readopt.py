@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,27 +16,17 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from nvlhub.engines.slurm.private import Slurm
 from nvlhub.notebook import Session
 from nvlhub.portal.spawner import LeaseSpawnerMixin
 from nvlhub.ports import free_port
 from nvlhub.trust import trusted
 from nvlkernels import mailbox as mailbox_module
 from nvlkernels import provisioner as provisioning
-from tests.kernels.conftest import until_settled
 from tests.slurm.kit import ServedBySlurm, kernel, until
 
 pytestmark = pytest.mark.slurm
 
-GRACE = 60
 TOKEN = "the-notebook-server-of-a-test"
-
-
-@pytest.fixture
-def patient(cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedBySlurm]:
-    """A portal with time for a notebook server to come back."""
-    (tmp_path / "data").mkdir()
-    yield from until_settled(ServedBySlurm(tmp_path / "data", slurm=cluster, grace=GRACE), monkeypatch)
 
 
 class Plain:
@@ -94,7 +84,7 @@ class Server(Session):
 
 
 @pytest.fixture
-async def server(patient: ServedBySlurm, tmp_path: Path) -> AsyncIterator[Server]:
+async def server(served: ServedBySlurm, tmp_path: Path) -> AsyncIterator[Server]:
     (tmp_path / "home").mkdir()
     async with Server(f"http://127.0.0.1:{free_port()}", "researcher", "", home=tmp_path / "home") as made:
         await made.start_server()
@@ -104,17 +94,17 @@ async def server(patient: ServedBySlurm, tmp_path: Path) -> AsyncIterator[Server
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_kernel_in_a_job_outlives_its_notebook_server(
-    patient: ServedBySlurm, server: Server, by: signal.Signals
+    served: ServedBySlurm, server: Server, by: signal.Signals
 ) -> None:
     notebook = await server.start_kernel("nvlhub-demo.gpu2", "kept.ipynb")
     where = "import os; print(os.getpid(), os.environ['SLURM_JOB_ID'])"
     before = (await notebook.run(f"x = 41; {where}")).text
-    held = patient.jobs()
+    held = served.jobs()
     assert len(held) == 1
     await server.end(by)
     await asyncio.sleep(1)
-    assert patient.jobs() == held
-    assert [lease["state"] for lease in patient.leases()] == ["running"]
+    assert served.jobs() == held
+    assert [lease["state"] for lease in served.leases()] == ["running"]
 
     await server.start_server()
     [found] = (await server.jupyter("GET", "/api/sessions")).json()
@@ -122,28 +112,28 @@ async def test_a_kernel_in_a_job_outlives_its_notebook_server(
     await notebook.connect()
     assert (await notebook.run(f"print(x); {where}")).text == f"41\n{before}"
     await notebook.shut_down()
-    [ended] = await asyncio.to_thread(patient.settled)
+    [ended] = await asyncio.to_thread(served.settled)
     assert ended["end_reason"] == "user"
 
 
 async def test_a_notebook_server_that_is_stopped_ends_its_kernel_and_its_job(
-    patient: ServedBySlurm, server: Server
+    served: ServedBySlurm, server: Server
 ) -> None:
     await (await server.start_kernel("nvlhub-demo.gpu2", "stopped.ipynb")).run("1")
     await server.end(signal.SIGINT)
-    [ended] = await asyncio.to_thread(patient.settled)
+    [ended] = await asyncio.to_thread(served.settled)
     assert ended["end_reason"] == "user"
 
 
 async def test_a_job_that_is_suspended_for_less_than_the_grace_goes_on_where_it_was(
-    patient: ServedBySlurm, monkeypatch: pytest.MonkeyPatch
+    served: ServedBySlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mailbox_module, "SILENT", 1.0)
     monkeypatch.setattr(provisioning, "BEAT", 0.5)
     async with kernel() as notebook:
         before = await notebook.run("import os; x = 41; print(os.getpid())")
-        [[job]] = patient.jobs().values()
-        await asyncio.to_thread(patient.slurm.run, "scontrol", "suspend", str(job))
+        [[job]] = served.jobs().values()
+        await asyncio.to_thread(served.slurm.run, "scontrol", "suspend", str(job))
         try:
             await until(lambda: notebook.manager.provisioner.silence)
             began = time.monotonic()
@@ -151,7 +141,7 @@ async def test_a_job_that_is_suspended_for_less_than_the_grace_goes_on_where_it_
                 assert await notebook.manager.is_alive()
                 await asyncio.sleep(0.2)
         finally:
-            await asyncio.to_thread(patient.slurm.run, "scontrol", "resume", str(job))
+            await asyncio.to_thread(served.slurm.run, "scontrol", "resume", str(job))
         await until(lambda: not notebook.manager.provisioner.silence)
         assert await notebook.run("print(os.getpid(), x)") == f"{before} 41"
-        assert patient.jobs() == {notebook.lease: [job]}
+        assert served.jobs() == {notebook.lease: [job]}
