@@ -13,11 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from nvlhub.text import say
-from nvlhub.trust import trusted
-from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
+from nvlkernels.client import call, settings
 
 SERVER = "class-"
 """What the named server of a seat begins with; the run's number follows."""
@@ -64,19 +61,19 @@ def assess(folder: str | Path = ".", run: int | None = None, patience: float = 9
 
     Raises `AssessError`, or what the portal says (`PortalError`, `PortalDownError`).
     """
-    portal = _Portal()
-    run = run or _run_here(portal.lang)
-    asked = portal.call("GET", f"/runs/{run}/assessment")
-    files = collect(Path(folder), asked["files"], asked["largest"], portal.lang)
-    told = portal.call("POST", "/attempts", json={"run": run, "files": files})
+    lang = settings()[1]["Accept-Language"]
+    run = run or _run_here(lang)
+    asked = call("GET", f"/runs/{run}/assessment")
+    files = collect(Path(folder), asked["files"], asked["largest"], lang)
+    told = call("POST", "/attempts", json={"run": run, "files": files})
     until = time.monotonic() + patience
     while told["state"] not in FINAL:
         if time.monotonic() > until:
-            raise AssessError(say("attempt-slow", portal.lang))
+            raise AssessError(say("attempt-slow", lang))
         time.sleep(LOOK)
-        told = portal.call("GET", f"/attempts/{told['id']}")
-    asked = portal.call("GET", f"/runs/{run}/assessment")
-    return Attempt(told, asked["pass_milli"], asked["left"], portal.lang)
+        told = call("GET", f"/attempts/{told['id']}")
+    asked = call("GET", f"/runs/{run}/assessment")
+    return Attempt(told, asked["pass_milli"], asked["left"], lang)
 
 
 def collect(folder: Path, globs: list[str], largest: int, lang: str = "en") -> dict[str, str]:
@@ -111,19 +108,3 @@ def _run_here(lang: str, environment: Mapping[str, str] = os.environ) -> int:
     if not number.isdecimal():
         raise AssessError(say("attempt-no-run", lang))
     return int(number)
-
-
-class _Portal:
-    def __init__(self) -> None:
-        self._base, self._headers = settings()
-        self.lang = self._headers["Accept-Language"]
-
-    def call(self, method: str, path: str, **more: Any) -> Any:
-        try:
-            return answer(
-                httpx.request(
-                    method, self._base + path, headers=self._headers, timeout=TIMEOUT, verify=trusted(), **more
-                )
-            )
-        except httpx.HTTPError:
-            raise PortalDownError(say("portal-down", self.lang)) from None

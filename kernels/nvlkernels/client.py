@@ -74,6 +74,15 @@ def answer(response: httpx.Response) -> Any:
         raise PortalDownError(say("portal-down", response.request.headers.get("accept-language", "en"))) from None
 
 
+def call(method: str, path: str, *, timeout: httpx.Timeout = TIMEOUT, **more: Any) -> Any:
+    """Call the portal and wait for its answer, as a cell does. Raises `PortalError`, `PortalDownError`."""
+    base, headers = settings()
+    try:
+        return answer(httpx.request(method, base + path, headers=headers, timeout=timeout, verify=trusted(), **more))
+    except httpx.HTTPError:
+        raise PortalDownError(say("portal-down", headers["Accept-Language"])) from None
+
+
 class Portal:
     """Asynchronous calls, for the notebook server."""
 

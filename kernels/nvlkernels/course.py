@@ -14,9 +14,8 @@ import os
 import httpx
 
 from nvlhub.text import say
-from nvlhub.trust import trusted
 from nvlkernels.assessing import assess
-from nvlkernels.client import PortalDownError, PortalError, answer, settings
+from nvlkernels.client import PortalDownError, PortalError, call, settings
 
 __all__ = ["assess", "check", "hand", "step"]
 
@@ -44,16 +43,13 @@ def check(name: str, ok: object) -> bool:
 
 def _tell(what: str, body: dict[str, object], said: str, **members: str) -> None:
     """Tell the portal, and print what came of it: a lesson goes on whatever that is."""
-    base, headers = settings()
-    lang = headers["Accept-Language"]
+    lang = settings()[1]["Accept-Language"]
     run = os.environ.get("NVLHUB_COURSE_RUN", "")
     print(say(said, lang, **members))  # noqa: T201  # the learner reads it below the cell
     if not run.isdigit():
         print(say("course-none", lang))  # noqa: T201
         return
     try:
-        answer(httpx.post(f"{base}/seat/{run}/{what}", json=body, headers=headers, timeout=TIMEOUT, verify=trusted()))
+        call("POST", f"/seat/{run}/{what}", json=body, timeout=TIMEOUT)
     except (PortalError, PortalDownError) as error:
         print(error)  # noqa: T201
-    except httpx.HTTPError:
-        print(say("portal-down", lang))  # noqa: T201

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-
 from nvlhub.text import say
-from nvlhub.trust import trusted
 from nvlhub.wire import LeaseView, gpu_hours
-from nvlkernels.client import TIMEOUT, PortalDownError, answer, settings
+from nvlkernels.client import call, settings
 from nvlkernels.cluster_view import time_left
 
 MOST_MINUTES = 30 * 24 * 60
@@ -63,7 +60,7 @@ class Held:
             raise ValueError(say("extend-minutes", self.lang, most=str(MOST_MINUTES), given=repr(minutes)[:40]))
         if self.view is None:
             return self
-        longer = _call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})
+        longer = call("POST", f"/leases/{self.id}/extend", json={"seconds": int(minutes * 60)})
         return Held(LeaseView(**longer), self.lang)
 
     def facts(self) -> dict[str, str]:
@@ -101,14 +98,6 @@ class Held:
         return f"<table>{rows}</table>{notes}"
 
 
-def _call(method: str, path: str, **more: Any) -> Any:
-    base, headers = settings()
-    try:
-        return answer(httpx.request(method, base + path, headers=headers, timeout=TIMEOUT, verify=trusted(), **more))
-    except httpx.HTTPError:
-        raise PortalDownError(say("portal-down", headers["Accept-Language"])) from None
-
-
 def lease() -> Held:
     """Return the lease of this kernel; on a CPU kernel one that says so.
 
@@ -116,7 +105,7 @@ def lease() -> Held:
     """
     lang = settings()[1]["Accept-Language"]
     lease_id = os.environ.get("NVLHUB_LEASE")
-    return Held(LeaseView(**_call("GET", f"/leases/{lease_id}")) if lease_id else None, lang)
+    return Held(LeaseView(**call("GET", f"/leases/{lease_id}")) if lease_id else None, lang)
 
 
 def devices() -> tuple[str, ...]:

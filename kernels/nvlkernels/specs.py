@@ -19,13 +19,13 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpec
 from traitlets import Float, default
 
 from nvlhub.text import say
-from nvlhub.trust import trusted
 from nvlhub.wire import Offer
-from nvlkernels.client import PortalDownError, PortalError, answer, settings
+from nvlkernels.client import PortalDownError, PortalError, call, settings
 
 PREFIX = "nvlhub-"
 IDLE = ".idle"
 """End of the name of a kernel that uses idle GPUs: it is pre-emptible."""
+TIMEOUT = httpx.Timeout(10.0)
 STEPS = (5, 10, 15, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 2880)
 """Times offered, in minutes: round ones, because a notebook remembers its kernel's name."""
 RESOURCES = str(Path(__file__).parent / "resources")
@@ -76,10 +76,7 @@ class OfferKernelSpecManager(KernelSpecManager):
 
     def _fetch(self) -> None:
         try:
-            base, headers = settings()
-            response = httpx.get(f"{base}/offers", headers=headers, timeout=10, verify=trusted())
-            items = answer(response)["items"]
-            offers = [Offer(**item) for item in items]
+            offers = [Offer(**item) for item in call("GET", "/offers", timeout=TIMEOUT)["items"]]
             self._offers = {spec_name(offer.project, offer.profile): offer for offer in offers}
             # What the rest of an award still pays for is one click away, too.
             self._offers |= {
@@ -90,7 +87,7 @@ class OfferKernelSpecManager(KernelSpecManager):
             self._offers |= {
                 f"{spec_name(offer.project, offer.profile)}{IDLE}": offer for offer in offers if offer.low_priority
             }
-        except (httpx.HTTPError, PortalError, PortalDownError) as error:
+        except (PortalError, PortalDownError) as error:
             self.log.warning("offers could not be read: %s", error)
         finally:
             self._lock.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nvlkernels import course
+from nvlkernels import client, course
 from nvlkernels.material import CommitPuller
 
 
@@ -17,11 +17,11 @@ from nvlkernels.material import CommitPuller
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
 
-    def post(url: str, json: object, **_: object) -> httpx.Response:
+    def request(method: str, url: str, json: object, **_: object) -> httpx.Response:
         found.append((url.partition("/api/v1")[2], json))
-        return httpx.Response(200, json={}, request=httpx.Request("POST", url))
+        return httpx.Response(200, json={}, request=httpx.Request(method, url))
 
-    monkeypatch.setattr(course.httpx, "post", post)
+    monkeypatch.setattr(client.httpx, "request", request)
     monkeypatch.setenv("NVLHUB_COURSE_RUN", "7")
     return found
 
@@ -59,14 +59,14 @@ def test_a_portal_that_is_away_or_says_no_stops_no_lesson(
     monkeypatch.setenv("NVLHUB_COURSE_RUN", "7")
     problem = {"type": "x", "title": "No", "status": 404, "detail": "You have no seat.", "instance": ""}
 
-    def away(url: str, **_: object) -> httpx.Response:
+    def away(method: str, url: str, **_: object) -> httpx.Response:
         raise httpx.ConnectError("gone")
 
-    def no(url: str, **_: object) -> httpx.Response:
-        return httpx.Response(404, content=json.dumps(problem), request=httpx.Request("POST", url))
+    def no(method: str, url: str, **_: object) -> httpx.Response:
+        return httpx.Response(404, content=json.dumps(problem), request=httpx.Request(method, url))
 
-    for post, words in ((away, "portal"), (no, "You have no seat.")):
-        monkeypatch.setattr(course.httpx, "post", post)
+    for request, words in ((away, "portal"), (no, "You have no seat.")):
+        monkeypatch.setattr(client.httpx, "request", request)
         course.hand()
         assert words in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nvlkernels import specs
+from nvlkernels import client
 from nvlkernels.specs import OfferKernelSpecManager, parts_of
 
 
@@ -28,10 +28,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(OfferKernelSpecManager, "_refresh", lambda self: None)
 
     def show(*offers: dict[str, Any]) -> dict[str, Any]:
-        def get(url: str, **more: Any) -> httpx.Response:
-            return httpx.Response(200, json={"items": list(offers)}, request=httpx.Request("GET", url))
+        def request(method: str, url: str, **more: Any) -> httpx.Response:
+            return httpx.Response(200, json={"items": list(offers)}, request=httpx.Request(method, url))
 
-        monkeypatch.setattr(specs.httpx, "get", get)
+        monkeypatch.setattr(client.httpx, "request", request)
         manager = OfferKernelSpecManager()
         manager._lock.acquire()
         manager._fetch()

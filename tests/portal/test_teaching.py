@@ -112,7 +112,7 @@ def test_nothing_on_the_projector_tells_who_somebody_is(portal: Kit, http: TestC
         for name in ("ann", "王小安", "instructor", "admin"):
             assert not re.search(rf"\b{name}\b", shown), (path, name)
         assert "<form" not in shown
-    assert "next=/services/portal/teach/1?pseudonyms=1" in page(http, "teach/1?pseudonyms=1")
+    assert "next=/services/portal/teach/1%3Fpseudonyms%3D1" in page(http, "teach/1?pseudonyms=1")
 
 
 def test_what_is_sent_is_done_for_the_own_page_alone(portal: Kit, http: TestClient, run: RunView) -> None:
