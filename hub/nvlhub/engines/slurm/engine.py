@@ -175,7 +175,8 @@ class SlurmEngine(Engine):
 
     def start(self, task: Task) -> Iterator[Handle]:
         """Submit a job."""
-        yield {"account": task.user}
+        account = self._commands.account or task.user
+        yield {"account": account}
         if self.away:
             raise SlurmAwayError("slurm-away")
         try:
@@ -191,7 +192,7 @@ class SlurmEngine(Engine):
         job = said.strip().split(";")[0]
         if not job.isdecimal():
             raise EngineError(f"sbatch said {said.strip()[:100]!r}, which is no number of a job")
-        yield {"account": task.user, "job": int(job)}
+        yield {"account": account, "job": int(job)}
 
     def _environment(self, task: Task) -> dict[str, str]:
         domains = dict.fromkeys(share.domain for share in task.placement)
@@ -281,7 +282,7 @@ class SlurmEngine(Engine):
 
     def _is_of(self, job: Queued, handle: Handle) -> bool:
         """Tell whether a job is run by whom it must be: anybody may put our mark on a job, but not run it as another."""
-        return job.user == (self._commands.account or handle.get("account") or job.user)
+        return job.user == (handle.get("account") or self._commands.account or job.user)
 
     def _learn(self, running: Sequence[Queued]) -> None:
         """Look up which GPUs Slurm gave to jobs that newly run."""
