@@ -10,15 +10,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+import typer.testing
 
 from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.ports import free_port
 from nvlhub.store import Store
-from tests.tables import postgres_database, sqlite_with_tables
+from tests.tables import compiling_once, postgres_database, sqlite_with_tables
 
 START = 1_800_000_000
 LONG = (
@@ -28,6 +31,11 @@ LONG = (
     "test_clusters.py", "test_workshop.py", "test_lab.py", "test_kills.py", "test_slurm_servers.py", "test_visits.py",
 )  # fmt: skip
 """Files that take the longest. They begin first, so that no worker is alone with one in the end."""
+
+
+# A command line of a hundred commands is made anew for each call otherwise.
+typer.testing._get_command = cache(typer.testing._get_command)
+sa.create_engine = compiling_once(sa.create_engine)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

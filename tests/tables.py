@@ -7,11 +7,13 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 
 from nvlhub.store import Store
 
@@ -35,6 +37,26 @@ def sqlite_with_tables(file: Path) -> str:
 def store_at(file: Path) -> Store:
     """Make a database and open it."""
     return Store(sqlite_with_tables(file))
+
+
+def compiling_once(create_engine: Callable[..., sa.Engine]) -> Callable[..., sa.Engine]:
+    """Have all engines for one kind of database share what they compile: each test has an engine of its own."""
+    known: dict[str, tuple[sa.Dialect, dict[Any, Any]]] = {}
+
+    def create(url: sa.URL | str, **options: Any) -> sa.Engine:
+        engine = create_engine(url, **options)
+        kind = engine.url.drivername
+        if kind not in known:
+            probe = create_engine("sqlite://" if kind == "sqlite" else url)
+            with contextlib.suppress(sa.exc.OperationalError), probe.connect():
+                known[kind] = (probe.dialect, {})
+            probe.dispose()
+        if kind in known:
+            engine.dialect, compiled = known[kind]
+            engine.update_execution_options(compiled_cache=compiled)
+        return engine
+
+    return create
 
 
 @contextlib.contextmanager

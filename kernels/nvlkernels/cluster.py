@@ -286,8 +286,15 @@ class Cluster(SpecCluster):
         self._correct_soon()
 
     def _remove(self, names: list[str]) -> None:
-        for name in names:
-            self.worker_spec.pop(name, None)
+        known = {worker.name for worker in self._created}
+        gone = [(name, spec) for name in names if (spec := self.worker_spec.pop(name, None)) is not None]
+        # Dask closes the workers that it has made. Of a lease that it did not come to yet nobody else knows.
+        unmade = [spec["options"]["lease"] for name, spec in gone if name not in known]
+        if unmade:
+            # Dask waits for these before it ends the cluster.
+            ending = asyncio.ensure_future(self._end(unmade))
+            self._futures.add(ending)
+            ending.add_done_callback(self._futures.discard)
         self._correct_soon()
 
     def _views(self) -> list[LeaseView]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,12 @@ def environment_of_worker() -> dict[str, str]:
 
 
 def processes(lease: str, word: str) -> list[psutil.Process]:
-    return [process for process in of_lease(lease) if word in " ".join(process.cmdline())]
+    found = []
+    for process in of_lease(lease):
+        # It may have ended since.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [process] * (word in " ".join(process.cmdline()))
+    return found
 
 
 def loops() -> int:
@@ -57,6 +64,13 @@ def descriptors() -> int:
 
 def make(workers: int = 0, **more: Any) -> Cluster:
     return Cluster(workers, project="demo", quiet=True, **more)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait until it is so, long before a lease that nobody gives back is lost."""
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(true):
+            await asyncio.sleep(0.05)
 
 
 def until_workers(cluster: Cluster, count: int, served: Served) -> None:
@@ -87,6 +101,15 @@ def test_scale_up_and_down(served: Served) -> None:
         until_workers(cluster, 2, served)
         cluster.scale(0)
         until_workers(cluster, 0, served)
+
+
+async def test_what_is_given_up_before_dask_has_made_its_worker_is_given_back(served: Served) -> None:
+    async with make(asynchronous=True) as cluster:
+        await cluster.scale(2)
+        await cluster.scale(0)
+        await until(lambda: not served.leases())
+        await cluster.scale(2)
+    await until(lambda: not served.leases())
 
 
 def test_data_survive_a_smaller_cluster(served: Served) -> None:

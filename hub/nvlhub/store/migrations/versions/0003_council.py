@@ -1,6 +1,7 @@
 """Budgets, officers, requests, reviews, the audit trail, corrections, pre-emptible leases."""
 
 import re
+from itertools import chain, count
 from typing import Any
 
 import sqlalchemy as sa
@@ -228,7 +229,7 @@ def _institutions_of_projects() -> None:
     taken: set[str] = set()
     for name in sorted(names):
         short = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30].strip("-") or "institution"
-        slug = next(s for s in (short, *(f"{short}-{n}" for n in range(2, 10**6))) if s not in taken)
+        slug = next(s for s in chain([short], (f"{short}-{n}" for n in count(2))) if s not in taken)
         taken.add(slug)
         told = {"slug": slug, "name": name}
         bind.execute(sa.text("INSERT INTO institutions (slug, name) VALUES (:slug, :name)"), told)
