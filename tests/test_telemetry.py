@@ -220,7 +220,8 @@ def wait(portal: Kit, lease: LeaseView, seconds: int, **beat: object) -> list[st
 
 def test_a_kernel_that_waits_for_its_gpu_is_kept(on_gpus: Kit) -> None:
     lease = on_gpus.ask("gpu1")
-    told = wait(on_gpus, lease, 3 * 3600, sample=real(90), gpu_busy=True)
+    # Its profile's idle time is an hour.
+    told = wait(on_gpus, lease, 4000, sample=real(90), gpu_busy=True)
     assert set(told) == {""}
     assert on_gpus.seen(lease).state is State.RUNNING
 
