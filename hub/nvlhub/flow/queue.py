@@ -389,15 +389,21 @@ def _fit_own(
     found: dict[str, tuple[Fit, Kept]] = {}
     before: list[Kept] = []
     places: dict[str, tuple[tuple[Domain, ...], list[Running]]] = {}
+    # One of the same shape, which is of one project, that takes no less time fits no sooner: more and more is taken.
+    soonest: dict[Shape, tuple[int, int]] = {}
     for lease in left:
         if lease.project not in places:
             own = [one for one in kept if one.project == lease.project]
             theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
             places[lease.project] = only_cells(floor, [one.cells for one in own]), theirs
-        fit = first_fit(lease, *places[lease.project], now, [*kept, *before])
+        shorter, not_before = soonest.get(lease.shape, (lease.seconds + 1, 0))
+        fit = first_fit(
+            lease, *places[lease.project], now, [*kept, *before], not_before if lease.seconds >= shorter else 0
+        )  # fmt: skip
         if fit is not None:
             before.append(fit.kept_for(lease))
             found[lease.id] = fit, before[-1]
+            soonest[lease.shape] = lease.seconds, fit.start
     return found
 
 
