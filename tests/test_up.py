@@ -10,6 +10,35 @@ from pathlib import Path
 
 from nvlhub.up import Options, Up
 
+
+class Deaf(BaseHTTPRequestHandler):
+    """A hub whose database is gone."""
+
+    def do_GET(self) -> None:
+        told = b'{"status": 500, "message": "Internal Server Error"}'
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_hub_that_can_tell_nothing_any_more_is_ended_all_the_same(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as hub, subprocess.Popen(["sleep", "60"]) as process:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        up = Up(Options(tmp_path), lambda _: None)
+        up._known["hub_port"] = hub.server_address[1]
+        up._hub = process
+        up.stop()
+        hub.shutdown()
+        assert process.poll() is not None
+
+
 SERVERS = {"amy": ["", "class-7"], "ben": ["class-7"]}
 
 

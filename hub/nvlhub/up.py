@@ -279,19 +279,24 @@ class Up:
         return f"http://127.0.0.1:{self._known['hub_port']}/hub/api"
 
     def _stop_servers(self) -> None:
-        asked = {"state": "active"}
+        def users() -> list[dict[str, Any]]:
+            told: list[dict[str, Any]] = (
+                http.get(f"{self._api}/users", params={"state": "active"}).raise_for_status().json()
+            )
+            return told
+
         with (
             httpx.Client(headers=self._operator, timeout=30, verify=trusted()) as http,
             ThreadPoolExecutor(TOGETHER) as pool,
         ):
             servers = [
                 f"{self._api}/users/{user['name']}/{f'servers/{name}' if name else 'server'}"
-                for user in http.get(f"{self._api}/users", params=asked).json() for name in user.get("servers", {})
+                for user in users() for name in user.get("servers", {})
             ]  # fmt: skip
             # The hub answers when a server has ended: a class of them is not waited for one by one.
             list(pool.map(http.delete, servers))
             until = time.monotonic() + STOP
-            while time.monotonic() < until and _stopping(http.get(f"{self._api}/users", params=asked).json()):
+            while time.monotonic() < until and _stopping(users()):
                 time.sleep(0.3)
 
     def _end_hub(self, hub: subprocess.Popen[bytes]) -> None:
