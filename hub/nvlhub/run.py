@@ -11,7 +11,6 @@ thread drives all leases; nothing else changes a lease.
 from __future__ import annotations
 
 import logging
-import math
 import queue
 import threading
 import time
@@ -246,7 +245,7 @@ class Runner:
         said = self._wait() if said is None else list(said)
         begun = time.monotonic()
         now = self._clock.now()
-        if self._grace / 2 < begun - self._looked < math.inf:
+        if begun - self._looked > self._grace / 2:
             # It stood still itself, with its machine or for its database: nobody could be heard.
             self.listening_since = now
         answers: list[tuple[Future[Lease], Lease]] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nvlhub.text import say
-from nvlkernels.client import call, settings
+from nvlkernels.client import call, spoken
 
 SERVER = "class-"
 """What the named server of a seat begins with; the run's number follows."""
@@ -61,7 +61,7 @@ def assess(folder: str | Path = ".", run: int | None = None, patience: float = 9
 
     Raises `AssessError`, or what the portal says (`PortalError`, `PortalDownError`).
     """
-    lang = settings()[1]["Accept-Language"]
+    lang = spoken()
     run = run or _run_here(lang)
     asked = call("GET", f"/runs/{run}/assessment")
     files = collect(Path(folder), asked["files"], asked["largest"], lang)

@@ -57,11 +57,15 @@ def token_of(environment: Mapping[str, str] = os.environ) -> str:
     return environment.get("JUPYTERHUB_API_TOKEN", "")
 
 
+def spoken(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the language that the user reads, from what the hub gave this process."""
+    return language(environment.get("NVLHUB_LANGUAGE") or environment.get("LC_ALL") or environment.get("LANG"))
+
+
 def settings(environment: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
     """Return the address of the API and the headers of a call, from what the hub gave this process."""
     base = environment.get("NVLHUB_PORTAL_URL", "http://127.0.0.1:8000").rstrip("/") + API_PATH
-    lang = language(environment.get("NVLHUB_LANGUAGE") or environment.get("LC_ALL") or environment.get("LANG"))
-    return base, {"Authorization": f"token {token_of(environment)}", "Accept-Language": lang}
+    return base, {"Authorization": f"token {token_of(environment)}", "Accept-Language": spoken(environment)}
 
 
 def answer(response: httpx.Response) -> Any:

@@ -219,10 +219,12 @@ class Cluster(SpecCluster):
             self.mailbox.close()
         await self.portal.close()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any, *, awaited: bool = False) -> None:
+        """Do something until the cluster closes; `awaited`: Dask lets it come to its end before that."""
+        tasks = self._futures if awaited else self._background
         task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _end(self, leases: list[LeaseView]) -> None:
         """Give leases back that no worker of this cluster will use."""
@@ -286,15 +288,12 @@ class Cluster(SpecCluster):
         self._correct_soon()
 
     def _remove(self, names: list[str]) -> None:
-        known = {worker.name for worker in self._created}
-        gone = [(name, spec) for name in names if (spec := self.worker_spec.pop(name, None)) is not None]
+        made = {worker.name for worker in self._created}
+        gone = {name: spec for name in names if (spec := self.worker_spec.pop(name, None)) is not None}
         # Dask closes the workers that it has made. Of a lease that it did not come to yet nobody else knows.
-        unmade = [spec["options"]["lease"] for name, spec in gone if name not in known]
+        unmade = [spec["options"]["lease"] for name, spec in gone.items() if name not in made]
         if unmade:
-            # Dask waits for these before it ends the cluster.
-            ending = asyncio.ensure_future(self._end(unmade))
-            self._futures.add(ending)
-            ending.add_done_callback(self._futures.discard)
+            self._spawn(self._end(unmade), awaited=True)
         self._correct_soon()
 
     def _views(self) -> list[LeaseView]:
@@ -440,7 +439,7 @@ class Cluster(SpecCluster):
                 await self._beat_once()
             except (PortalDownError, PortalError):
                 # A portal that is away hears the next one.
-                continue
+                pass
             except Exception:
                 # Whatever it was (an answer that nobody understands): without the next one all workers would be lost.
                 logger.exception("a sign of life of %s failed; trying again", self.name)

@@ -15,7 +15,7 @@ import httpx
 
 from nvlhub.text import say
 from nvlkernels.assessing import assess
-from nvlkernels.client import PortalDownError, PortalError, call, settings
+from nvlkernels.client import PortalDownError, PortalError, call, spoken
 
 __all__ = ["assess", "check", "hand", "step"]
 
@@ -43,7 +43,7 @@ def check(name: str, ok: object) -> bool:
 
 def _tell(what: str, body: dict[str, object], said: str, **members: str) -> None:
     """Tell the portal, and print what came of it: a lesson goes on whatever that is."""
-    lang = settings()[1]["Accept-Language"]
+    lang = spoken()
     run = os.environ.get("NVLHUB_COURSE_RUN", "")
     print(say(said, lang, **members))  # noqa: T201  # the learner reads it below the cell
     if not run.isdigit():

@@ -21,7 +21,7 @@ from tornado import web
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from nvlhub.text import say
-from nvlkernels.client import settings
+from nvlkernels.client import spoken
 from nvlkernels.dashboard_key import HEADER, LOOPBACK, PROOF, SIGNED, dashboard_key, proof
 from nvlkernels.provisioner import HELD
 
@@ -98,7 +98,7 @@ class DashboardHandler(ProxyHandler):
         host = _machine_of(lease) if lease else LOOPBACK
         found = await proven(int(port), host) if host and 0 < int(port) < 65_536 else None
         if found is None:
-            raise web.HTTPError(404, say("dashboard-gone", settings()[1]["Accept-Language"]))
+            raise web.HTTPError(404, say("dashboard-gone", spoken()))
         self.proxy_base = f"nvlhub/dask/{lease}/{port}" if lease else f"nvlhub/dask/{port}"
         self.host_allowlist = [found.host]
         self._door = found

@@ -22,7 +22,7 @@ from tornado import web
 
 from nvlhub.text import say
 from nvlhub.wire import Extend
-from nvlkernels.client import PortalDownError, PortalError, settings
+from nvlkernels.client import PortalDownError, PortalError, spoken
 from nvlkernels.dashboard_proxy import PATTERN, DashboardHandler, open_sidebar
 from nvlkernels.manager import LeaseKernelManager
 from nvlkernels.notices import Announcements, item, words
@@ -39,7 +39,7 @@ class LeasesHandler(APIHandler):
     @web.authenticated
     async def get(self) -> None:
         """List kernels with their leases."""
-        lang = settings()[1]["Accept-Language"]
+        lang = spoken()
         items = [
             item(kernel_id, provisioner, lang, waiting=kernel_id in WAITING)
             for kernel_id, provisioner in HELD.items()
@@ -73,7 +73,7 @@ class ExtendHandler(APIHandler):
     @web.authenticated
     async def post(self, kernel_id: str) -> None:
         """Pay for `seconds` more; the answer says in `text` what came of it."""
-        lang = settings()[1]["Accept-Language"]
+        lang = spoken()
         try:
             more = Extend.model_validate_json(self.request.body)
         except ValidationError:

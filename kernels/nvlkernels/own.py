@@ -16,7 +16,7 @@ from typing import Any
 
 from nvlhub.text import say
 from nvlhub.wire import LeaseView, gpu_hours
-from nvlkernels.client import call, settings
+from nvlkernels.client import call, spoken
 from nvlkernels.cluster_view import time_left
 
 MOST_MINUTES = 30 * 24 * 60
@@ -103,7 +103,7 @@ def lease() -> Held:
 
     Raises `PortalDownError` or `PortalError` with words for the user.
     """
-    lang = settings()[1]["Accept-Language"]
+    lang = spoken()
     lease_id = os.environ.get("NVLHUB_LEASE")
     return Held(LeaseView(**call("GET", f"/leases/{lease_id}")) if lease_id else None, lang)
 

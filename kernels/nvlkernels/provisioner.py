@@ -30,7 +30,7 @@ from traitlets import Bool, Integer, Unicode
 
 from nvlhub.text import say
 from nvlhub.wire import Extend, LeaseAsk, LeaseView, State
-from nvlkernels.client import Portal, PortalDownError, PortalError, settings, token_of
+from nvlkernels.client import Portal, PortalDownError, PortalError, spoken, token_of
 from nvlkernels.kept import Kept, Session, shelf
 from nvlkernels.mailbox import Line, Mailbox
 
@@ -558,7 +558,7 @@ def silent_text(provisioner: LeaseProvisioner) -> str:
     lease, silence = provisioner.lease, int(provisioner.silence)
     if lease is None or not silence:
         return ""
-    lang = settings()[1]["Accept-Language"]
+    lang = spoken()
     # Of what was kept when the portal was last asked.
     left = max(0, (lease.kept_until or lease.now) - lease.now)
     until = say("kernel-still-kept", lang, seconds=str(left)) if left else ""

@@ -20,7 +20,7 @@ from traitlets import Float, default
 
 from nvlhub.text import say
 from nvlhub.wire import Offer
-from nvlkernels.client import PortalDownError, PortalError, call, settings
+from nvlkernels.client import PortalDownError, PortalError, call, spoken
 
 PREFIX = "nvlhub-"
 IDLE = ".idle"
@@ -104,7 +104,7 @@ class OfferKernelSpecManager(KernelSpecManager):
         if named is None:
             spec = super().get_kernel_spec(kernel_name)
             if kernel_name == NATIVE_KERNEL_NAME:
-                spec.display_name = say("cpu-kernel", settings()[1]["Accept-Language"])
+                spec.display_name = say("cpu-kernel", spoken())
             return spec
         if len(kernel_name) > 100:  # two slugs of 40, a time and our own
             raise NoSuchKernel(kernel_name)
@@ -121,7 +121,7 @@ class OfferKernelSpecManager(KernelSpecManager):
         self, project: str, profile: str, minutes: int, preemptible: bool, offer: Offer | None
     ) -> KernelSpec:  # fmt: skip
         shape, payer = (offer.display_name, offer.project_name) if offer else (profile, project)
-        lang = settings()[1]["Accept-Language"]
+        lang = spoken()
         if minutes:
             shape += f", {say('kernel-minutes', lang, minutes=str(minutes))}"
         if preemptible:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +38,15 @@ PEOPLE = {
 }
 
 
+async def until(true: Any, seconds: float = 20) -> Any:
+    """Wait until it is so, without keeping the loop of the kernels waiting. Returns what it found."""
+    end = time.monotonic() + seconds
+    while not (found := await asyncio.to_thread(true)):
+        assert time.monotonic() < end, f"not true within {seconds} s"
+        await asyncio.sleep(0.05)
+    return found
+
+
 def identify(request: Request) -> Visitor:
     token = token_of(request)
     if token not in PEOPLE:
@@ -66,15 +76,9 @@ class Served:
 
     def settings(self) -> Settings:
         return Settings(
-            data=self.data,
-            simulate=1,
-            trays=2,
-            run_as="portal",
-            demo=True,
-            tick=0.2,
-            grace=self.grace,
+            data=self.data, simulate=1, trays=2, run_as="portal", demo=True, tick=0.2, grace=self.grace,
             public_url=self.url,
-        )
+        )  # fmt: skip
 
     def start(self) -> None:
         self.portal = Portal(self.settings())
@@ -153,7 +157,7 @@ def until_settled(running: AnyServed, monkeypatch: pytest.MonkeyPatch) -> Iterat
 @pytest.fixture
 def grace() -> int:
     """Seconds for which the portal keeps a lease that is silent: enough for a busy machine."""
-    return 60
+    return Served.grace
 
 
 @pytest.fixture
@@ -161,6 +165,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: int) -> Itera
     """A portal that the researcher's kernel can reach."""
     (tmp_path / "data").mkdir()
     for who in (cluster, provisioner):
-        # More than one to the grace, which is short here: on a busy machine one comes late.
+        # Several to the shortest grace here: on a busy machine one comes late.
         monkeypatch.setattr(who, "BEAT", 1.5)
     yield from until_settled(Served(tmp_path / "data", grace), monkeypatch)

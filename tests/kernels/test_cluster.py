@@ -9,7 +9,6 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from nvlkernels.client import PortalError
 from nvlkernels.cluster import ClusterClosedError
 from nvlkernels.payer import NoPayerError
 from nvlkernels.worker import LeaseWorker
-from tests.kernels.conftest import GRACE, PEOPLE, Served
+from tests.kernels.conftest import GRACE, PEOPLE, Served, until
 
 
 def double(number: int) -> int:
@@ -64,13 +63,6 @@ def descriptors() -> int:
 
 def make(workers: int = 0, **more: Any) -> Cluster:
     return Cluster(workers, project="demo", quiet=True, **more)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait until it is so, long before a lease that nobody gives back is lost."""
-    async with asyncio.timeout(20):
-        while not await asyncio.to_thread(true):
-            await asyncio.sleep(0.05)
 
 
 def until_workers(cluster: Cluster, count: int, served: Served) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from nvlkernels import provisioner as provisioning
 from nvlkernels.manager import LeaseKernelManager, StartRefusedError
 from nvlkernels.notices import item
 from nvlkernels.specs import OfferKernelSpecManager
-from tests.kernels.conftest import GRACE, Served
+from tests.kernels.conftest import GRACE, Served, until
 
 SILENT = 1.0
 
@@ -80,13 +80,6 @@ def standing_still(*processes: psutil.Process) -> Any:
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
-
-
-async def until(true: Callable[[], Any], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(true):
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import pwd
@@ -127,15 +126,6 @@ async def kernel(name: str = "nvlhub-demo.gpu1") -> AsyncIterator[Kernel]:
         yield made
     finally:
         await made.stop()
-
-
-async def until(true: Any, seconds: float = 20) -> Any:
-    """Wait until it is so, without keeping the loop of the kernels waiting. Returns what it found."""
-    end = time.monotonic() + seconds
-    while not (found := await asyncio.to_thread(true)):
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        await asyncio.sleep(0.05)
-    return found
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from nvlhub.forms import NewReconciliation
 from nvlhub.text import say
 from nvlhub.wire import EndReason, Kind, LeaseView, Share
 from tests.faults import Crash
+from tests.kernels.conftest import until
 from tests.portal_kit import ADMIN, MAILBOX
-from tests.slurm.kit import Hand, ServedBySlurm, hand, kernel, settings, until
+from tests.slurm.kit import Hand, ServedBySlurm, hand, kernel, settings
 
 pytestmark = pytest.mark.slurm
 

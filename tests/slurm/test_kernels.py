@@ -12,7 +12,8 @@ from nvlhub.flow.request import Profile
 from nvlhub.wire import Span
 from nvlkernels import Cluster
 from nvlkernels import provisioner as provisioning
-from tests.slurm.kit import ServedBySlurm, kernel, until
+from tests.kernels.conftest import until
+from tests.slurm.kit import ServedBySlurm, kernel
 
 pytestmark = pytest.mark.slurm
 

@@ -22,7 +22,8 @@ from nvlhub.ports import free_port
 from nvlhub.trust import trusted
 from nvlkernels import mailbox as mailbox_module
 from nvlkernels import provisioner as provisioning
-from tests.slurm.kit import ServedBySlurm, kernel, until
+from tests.kernels.conftest import until
+from tests.slurm.kit import ServedBySlurm, kernel
 
 pytestmark = pytest.mark.slurm
 

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import httpx
 
 from nvlhub.text import say
-from nvlkernels.client import PortalDownError, PortalError, answer, settings
+from nvlhub.trust import trusted
+from nvlkernels.client import PortalDownError, PortalError, answer, settings, spoken
 from nvlwidgets.feed import Topic
 
 T = TypeVar("T")
@@ -25,11 +26,6 @@ class UnreadError(RuntimeError):
     """There is no answer that can be used; the text is for the user."""
 
 
-def spoken() -> str:
-    """Return the language of this process's user."""
-    return settings()[1]["Accept-Language"]
-
-
 def call(method: str, path: str, **more: Any) -> Any:
     """Send a call; return the JSON of its answer. Raises `PortalError` (it said no) or `UnreadError`."""
     base, headers = settings()
@@ -37,7 +33,7 @@ def call(method: str, path: str, **more: Any) -> Any:
     until = time.monotonic() + PATIENCE
     body = bytearray()
     try:
-        with httpx.stream(method, base + path, headers=headers, timeout=TIMEOUT, **more) as got:
+        with httpx.stream(method, base + path, headers=headers, timeout=TIMEOUT, verify=trusted(), **more) as got:
             for part in got.iter_bytes():
                 body += part
                 if len(body) > LARGEST or time.monotonic() > until:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nvlhub.text import say
+from nvlkernels.client import spoken
 from nvlkernels.telemetry import PER_GB, Measured, measure
-from nvlwidgets.asking import UnreadError, spoken
+from nvlwidgets.asking import UnreadError
 from nvlwidgets.feed import HERE, Feed, Topic
 from nvlwidgets.live import Live
 

@@ -10,7 +10,8 @@ import anywidget
 import traitlets
 
 from nvlhub.text import say
-from nvlwidgets.asking import UnreadError, call, portal, spoken
+from nvlkernels.client import spoken
+from nvlwidgets.asking import UnreadError, call, portal
 from nvlwidgets.feed import PORTAL, Feed, Reading, Topic, stale
 from nvlwidgets.markup import asset, markup
 from nvlwidgets.plain import plain

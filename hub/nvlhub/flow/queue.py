@@ -347,17 +347,15 @@ def _outlook(
     then, taken, at = floor, list(busy), now
     own = _fit_own([lease for lease in left[:FORECAST] if lease.project], floor, busy, now, kept)
     aside = [*kept, *(theirs for _, theirs in own.values())]
-    # Who is held up: one of the same shape that takes no less time comes after it.
     held_up: dict[Shape, tuple[int, int]] = {}
     for position, lease in enumerate(left, start=1):
         if position > FORECAST:
             outlook[lease.id] = Outlook(position, None)
             continue
         on_own, theirs = own.get(lease.id, (None, None))
-        shorter, not_before = held_up.get(lease.shape, (lease.seconds + 1, 0))
         fit = first_fit(
             lease, then, taken, at, [one for one in aside if one is not theirs] if theirs else aside,
-            not_before if lease.seconds >= shorter and not theirs else 0,
+            0 if theirs else _not_before(held_up, lease),
             math.inf if on_own is None else on_own.start,
         )  # fmt: skip
         if on_own is not None and fit is None:
@@ -379,6 +377,15 @@ def _outlook(
     return outlook
 
 
+def _not_before(found: Mapping[Shape, tuple[int, int]], lease: Waiting) -> int:
+    """Return when a lease fits at the soonest, by the seconds and the start that were `found` for one of its shape.
+
+    What takes no less time fits no sooner: more and more is taken. 0: nothing is known of it.
+    """
+    seconds, start = found.get(lease.shape, (lease.seconds + 1, 0))
+    return start if lease.seconds >= seconds else 0
+
+
 def _fit_own(
     left: Sequence[Waiting], floor: tuple[Domain, ...], busy: Sequence[Running], now: int, kept: Sequence[Kept]
 ) -> dict[str, tuple[Fit, Kept]]:
@@ -389,17 +396,13 @@ def _fit_own(
     found: dict[str, tuple[Fit, Kept]] = {}
     before: list[Kept] = []
     places: dict[str, tuple[tuple[Domain, ...], list[Running]]] = {}
-    # One of the same shape, which is of one project, that takes no less time fits no sooner: more and more is taken.
     soonest: dict[Shape, tuple[int, int]] = {}
     for lease in left:
         if lease.project not in places:
             own = [one for one in kept if one.project == lease.project]
             theirs = [running for running in busy if any(one.touches(running.placement) for one in own)]
             places[lease.project] = only_cells(floor, [one.cells for one in own]), theirs
-        shorter, not_before = soonest.get(lease.shape, (lease.seconds + 1, 0))
-        fit = first_fit(
-            lease, *places[lease.project], now, [*kept, *before], not_before if lease.seconds >= shorter else 0
-        )  # fmt: skip
+        fit = first_fit(lease, *places[lease.project], now, [*kept, *before], _not_before(soonest, lease))
         if fit is not None:
             before.append(fit.kept_for(lease))
             found[lease.id] = fit, before[-1]
