@@ -7,6 +7,7 @@ server's kernels, ``/nvlhub/dask/LEASE/PORT/...`` that of one on another machine
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import json
@@ -16,7 +17,7 @@ import time
 from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
-from jupyter_server.utils import url_path_join
+from jupyter_server.extension.application import ExtensionApp
 from pydantic import ValidationError
 from tornado import web
 
@@ -31,6 +32,8 @@ from nvlkernels.sessions import take_back
 
 ANNOUNCED = Announcements()
 """One for the server, whoever looks."""
+CLOSING = 6.0
+"""Seconds for which a server that stops waits for its clusters to close; a hub waits for 10 before it sends the next signal."""
 
 
 class LeasesHandler(APIHandler):
@@ -99,28 +102,48 @@ class ExtendHandler(APIHandler):
         self.finish(json.dumps({"text": text}))
 
 
-def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": "nvlkernels.extension"}]
+class LeaseExtension(ExtensionApp):
+    """What this package adds to a Jupyter server."""
+
+    name = "nvlhub"
+
+    def initialize_handlers(self) -> None:
+        """Add the handlers."""
+        self.handlers.extend(
+            [
+                ("nvlhub/leases", LeasesHandler),
+                ("nvlhub/leases/([0-9a-f-]{36})", LeaseHandler),
+                ("nvlhub/leases/([0-9a-f-]{36})/extend", ExtendHandler),
+                (PATTERN, DashboardHandler),
+            ]
+        )
+
+    def initialize(self) -> None:
+        """Add the handlers, and to what others bring what our users need of it."""
+        super().initialize()
+        open_sidebar()
+        with contextlib.suppress(ImportError):
+            # Where a site has left nbgitpuller out, courses have no material of their own.
+            importlib.import_module("nvlkernels.material").pull_commits()
+        if threading.current_thread() is threading.main_thread():
+            _hear_signals(self.serverapp)
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        if isinstance(serverapp.kernel_manager, LeaseKernelManager):
+            await take_back(serverapp.kernel_manager, serverapp.session_manager)
+
+    async def stop_extension(self) -> None:
+        """Close the sidebar's clusters: they live here, and Dask would wait at the exit for a loop that has ended."""
+        with contextlib.suppress(ImportError, TimeoutError):
+            from dask_labextension.manager import manager  # noqa: PLC0415  # not everywhere
+
+            closing = (manager.close_cluster(model["id"]) for model in manager.list_clusters())
+            # A portal that does not hear it hears the silence of the leases instead.
+            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), CLOSING)
 
 
-def _load_jupyter_server_extension(serverapp: Any) -> None:
-    base = serverapp.web_app.settings["base_url"]
-    leases = url_path_join(base, "nvlhub", "leases")
-    serverapp.web_app.add_handlers(
-        ".*$",
-        [
-            (leases, LeasesHandler),
-            (url_path_join(leases, "([0-9a-f-]{36})"), LeaseHandler),
-            (url_path_join(leases, "([0-9a-f-]{36})", "extend"), ExtendHandler),
-            (url_path_join(base, PATTERN), DashboardHandler),
-        ],
-    )
-    open_sidebar()
-    with contextlib.suppress(ImportError):
-        # Where a site has left nbgitpuller out, courses have no material of their own.
-        importlib.import_module("nvlkernels.material").pull_commits()
-    if threading.current_thread() is threading.main_thread():
-        _hear_signals(serverapp)
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    return [{"module": "nvlkernels.extension", "app": LeaseExtension}]
 
 
 def _hear_signals(serverapp: Any) -> None:
@@ -142,11 +165,3 @@ def _hear_signals(serverapp: Any) -> None:
     # Without a terminal Jupyter Server would leave at once, and its kernels' leases with it.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, terminated)
-
-
-async def _start_jupyter_server_extension(serverapp: Any) -> None:
-    if isinstance(serverapp.kernel_manager, LeaseKernelManager):
-        await take_back(serverapp.kernel_manager, serverapp.session_manager)
-
-
-load_jupyter_server_extension = _load_jupyter_server_extension

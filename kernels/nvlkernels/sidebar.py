@@ -20,7 +20,8 @@ class SidebarCluster(Cluster):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"quiet": True, **kwargs})
+        # Its server closes it. What Dask does at the exit comes after the end of the loop that this lives in, and waits for it.
+        super().__init__(**{"quiet": True, "shutdown_on_close": False, **kwargs})
 
     async def _find_payer(self) -> Payer:
         if self._wish.project is None:

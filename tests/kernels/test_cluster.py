@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask
 import httpx
 import psutil
 import pytest
 from distributed import Client, Security
 from distributed.comm import connect
+from distributed.core import Status
 
 from nvlhub.engines.processes import of_lease
 from nvlhub.forms import Membership
@@ -593,6 +595,26 @@ def test_the_sidebars_clusters_are_paid_by_the_project_with_most_left(served: Se
             assert cluster.dashboard_link.startswith("http://127.0.0.1:")
 
     asyncio.run(story())
+
+
+def test_a_server_that_stops_closes_the_sidebars_clusters(served: Served) -> None:
+    from nvlkernels.extension import LeaseExtension  # noqa: PLC0415
+
+    async def story() -> None:
+        from dask_labextension.manager import manager  # noqa: PLC0415  # it wants a loop
+
+        factory = {"module": "nvlkernels.sidebar", "class": "SidebarCluster", "args": [], "kwargs": {}}
+        with dask.config.set({"labextension.factory": factory, "labextension.default": {}}):
+            made = [(await manager.start_cluster(configuration={"workers": 1}))["id"] for _ in range(2)]
+        clusters = [manager._clusters[cluster] for cluster in made]
+        assert len(served.leases()) == 2
+        await LeaseExtension().stop_extension()
+        assert {cluster.status for cluster in clusters} == {Status.closed}
+        # Dask's own way comes after the end of the loop.
+        assert not any(cluster.shutdown_on_close for cluster in clusters)
+
+    asyncio.run(story())
+    assert {lease["end_reason"] for lease in served.leases(state="ended")} == {"user"}
 
 
 def test_a_lease_worker_is_what_dask_starts(served: Served) -> None:

@@ -30,6 +30,9 @@ def offer(project: str = "demo", profile: str = "gpu1", **more: Any) -> dict[str
 class Base:
     name = ""
 
+    async def stop(self) -> None:
+        pass
+
     def get_env(self) -> dict[str, str]:
         return {}
 
@@ -42,6 +45,7 @@ class Spawner(LeaseSpawnerMixin, Base):
 
     def __init__(self, *told: Any, lang: str = "en", **headers: str) -> None:
         super().__init__()
+        self.paths: list[str] = []
         self.told = list(told)
         self.asked: list[str] = []
         self.user = SimpleNamespace(name="researcher", escaped_name="researcher")
@@ -50,6 +54,7 @@ class Spawner(LeaseSpawnerMixin, Base):
 
     async def _portal(self, method: str, path: str, lang: str = "en", **more: Any) -> Any:
         self.asked.append(lang)
+        self.paths.append(path)
         answer = self.told.pop(0) if len(self.told) > 1 else self.told[0]
         if isinstance(answer, Exception):
             raise answer
@@ -188,3 +193,24 @@ def test_a_server_that_starts_without_a_page_speaks_english() -> None:
     page = Spawner(ONE)
     page.handler = None  # type: ignore[assignment]
     assert page.get_env()["NVLHUB_LANGUAGE"] == "en"
+
+
+async def test_a_portal_that_did_not_hear_that_a_server_stopped_is_told_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spawner, "TOLD_AT", (0, 0, 0))
+    late = spawner.httpx.ReadTimeout("late")
+    for told, times, warned in (([AWAY, late, {}], 3, False), ([{}], 1, False), ([AWAY], 3, True)):
+        caplog.clear()
+        made = Spawner(*told)
+        await made.stop()
+        await made.release_leases()
+        assert made.paths == ["/servers/researcher/-/stopped"] * times
+        assert ("its leases end by silence" in caplog.text) == warned
+
+
+async def test_the_leases_of_a_server_that_nobody_stopped_are_left(caplog: pytest.LogCaptureFixture) -> None:
+    made = Spawner({})
+    await made.release_leases()
+    assert made.paths == []
+    assert "its kernels are kept" in caplog.text

@@ -221,7 +221,7 @@ async def test_a_stopped_server_takes_the_sidebars_clusters_with_it(live: Live) 
         await eventually(lambda: live.api("GET", "/leases")["total"] == 2)
         await session.stop_server()
         ended = await live.settled(20)
-        assert {lease["end_reason"] for lease in ended[:2]} == {"user"}
+        assert {(lease["end_reason"], lease["detail"]) for lease in ended[:2]} == {("user", "given back")}
 
 
 async def test_a_refusal_is_read_in_the_cell_that_asked(live: Live) -> None:
