@@ -199,9 +199,27 @@ def strike(hammer: Hammer, points: list[str]) -> None:
         time.sleep(0.5 + hammer.dice.random())
         hammer.kill_some_clients()
         hammer.kill_portal(point)
+    until = time.monotonic() + 120
+    while not is_enough(*answered(hammer.data)):
+        # On a slow machine they were killed before they came to much.
+        assert time.monotonic() < until
+        time.sleep(0.1)
     hammer.rest()
     assert sorted(hammer.orders.obeyed()) == sorted(POINTS * ROUNDS)
     assert hammer.tasks() == []
+
+
+def answered(data: Path) -> tuple[int, set[str]]:
+    """Return how often leases were granted, and why others were not. The last line may be being written."""
+    whole = [log.read_text().rpartition("\n")[0] for log in data.glob("client*.log")]
+    lines = [json.loads(line) for text in whole for line in text.splitlines()]
+    told = [line["told"] for line in lines if "told" in line]
+    return sum(isinstance(said, list) for said in told), {said for said in told if isinstance(said, str)}
+
+
+def is_enough(granted: int, refused: set[str]) -> bool:
+    """Tell whether the books are worth a look."""
+    return granted > CLIENTS and "balance-too-low" in refused
 
 
 def check(url: str, data: Path) -> list[Any]:
@@ -253,7 +271,6 @@ def check_views(rows: dict[str, Any], data: Path) -> None:
         there[row.user, row.key].append(row.lease)
     assert sorted(lease for leases in there.values() for lease in leases) == sorted(row.id for row in rows["leases"])
     lost = {row.id for row in rows["leases"] if row.end_reason == "lost"}
-    told, refused = 0, set()
     for log in data.glob("client*.log"):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         asked = {line["key"] for line in lines if "body" in line}
@@ -264,9 +281,7 @@ def check_views(rows: dict[str, Any], data: Path) -> None:
         for line in lines:
             if isinstance(line.get("told"), list):
                 assert line["told"] == mine[line["key"]]
-                told += 1
-            elif "told" in line:
-                refused.add(line["told"])
-    assert told > CLIENTS
+    count, refused = answered(data)
+    assert is_enough(count, refused)
     # "balance-changed": on PostgreSQL two admissions may read the same balance; the guard lets the first one have it.
-    assert {"balance-too-low"} <= refused <= {"balance-too-low", "balance-changed", "cap-member"}
+    assert refused <= {"balance-too-low", "balance-changed", "cap-member"}
