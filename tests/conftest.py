@@ -108,13 +108,13 @@ def running_postgres(*settings: str) -> Iterator[str]:
         finally:
             # Fast: whoever is still connected is not waited for.
             server.send_signal(signal.SIGINT)
-            server.wait(20)
+            server.wait(60)
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
 def _until_ready(port: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while True:
         try:
             psycopg.connect(f"host=127.0.0.1 port={port} user=nvlhub dbname=postgres", connect_timeout=2).close()

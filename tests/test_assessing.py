@@ -383,7 +383,7 @@ def test_the_threads_judge_what_is_handed_in(portal: Kit, tmp_path: Path) -> Non
     judges.start()
     try:
         hand_in(portal)
-        assert over.wait(20)
+        assert over.wait(60)
     finally:
         judges.stop()
     assert assessing(portal).attempt(LEARNER, 1, "en").state == "passed"

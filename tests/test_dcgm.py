@@ -191,7 +191,7 @@ def test_a_bad_answer_is_logged_once_and_nothing_else_happens(
     with caplog.at_level(logging.WARNING):
         began = time.monotonic()
         assert [reader.look(), reader.look()] == [False, False]
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
         assert [record.message.count("does not tell") for record in caplog.records] == [1]
         prometheus.answer = lambda _metric, handler: plain(handler, vector())
         assert reader.look()
@@ -228,7 +228,7 @@ def test_it_looks_from_a_thread_of_its_own_and_ends(
     prometheus.answer = lambda _metric, handler: plain(handler, vector())
     reader = Dcgm(portal.desk.telemetry, lambda: portal.runner.board, prometheus.url, NODE)
     reader.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(prometheus.asked) < 3 and time.monotonic() < until:
         time.sleep(0.01)
     reader.stop()

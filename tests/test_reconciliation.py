@@ -111,7 +111,7 @@ def test_many_who_reconcile_at_once_give_back_once(store: Store, clock: HandCloc
 
     def together(*what: Any) -> Any:
         judged = list(real(*what))
-        read.wait(20)
+        read.wait(60)
         return judged
 
     portal.registry.reconciling._compared = together  # type: ignore[method-assign]

@@ -51,7 +51,7 @@ def nvlhub(tmp_path: Path, clock: HandClock) -> Iterator[Terminal]:
     server = uvicorn.Server(uvicorn.Config(application, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < until
         time.sleep(0.02)

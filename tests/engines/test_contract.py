@@ -73,7 +73,7 @@ def task(mailbox: Mailbox) -> Task:
     return Task(str(uuid.uuid4()), Kind.KERNEL, "researcher", where, mailbox, 3600)
 
 
-def until(engine: Engine, lease: str, handle: object, sight: Sight, seconds: float = 15) -> bool:
+def until(engine: Engine, lease: str, handle: object, sight: Sight, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if engine.look({lease: handle})[lease].sight is sight:  # type: ignore[dict-item]
@@ -83,7 +83,7 @@ def until(engine: Engine, lease: str, handle: object, sight: Sight, seconds: flo
 
 
 def stopped(engine: Engine, lease: str, handle: object) -> bool:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         engine.stop(lease, handle)  # type: ignore[arg-type]
         if engine.look({lease: handle})[lease].sight is Sight.GONE:  # type: ignore[dict-item]
@@ -192,7 +192,7 @@ def test_records_survive_the_portal_and_what_ended_meanwhile_ends_when_noticed(
         agent = psutil.Process(int(str(one["pid"])))
         agent.kill()
     for child in engine._children.values():
-        child.wait(5)
+        child.wait(60)
     again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
     assert {record.ended_at for record in again.records(0)} == {None}
     time.sleep(1)
@@ -221,7 +221,7 @@ def test_a_task_that_a_dying_portal_did_not_write_down_is_accounted_for_when_see
     assert (found.lease_id, found.gpus, found.ended_at) == (written.lease_id, 2, None)
     assert abs(found.started_at - written.started_at) <= 1
     assert stopped(again, started.lease_id, first)
-    engine._children[started.lease_id].wait(5)
+    engine._children[started.lease_id].wait(60)
 
 
 def test_a_lease_that_is_started_again_has_a_record_of_each_run(tmp_path: Path, mailbox: Mailbox) -> None:
@@ -230,7 +230,7 @@ def test_a_lease_that_is_started_again_has_a_record_of_each_run(tmp_path: Path, 
     [*_, handle] = engine.start(started)
     child = engine._children[started.lease_id]
     child.kill()
-    child.wait(5)
+    child.wait(60)
     [*_, handle] = engine.start(started)
     assert [record.ended_at is None for record in engine.records(0)] == [False, True]
     assert stopped(engine, started.lease_id, handle)
@@ -381,7 +381,7 @@ def test_cgroups_are_found_again_while_tasks_run(tmp_path: Path, mailbox: Mailbo
     assert again._cgroups.pids(started.lease_id) == [handle["pid"]]
     assert stopped(again, started.lease_id, handle)
     assert not again._cgroups._base.exists()
-    engine._children[started.lease_id].wait(5)
+    engine._children[started.lease_id].wait(60)
 
 
 def test_nothing_in_a_users_directory_is_followed(

@@ -38,7 +38,7 @@ PEOPLE = {
 }
 
 
-async def until(true: Any, seconds: float = 20) -> Any:
+async def until(true: Any, seconds: float = 60) -> Any:
     """Wait until it is so, without keeping the loop of the kernels waiting. Returns what it found."""
     end = time.monotonic() + seconds
     while not (found := await asyncio.to_thread(true)):
@@ -111,7 +111,7 @@ class Served:
         found: list[dict[str, Any]] = self.api("GET", "/leases", params=query)["items"]
         return found
 
-    def until(self, true: Any, seconds: float = 20) -> Any:
+    def until(self, true: Any, seconds: float = 60) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found := true():

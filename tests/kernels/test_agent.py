@@ -49,11 +49,11 @@ async def line(mailbox: Mailbox, tmp_path: Path) -> AsyncIterator[Line]:
     agent.stdin.write((json.dumps(letter) + "\n").encode())
     agent.stdin.close()
     found = mailbox.line(LEASE)
-    hello = await asyncio.wait_for(found.hello, 10)
+    hello = await asyncio.wait_for(found.hello, 60)
     assert hello["devices"] == ["GPU-a", "GPU-b"]
     yield found
     found.say("exit")
-    await asyncio.wait_for(agent.wait(), 10)
+    await asyncio.wait_for(agent.wait(), 60)
 
 
 def python(code: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ async def test_tasks_of_one_lease_have_their_own_devices_directory_and_end(line:
         told["argv"].append("{directory}")
         said = await line.run(name).start(**told, files={"k.pem": f" secret of {name}"}, devices=[device])
         assert said["kind"] == "started"
-        await asyncio.wait_for(line.run(name).ended.wait(), 10)
+        await asyncio.wait_for(line.run(name).ended.wait(), 60)
         assert line.run(name).exited["rc"] == 0  # type: ignore[index]
         assert (tmp_path / name / "out").read_text() == f"{device} secret of {name}"
         assert stat.S_IMODE((tmp_path / name / "k.pem").stat().st_mode) == 0o600
@@ -76,14 +76,14 @@ async def test_tasks_of_one_lease_have_their_own_devices_directory_and_end(line:
 async def test_a_task_gets_no_device_that_is_not_the_leases(line: Line) -> None:
     run = line.run("w")
     await run.start(**python("import os; raise SystemExit(os.environ['CUDA_VISIBLE_DEVICES'])"), devices=["GPU-z"])
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert "GPU-" not in run.exited["tail"]  # type: ignore[index]
 
 
 async def test_a_file_name_leads_nowhere_else(line: Line, tmp_path: Path) -> None:
     run = line.run("w")
     await run.start(**python("pass"), files={"../../escaped": "x"})
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert (tmp_path / "w" / "escaped").exists()
     assert not (tmp_path.parent / "escaped").exists()
 
@@ -95,21 +95,21 @@ async def test_a_result_comes_with_the_end_of_its_task_and_only_where_it_is_aske
         told["argv"].append("{directory}")
         run = line.run("attempt")
         await run.start(**told, **asked)
-        await asyncio.wait_for(run.ended.wait(), 10)
+        await asyncio.wait_for(run.ended.wait(), 60)
         assert (run.exited["rc"], run.exited.get("result")) == (0, found)  # type: ignore[index,union-attr]
 
 
 async def test_the_last_words_of_a_failed_task_are_reported_and_it_can_start_again(line: Line) -> None:
     run = line.run("w")
     await run.start(**python("raise SystemExit('out of luck')"))
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert (run.exited["rc"], run.exited["tail"].strip()) == (1, "out of luck")  # type: ignore[index]
     said = await run.start(argv=["/nowhere/python"], env={}, conn=None)
     assert (said["rc"], said["phase"]) == (127, "start")
     said = await run.start(**python("import time; time.sleep(60)"))
     assert said["kind"] == "started"
     run.signal(9)
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert run.exited["rc"] == -9  # type: ignore[index]
 
 
@@ -117,9 +117,9 @@ async def test_a_mailbox_that_is_made_again_finds_the_agent_with_the_tasks_that_
     line: Line, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     await line.run("ends").start(**python("pass"))
-    await asyncio.wait_for(line.run("ends").ended.wait(), 10)
+    await asyncio.wait_for(line.run("ends").ended.wait(), 60)
     await line.run("stays").start(**python("pass"))
-    await asyncio.wait_for(line.run("stays").ended.wait(), 10)
+    await asyncio.wait_for(line.run("stays").ended.wait(), 60)
     await line.run("stays").start(**python("import time; time.sleep(60)"))
     keys = mailbox.keys
     assert keys.secret not in repr(keys)
@@ -134,13 +134,13 @@ async def test_a_mailbox_that_is_made_again_finds_the_agent_with_the_tasks_that_
     again = await made_again(keys)
     found = again.line(LEASE)
     found.resume()
-    said = await asyncio.wait_for(asyncio.shield(found.hello), 10)
+    said = await asyncio.wait_for(asyncio.shield(found.hello), 60)
     assert said["runs"] == {"stays": 2}
     run = found.run("stays")
     run.resume(2, runs=True)
     found.say("files", files={"../token": "new"})
     run.signal(9)
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert (run.number, run.exited["rc"]) == (2, -9)  # type: ignore[index]
     assert (tmp_path / "token").read_text() == "new"
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600

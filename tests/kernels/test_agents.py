@@ -63,11 +63,11 @@ async def agents(mailbox: Mailbox, tmp_path: Path) -> AsyncIterator[tuple[Proces
         await asyncio.sleep(0.01)
     assert not line.hello.done()
     first = await start(mailbox, tmp_path, environ(0))
-    await asyncio.wait_for(line.hello, 10)
+    await asyncio.wait_for(line.hello, 60)
     yield first, second
     line.say("exit")
     for agent in (first, second):
-        assert await asyncio.wait_for(agent.wait(), 10) == 0
+        assert await asyncio.wait_for(agent.wait(), 60) == 0
     assert modes(tmp_path) == []
 
 
@@ -80,7 +80,7 @@ async def said(line: Line, name: str, code: str, **more: Any) -> str:
     """Run a piece of Python and return what it prints."""
     run = line.run(name)
     await run.start(argv=[sys.executable, "-c", code], env={"SLURM_JOB_ID": "1"}, conn=None, tell=True, **more)
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert run.exited is not None
     return str(run.exited["tail"]).strip()
 
@@ -115,7 +115,7 @@ async def test_a_signal_reaches_the_node_of_the_task(mailbox: Mailbox, agents: t
     for run, device in zip(runs, ("n1/0", "n2/2"), strict=True):
         assert (await run.start(argv=[sys.executable, "-c", SLEEP], env={}, devices=[device]))["kind"] == "started"
     runs[1].signal(signal.SIGKILL)
-    await asyncio.wait_for(runs[1].ended.wait(), 10)
+    await asyncio.wait_for(runs[1].ended.wait(), 60)
     assert (runs[0].exited, runs[1].exited["rc"]) == (None, -9)  # type: ignore[index]
 
 
@@ -124,11 +124,11 @@ async def test_when_one_leaves_all_leave(mailbox: Mailbox, agents: tuple[Process
     run = line.run("w-0")
     await run.start(argv=[sys.executable, "-c", SLEEP], env={}, devices=["n1/0"])
     agents[1].send_signal(signal.SIGTERM)
-    await asyncio.wait_for(run.ended.wait(), 10)
+    await asyncio.wait_for(run.ended.wait(), 60)
     assert run.exited is not None
     assert run.exited["phase"] == "bye"
     for agent in agents:
-        assert await asyncio.wait_for(agent.wait(), 10) == 0
+        assert await asyncio.wait_for(agent.wait(), 60) == 0
 
 
 async def test_signals_for_the_tasks_of_a_job_end_no_agent(mailbox: Mailbox, agents: tuple[Process, Process]) -> None:
@@ -143,21 +143,21 @@ async def test_an_agent_removes_its_directory_when_it_is_told_to_end_or_nobody_i
         mailbox = Mailbox("127.0.0.1")
         agent = await start(mailbox, tmp_path, environ(0, of=1), grace=grace)
         line = mailbox.line(LEASE)
-        await asyncio.wait_for(line.hello, 10)
+        await asyncio.wait_for(line.hello, 60)
         await line.run().start(argv=[sys.executable, "-c", SLEEP], env={}, files={"key.pem": "secret"})
         # The lock, the key and the output of the task in the directory.
         assert modes(tmp_path) == [0o600, 0o600, 0o600, 0o700]
         if end == "term":
             agent.send_signal(signal.SIGTERM)
         mailbox.close()
-        assert await asyncio.wait_for(agent.wait(), 10) == status
+        assert await asyncio.wait_for(agent.wait(), 60) == status
         assert modes(tmp_path) == []
 
 
 async def test_an_agent_that_stood_still_itself_was_left_by_nobody(mailbox: Mailbox, tmp_path: Path) -> None:
     agent = await start(mailbox, tmp_path, environ(0, of=1), grace=2.0)
     line = mailbox.line(LEASE)
-    await asyncio.wait_for(line.hello, 10)
+    await asyncio.wait_for(line.hello, 60)
     agent.send_signal(signal.SIGSTOP)
     await asyncio.sleep(3.5)
     agent.send_signal(signal.SIGCONT)
@@ -165,7 +165,7 @@ async def test_an_agent_that_stood_still_itself_was_left_by_nobody(mailbox: Mail
     await asyncio.sleep(1.5)
     assert agent.returncode is None
     line.say("exit")
-    assert await asyncio.wait_for(agent.wait(), 10) == 0
+    assert await asyncio.wait_for(agent.wait(), 60) == 0
 
 
 def test_what_killed_agents_left_goes_and_what_others_use_stays(

@@ -102,7 +102,7 @@ async def test_a_websocket_of_the_dashboard_goes_through(far: Any, server: str) 
     connection = await websocket_connect(socket)
     for message in ("words", b"\x00bytes"):
         await connection.write_message(message, binary=isinstance(message, bytes))
-        assert await asyncio.wait_for(connection.read_message(), 10) == message
+        assert await asyncio.wait_for(connection.read_message(), 60) == message
     connection.close()
 
 
@@ -112,7 +112,7 @@ async def test_on_its_own_machine_the_server_goes_the_short_way(near: Any, serve
     assert await fetch(f"http://{LOOPBACK}:{port}/health") == 403
     connection = await websocket_connect(server.replace("http", "ws") + f"/nvlhub/dask/{port}/echo")
     await connection.write_message("words")
-    assert await asyncio.wait_for(connection.read_message(), 10) == "words"
+    assert await asyncio.wait_for(connection.read_message(), 60) == "words"
     connection.close()
 
 

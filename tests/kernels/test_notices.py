@@ -117,7 +117,7 @@ async def test_a_start_is_cancelled_while_its_agent_is_awaited(
     held, portal = LeaseProvisioner(kernel_id="k1", project="demo", profile="gpu1"), PortalOfAQueue()
     held._portal, portal.began = portal, began
     taking = asyncio.create_task(held._take())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await portal.looked.wait()
         while not held.zone:
             await asyncio.sleep(0)

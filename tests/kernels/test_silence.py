@@ -131,7 +131,7 @@ async def test_a_kernel_that_is_silent_for_longer_than_the_grace_is_lost_and_not
     km = notebook.km
     with standing_still(agent, *agent.children()):
         await until(lambda: not served.leases(), GRACE + 15)
-        await until(lambda: not notebook.listed(), 5)
+        await until(lambda: not notebook.listed())
     assert (km._activity_stream, km._control_socket) == (None, None)
     [ended] = served.settled()
     assert ended["end_reason"] == "lost"
@@ -148,7 +148,7 @@ async def test_a_restart_waits_for_an_agent_that_is_not_heard(served: Served, no
         restart = asyncio.ensure_future(notebook.km.restart_kernel(now=True))
         await asyncio.sleep(provisioning.LAUNCH + 1)
         assert not restart.done()
-    await asyncio.wait_for(restart, 20)
+    await asyncio.wait_for(restart, 60)
     assert await notebook.run("import os; print(os.environ['NVLHUB_LEASE'])") == lease["id"]
 
 

@@ -118,7 +118,7 @@ async def test_a_logout_ends_the_session_of_an_open_tab_and_its_socket() -> None
             assert await alice.tried("compute", token) == 403
             assert (await alice.get("/compute")).status_code == 302
             # The other one's session stays.
-            await eventually(lambda: kit.sessions == 1, 15)
+            await eventually(lambda: kit.sessions == 1)
             await other_tab.send("PULL-DOC-REQ")
             assert await other_tab.message()
 
@@ -148,7 +148,7 @@ async def test_a_hub_or_portal_that_is_away_closes_no_tab() -> None:
             kit.portal.mode = "away"
             asked = len(kit.portal.calls)
             kit.hub.away = False
-            await eventually(lambda: kit.portal.calls[asked:].count("GET /services/portal/api/v1/me") > 3, 10)
+            await eventually(lambda: kit.portal.calls[asked:].count("GET /services/portal/api/v1/me") > 3)
             await socket.send("PULL-DOC-REQ")
             assert await socket.message()
 

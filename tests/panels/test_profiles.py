@@ -49,7 +49,7 @@ class Screen:
         await self.done()
 
     async def done(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.visit._tasks or self.made._source.reading is None:
                 await asyncio.sleep(0.01)
 

@@ -53,7 +53,7 @@ class Tab:
         return "".join(part.html for part in (self.screen._head, self.screen._new, self.screen._list))
 
     async def until(self, words: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while words not in self.html:
                 await asyncio.sleep(0.01)
 

@@ -212,12 +212,12 @@ async def test_a_session_ends_with_its_tab_and_nothing_is_asked_for_it_any_more(
             async with one:
                 await one.words()
                 await two.words()
-            await eventually(lambda: kit.sessions == 1, 15)
+            await eventually(lambda: kit.sessions == 1)
             assert any(source.followed for source in leases)
-        await eventually(lambda: kit.sessions == 0, 15)
+        await eventually(lambda: kit.sessions == 0)
         sources = list(kit.panels.sources._known.values())
         assert [source for source in sources if source.followed] == []
-        await eventually(lambda: not any(source.asking for source in sources), 10)
+        await eventually(lambda: not any(source.asking for source in sources))
 
 
 async def test_an_address_that_somebody_else_has_chosen_is_only_text() -> None:

@@ -47,27 +47,27 @@ async def test_many_followers_cost_one_question() -> None:
         heard.append(reading.value if reading else 0)
 
     leaves = [source.follow(hears) for _ in range(50)]
-    await eventually(lambda: len(heard) >= 50, 5)
+    await eventually(lambda: len(heard) >= 50)
     later = source.follow(hears)
     await asyncio.sleep(0)
     assert (fetch.asked, fetch.most) == (1, 1)
     for leave in (*leaves, later):
         leave()
-    await eventually(lambda: not source.asking, 5)
+    await eventually(lambda: not source.asking)
 
 
 async def test_nothing_is_asked_when_the_last_has_left_and_again_when_somebody_comes() -> None:
     fetch = Fetch()
     source = Source(fetch, 0.01)
     leave = source.follow(lambda _reading, _error: None)
-    await eventually(lambda: fetch.asked > 2, 5)
+    await eventually(lambda: fetch.asked > 2)
     leave()
-    await eventually(lambda: not source.asking, 1)
+    await eventually(lambda: not source.asking)
     asked = fetch.asked
     leave = source.follow(lambda _reading, _error: None)
-    await eventually(lambda: fetch.asked > asked, 5)
+    await eventually(lambda: fetch.asked > asked)
     leave()
-    await eventually(lambda: not source.asking, 1)
+    await eventually(lambda: not source.asking)
 
 
 async def test_who_comes_while_the_poller_ends_is_served() -> None:
@@ -75,11 +75,11 @@ async def test_who_comes_while_the_poller_ends_is_served() -> None:
     source = Source(fetch, 60)
     heard: list[object] = []
     leave = source.follow(lambda reading, _error: heard.append(reading))
-    await eventually(lambda: heard, 5)
+    await eventually(lambda: heard)
     leave()
     source.follow(lambda reading, _error: heard.append(reading))
     source.refresh()
-    await eventually(lambda: len(heard) > 1, 5)
+    await eventually(lambda: len(heard) > 1)
     source.stop()
 
 
@@ -115,7 +115,7 @@ async def test_a_view_that_breaks_takes_no_other_with_it() -> None:
 
     source.follow(breaks)
     source.follow(lambda reading, _error: heard.append(reading))
-    await eventually(lambda: len(heard) > 3, 5)
+    await eventually(lambda: len(heard) > 3)
     assert source.followed == 1
     source.stop()
 
@@ -177,7 +177,7 @@ async def test_a_visit_that_is_over_stops_what_it_does() -> None:
     await begun.wait()
     [task] = visit._tasks
     visit.leave()
-    await eventually(task.done, 5)
+    await eventually(task.done)
     assert task.cancelled()
 
 

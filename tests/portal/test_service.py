@@ -21,7 +21,7 @@ from nvlhub.wire import API_PATH
 def test_everything_that_the_process_writes_is_json_lines(tmp_path: Path) -> None:
     port = free_port()
     told = {
-        "NVLHUB_DATA": str(tmp_path), "NVLHUB_ENGINE": "scripted", "NVLHUB_SIMULATE": "1", "NVLHUB_RATE": "5",
+        "NVLHUB_DATA": str(tmp_path), "NVLHUB_ENGINE": "scripted", "NVLHUB_SIMULATE": "1", "NVLHUB_RATE": "0.05",
         "NVLHUB_BURST": "5", "JUPYTERHUB_API_URL": "http://127.0.0.1:9/hub/api", "JUPYTERHUB_API_TOKEN": "s3cret-token",
         "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
     }  # fmt: skip

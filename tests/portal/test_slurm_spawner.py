@@ -276,7 +276,7 @@ async def test_without_a_scheduler_nothing_is_started_and_nothing_ends(patch: py
 
 async def told(one: SlurmSpawner, text: str) -> dict[str, Any]:
     """Wait until this is told of a start."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in one.progress():
             if text in event["message"]:
                 return event
@@ -291,7 +291,7 @@ async def test_a_scheduler_that_is_away_for_a_while_delays_a_start(patch: pytest
     assert await told(one, "does not answer")
     one.take_port(5000)
     slurm.says["squeue"] = line()
-    assert await asyncio.wait_for(start, 10) == "http://10.0.0.9:5000"
+    assert await asyncio.wait_for(start, 60) == "http://10.0.0.9:5000"
 
 
 async def test_a_server_that_does_not_answer_is_given_up(patch: pytest.MonkeyPatch) -> None:

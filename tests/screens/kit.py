@@ -75,7 +75,7 @@ def listed(items: list[Any], page: int = 1, per_page: int = 50, total: int | Non
     return {"items": items, "page": page, "per_page": per_page, "total": len(items) if total is None else total}
 
 
-async def until(holds: Callable[[], Any], seconds: float = 10) -> None:
+async def until(holds: Callable[[], Any], seconds: float = 60) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
         while not holds():  # what is waited for has no event

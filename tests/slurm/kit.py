@@ -94,7 +94,7 @@ class Kernel:
         self.client.start_channels()
         await self.client.wait_for_ready(timeout=30)
 
-    async def run(self, code: str, seconds: float = 20) -> str:
+    async def run(self, code: str, seconds: float = 60) -> str:
         """Return what the code printed, or the name of its error."""
         out: list[str] = []
         reply = await self.client.execute_interactive(
@@ -153,7 +153,7 @@ class Hand:
         assert isinstance(self.kit.engine, SlurmEngine)
         return self.kit.engine
 
-    def until(self, true: Any, seconds: float = 20) -> Any:
+    def until(self, true: Any, seconds: float = 60) -> Any:
         """Turn the loop until it is so; everybody alive says so meanwhile. Returns what it found."""
         end = time.monotonic() + seconds
         while True:
@@ -163,7 +163,7 @@ class Hand:
             assert time.monotonic() < end, f"not true within {seconds} s: {self.kit.runner.board.leases}"
             time.sleep(0.1)
 
-    def until_state(self, *leases: Any, state: str = "running", seconds: float = 20) -> None:
+    def until_state(self, *leases: Any, state: str = "running", seconds: float = 60) -> None:
         self.until(lambda: {self.kit.seen(lease).state.value for lease in leases} == {state}, seconds)
 
     def until_ran(self, *leases: Any) -> None:

@@ -76,7 +76,7 @@ class Hammer:
 
     def start_portal(self) -> None:
         self.portal = self._start("portal", self.url, self.port, *([self.slurm.conf] if self.slurm else []))
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while self.get("/health") is None:
             assert self.portal.poll() is None, (self.data / "portal.err").read_text()[-3000:]
             assert time.monotonic() < until
@@ -98,7 +98,7 @@ class Hammer:
     def kill_some_clients(self) -> None:
         for number in self.dice.sample(sorted(self.clients), 3):
             self.clients[number].kill()
-            self.clients[number].wait(10)
+            self.clients[number].wait(60)
             self.start_client(number)
 
     def kill_portal(self, point: str = "") -> None:
@@ -108,7 +108,7 @@ class Hammer:
             self.orders.give(point)
         else:
             self.portal.kill()
-        assert self.portal.wait(20) == -signal.SIGKILL
+        assert self.portal.wait(60) == -signal.SIGKILL
         self.start_portal()
 
     def tasks(self) -> list[str]:
@@ -136,13 +136,13 @@ class Hammer:
             time.sleep(0.1)
         assert self.portal is not None
         self.portal.terminate()
-        self.portal.wait(20)
+        self.portal.wait(60)
 
     def close(self) -> None:
         for process in (self.portal, *self.clients.values()):
             if process is not None and process.poll() is None:
                 process.kill()
-                process.wait(10)
+                process.wait(60)
 
 
 @contextmanager

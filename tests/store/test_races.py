@@ -62,7 +62,7 @@ class Live(Kit):
 
     def rest(self) -> None:
         """Wait until nothing is on its way: everything runs, waits for room, or is settled."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         on_its_way = {State.PLACED, State.STARTING, State.ENDING}
         while any(lease.state in on_its_way for lease in self.runner.board.leases.values()):
             assert time.monotonic() < until
@@ -240,7 +240,7 @@ def test_what_an_award_has_left_goes_back_once(portal: Live) -> None:
     assert Counter(outcomes) == {"user": 1, "revoked": 1, "award-over": 6}
     portal.rest()
     # What was held comes back with the lease's end; the next sweep gives it back with the rest.
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (row := portal.rows(sa.select(t.awards).where(t.awards.c.id == award))[0]).awarded > row.charged:
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -12,7 +12,7 @@ from tests.stories.live import Live, live_portal
 
 for api in (async_api, sync_api):
     # Several browsers and hubs share two cores.
-    api.expect.set_options(timeout=20_000)
+    api.expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ class Live:
             )
         return False
 
-    async def settled(self, seconds: float = 40) -> list[dict[str, Any]]:
+    async def settled(self, seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until nothing is active; prove the ledger; return the ended leases, the newest first."""
         await eventually(lambda: self.answers() and self.api("GET", "/leases")["total"] == 0, seconds)
         assert self.api("GET", "/ledger/verify")["broken"] == []
@@ -92,7 +92,7 @@ class Live:
         return ended
 
 
-async def eventually(true: Callable[[], Any], seconds: float = 30) -> Any:
+async def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until something is true."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

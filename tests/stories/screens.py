@@ -195,7 +195,7 @@ def come_up(page: Page, look: Look, url: str, locale: str) -> int:
     """Load a page and wait until it shows what it has; return its status."""
     answer = page.goto(url + look.path, wait_until="load")
     assert answer is not None
-    page.wait_for_function(READY, arg=say("frame-loading", language(locale)), timeout=20_000)
+    page.wait_for_function(READY, arg=say("frame-loading", language(locale)), timeout=60_000)
     return answer.status
 
 

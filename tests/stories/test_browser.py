@@ -92,6 +92,12 @@ async def test_the_way_of_a_researcher(live: Live, browser: Browser) -> None:
 
     await page.goto(f"{live.url}/services/portal/")
     await expect(page.locator("tr[data-lease]")).to_contain_text("running")
+    size = page.viewport_size
+    await page.set_viewport_size({"width": 375, "height": 800})
+    # The table scrolls within itself; what gives GPUs back stays in sight.
+    await expect(page.locator("tr[data-lease] button")).to_be_in_viewport(ratio=1)
+    assert size is not None
+    await page.set_viewport_size(size)
     await expect(page.locator("svg g title").first).to_contain_text("yours")
     await shot(page, "portal")
     await page.get_by_role("button", name="Give back").click()
@@ -128,7 +134,7 @@ async def test_a_refusal_is_read_in_a_dialog_and_a_wait_in_a_notification(live: 
         # An end from outside is told with its reason, and nothing pretends to come back.
         live.api("DELETE", f"/leases/{lease['id']}")
         gone = page.locator(".Toastify__toast").filter(has_text="an administrator ended it")
-        await expect(gone).to_be_visible(timeout=20_000)
+        await expect(gone).to_be_visible(timeout=60_000)
         await shot(page, "ended")
 
         full = await other.start_kernel("nvlhub-demo.gpu8", "full.ipynb")
@@ -161,7 +167,7 @@ async def test_a_wait_is_cancelled_from_its_notification(live: Live, browser: Br
         await open_notebook(page, "1 GPU · Demo project")
         note = page.locator(".Toastify__toast").filter(has_text="position 1")
         await note.get_by_role("button", name="Cancel").click()
-        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 0, 20)
+        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 0)
         await full.shut_down()
         await mine.stop_server()
         await live.settled()

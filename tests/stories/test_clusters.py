@@ -85,7 +85,7 @@ async def test_a_killed_kernel_comes_back_without_its_cluster_and_the_workers_en
         killed_at = time.time()
         psutil.Process(pid).kill()
         await eventually(lambda: not family(live)[1], GRACE + 15)
-        await eventually(lambda: not worker_processes(workers), 10)
+        await eventually(lambda: not worker_processes(workers))
         assert family(live)[0]["id"] == parent["id"]
         ended = {lease["id"]: lease for lease in live.api("GET", "/leases?state=ended")["items"]}
         for worker in workers:
@@ -220,7 +220,7 @@ async def test_a_stopped_server_takes_the_sidebars_clusters_with_it(live: Live) 
         await session.jupyter("PATCH", SIDEBAR, json={"workers": 2})
         await eventually(lambda: live.api("GET", "/leases")["total"] == 2)
         await session.stop_server()
-        ended = await live.settled(20)
+        ended = await live.settled()
         assert {(lease["end_reason"], lease["detail"]) for lease in ended[:2]} == {("user", "given back")}
 
 

@@ -70,7 +70,7 @@ async def test_an_interrupt_stops_a_cell_and_keeps_the_kernel(live: Live) -> Non
         running = asyncio.create_task(kernel.run("import time; time.sleep(60)"))
         await asyncio.sleep(1)
         await session.jupyter("POST", f"/api/kernels/{kernel.id}/interrupt")
-        assert "KeyboardInterrupt" in (await asyncio.wait_for(running, 10)).error
+        assert "KeyboardInterrupt" in (await asyncio.wait_for(running, 60)).error
         assert (await kernel.run("print(x + 1)")).text == "42\n"
         await kernel.shut_down()
         await live.settled()
@@ -138,7 +138,7 @@ async def test_a_start_that_waits_can_be_cancelled(live: Live, way: str) -> None
         await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 1)
         path = f"/nvlhub/leases/{waiting.id}" if way == "nvlhub" else f"/api/kernels/{waiting.id}"
         assert (await session.jupyter("DELETE", path)).status_code == 204
-        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 0, 10)
+        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 0)
         await full.shut_down()
         ended = await live.settled()
         [cancelled] = [lease for lease in ended[:2] if lease["user"] == "researcher"]

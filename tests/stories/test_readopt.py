@@ -37,7 +37,7 @@ async def killed(live: Live, by: signal.Signals = signal.SIGKILL) -> float:
     for server in servers:
         server.send_signal(by)
     # Until the hub has noticed, which it does every few seconds.
-    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])), 20)
+    await eventually(lambda: not any(map(psutil.pid_exists, [server.pid for server in servers])))
     return at
 
 
@@ -93,9 +93,9 @@ async def test_a_killed_server_takes_its_kernel_back_with_its_variables_and_its_
         assert lease_of(live)["id"] == lease["id"]
 
         sleeping = asyncio.create_task(kernel.run("import time; time.sleep(60)"))
-        await eventually(lambda: _state(live, session, kernel) == "busy", 10)
+        await eventually(lambda: _state(live, session, kernel) == "busy")
         await session.jupyter("POST", f"/api/kernels/{kernel.id}/interrupt")
-        assert "KeyboardInterrupt" in (await asyncio.wait_for(sleeping, 10)).error
+        assert "KeyboardInterrupt" in (await asyncio.wait_for(sleeping, 60)).error
 
         assert (await session.jupyter("POST", f"/api/kernels/{kernel.id}/restart")).status_code == 200
         await kernel.connect()
@@ -131,16 +131,16 @@ async def test_a_cell_that_runs_on_while_the_server_is_away_is_not_taken_for_idl
         kernel = await running(session)
         code = "import time\nfor _ in range(250): time.sleep(0.1)\ndone = True"
         cell = asyncio.create_task(kernel.run(code))
-        await eventually(lambda: _state(live, session, kernel) == "busy", 10)
+        await eventually(lambda: _state(live, session, kernel) == "busy")
         await killed(live)
         cell.cancel()
         await session.start_server()
-        await eventually(lambda: _state(live, session, kernel) == "busy", 10)
+        await eventually(lambda: _state(live, session, kernel) == "busy")
         await eventually(lambda: _state(live, session, kernel) == "idle", 40)
         await kernel.connect()
         assert (await kernel.run("print(done)")).text == "True\n"
         await session.stop_server()
-        [ended, *_] = await live.settled(15)
+        [ended, *_] = await live.settled()
         assert ended["end_reason"] == "user"
         assert files(live) == []
 
@@ -162,7 +162,7 @@ async def test_workers_of_a_kernel_that_is_taken_back_go_on(live: Live) -> None:
         assert {lease["id"] for lease in live.api("GET", "/leases")["items"]} == before
         # A restart is the end of the cluster, and of what it held.
         assert (await session.jupyter("POST", f"/api/kernels/{kernel.id}/restart")).status_code == 200
-        await eventually(lambda: live.api("GET", "/leases")["total"] == 1, 10)
+        await eventually(lambda: live.api("GET", "/leases")["total"] == 1)
         await kernel.shut_down()
         await live.settled()
 
@@ -184,7 +184,7 @@ async def test_after_the_grace_everything_is_gone_and_settled_and_the_next_serve
             ended = (await session.jupyter("GET", "/nvlhub/leases")).json()["ended"]
             return [item["text"] for item in ended if item["kernel"] == kernel.id]
 
-        await eventually(lambda: files(live) == [], 10)
+        await eventually(lambda: files(live) == [])
         assert "longer than the grace time" in "".join(await told())
         for _ in range(50):
             if not (await session.jupyter("GET", "/api/sessions")).json():
@@ -218,7 +218,7 @@ async def test_an_edited_file_does_no_harm(live: Live) -> None:
         file.with_name(f"{other_kernel}.json").chmod(0o600)
         file.with_name("rubbish.json").write_text("{")
         await taken_back(session, kernel)
-        await eventually(lambda: [found.stem for found in files(live)] == [kernel.id], 20)
+        await eventually(lambda: [found.stem for found in files(live)] == [kernel.id])
         await kernel.connect()
         assert (await kernel.run("print(x)")).text == "41\n"
         assert (await theirs.run("print('untouched')")).text == "untouched\n"
@@ -237,7 +237,7 @@ async def test_a_kernel_whose_way_back_is_taken_is_given_back_in_words(live: Liv
         async with taker:
             await session.start_server()
             ended = await live.settled(60)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await _told(session, kernel, "could not be taken back"):
                     await asyncio.sleep(0.2)
         assert ended[0]["end_reason"] == "user"

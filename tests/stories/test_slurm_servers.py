@@ -85,7 +85,7 @@ async def test_servers_are_jobs_from_their_start_to_their_end(live: Live, cluste
         assert (await ann.jupyter("GET", "/lab")).status_code == 200
         names = {entry["name"] for entry in (await ann.jupyter("GET", "/api/contents")).json()["content"]}
         assert "examples" in names
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # Offers come from the portal, shortly after the server has started.
             while "nvlhub-demo.gpu1" not in (await ann.jupyter("GET", "/api/kernelspecs")).json()["kernelspecs"]:
                 await asyncio.sleep(0.2)
@@ -105,7 +105,7 @@ async def test_servers_are_jobs_from_their_start_to_their_end(live: Live, cluste
         live.kill("embedded_config.py")
         await eventually(lambda: not live.answers())
         await eventually(live.answers)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (await servers(ann)).get("", {}).get("ready"):
                 await asyncio.sleep(0.2)
         assert process_of(live, "researcher") == process
@@ -116,7 +116,7 @@ async def test_servers_are_jobs_from_their_start_to_their_end(live: Live, cluste
         await ann.stop_server()
         assert "researcher/" not in jobs(cluster)
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await servers(bob):
                 await asyncio.sleep(0.2)
         assert jobs(cluster) == {}
@@ -139,8 +139,8 @@ async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_t
         pid = (await kernel.run("import os; x = 41; print(os.getpid())")).text
         node = cluster.run("squeue", "-h", "--name=nvlhub-server", "-o", "%N")
         cluster.run("scancel", jobs(cluster)["researcher/"])
-        await eventually(lambda: jobs(cluster) == {}, 20)
-        async with asyncio.timeout(30):
+        await eventually(lambda: jobs(cluster) == {})
+        async with asyncio.timeout(60):
             while await servers(ann):
                 await asyncio.sleep(0.2)
         [lease] = live.api("GET", "/leases")["items"]
@@ -158,7 +158,7 @@ async def test_a_server_that_slurm_ends_leaves_its_kernel_and_says_why_and_one_t
         await kernel.connect()
         assert (await kernel.run("print(os.getpid(), x)")).text == f"{pid.strip()} 41\n"
         await ann.stop_server()
-        [ended, *_] = await live.settled(15)
+        [ended, *_] = await live.settled()
         assert (ended["id"], ended["end_reason"]) == (lease["id"], "user")
         # It ended its kernel itself: there is nothing that the next one would look for.
         assert not list(live.data.glob("home/researcher/.local/share/jupyter/nvlhub/*/*.json"))

@@ -154,7 +154,7 @@ class Socket:
             raise ConnectionError
         return unescape("\n".join(node["html"] for node in nodes(document) if isinstance(node.get("html"), str)))
 
-    async def shows(self, sentence: str, seconds: float = 15) -> None:
+    async def shows(self, sentence: str, seconds: float = 60) -> None:
         """Wait until the tab shows a sentence."""
         async with asyncio.timeout(seconds):
             while sentence not in await self.words():

@@ -18,7 +18,7 @@ from nvlwidgets.feed import HERE, PORTAL
 NOW = 1_800_000_000
 
 
-def until(true: Callable[[], Any], seconds: float = 10) -> Any:
+def until(true: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -113,5 +113,5 @@ def test_one_that_cannot_be_shown_does_not_hold_up_the_others() -> None:
 def test_what_is_done_last_is_done_although_nobody_follows() -> None:
     feed, done = Feed("test-feed"), threading.Event()
     feed.do(done.set)
-    assert done.wait(10)
+    assert done.wait(60)
     until(lambda: ended(feed))

@@ -94,7 +94,7 @@ async def test_a_kernel_that_is_free_looks_again_until_the_widget_is_closed(monk
 
     answering(monkeypatch, answer)
     widget = FleetMini(environment=ENVIRONMENT, every=0.001)
-    await asyncio.wait_for(told.wait(), 10)
+    await asyncio.wait_for(told.wait(), 60)
     task = widget._task
     assert task is not None
     assert not task.done()

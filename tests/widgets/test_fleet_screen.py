@@ -55,7 +55,7 @@ class Scene:
         part.asked = {"count": id(more), "action": action, **more}
 
     async def until(self, true: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0.01)
 

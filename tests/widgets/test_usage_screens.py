@@ -101,7 +101,7 @@ async def shown(view: Any, until: str) -> str:
     def html() -> str:
         return "\n".join(part.html for part in view.select(Html))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while until not in html():
             await asyncio.sleep(0.01)
     return html()

@@ -133,7 +133,7 @@ def test_more_time_is_asked_for_once_and_shown_at_once(scripted: Scripted) -> No
     gate = threading.Event()
 
     def extend() -> dict[str, Any]:
-        gate.wait(10)
+        gate.wait(60)
         scripted.answers["/leases/L1"] = lease(deadline=NOW + 10_800)
         return lease(deadline=NOW + 10_800)
 

@@ -146,7 +146,7 @@ def test_its_own_slurm_is_as_large_as_the_settings_say_and_ends_with_it(data: Pa
             assert own.told() == []
             [controller] = [one for one in family_of(data) if one.name() == "slurmctld"]
             controller.kill()
-            told, until = [], time.monotonic() + 20
+            told, until = [], time.monotonic() + 60
             while not told and time.monotonic() < until:
                 told = own.told()
                 time.sleep(0.1)
