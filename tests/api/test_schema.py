@@ -21,7 +21,7 @@ from schemathesis.engine import Status, events, from_schema
 
 from tests.api.world import BASE, Api, Template, build
 
-EXAMPLES = int(os.environ.get("NVLHUB_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("NVLHUB_EXAMPLES", "2"))
 WELL_FORMED = ["2xx", "401", "403", "404", "409", "412", "428", "429"]
 """What a request of the described shape may be answered with: who asks and how things stand are not its shape."""
 

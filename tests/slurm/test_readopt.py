@@ -59,7 +59,7 @@ class Server(Session):
 
     async def start_server(self, options: dict[str, Any] | None = None) -> None:
         self._start()
-        await until(self._answers, 40)
+        await until(self._answers)
 
     def _start(self) -> None:
         told = {"HOME": str(self.home), "JUPYTER_DATA_DIR": str(self.home / "data"), "JUPYTER_TOKEN": TOKEN}

@@ -32,7 +32,7 @@ DOMAINS = 2
 USERS = ("ann", "bob", "cid")
 BOTH = pytest.mark.parametrize(
     ("copies", "examples"),
-    [pytest.param(sqlite_copies, 25, id="sqlite"),
+    [pytest.param(sqlite_copies, 20, id="sqlite"),
      pytest.param(postgres_copies, 4, id="postgres", marks=pytest.mark.postgres)],
 )  # fmt: skip
 Copies = Callable[..., AbstractContextManager[Callable[[], str]]]

@@ -92,7 +92,7 @@ class Live:
         return ended
 
 
-async def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
+async def eventually(true: Callable[[], Any], seconds: float = 120) -> Any:
     """Wait until something is true."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -172,5 +172,5 @@ async def test_the_service_goes_on_when_the_portal_ends(hub: Live) -> None:
         hub.kill("nvlhub.portal.service")
         page = await visitor.get("/compute")
         assert page.status_code == 200
-        await eventually(hub.answers, 60)
+        await eventually(hub.answers)
         assert (await visitor.get("/compute")).status_code == 200

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 async def page_of(started: Browser, live: Live, user: str, language: str = "en-US") -> Page:
     context = await started.new_context(viewport={"width": 1100, "height": 900}, locale=language)
     page = await context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     await log_in(page, live, user)
     await page.wait_for_url(re.compile(f"/hub/spawn|/user/{user}"))
     await page.goto(f"{live.url}/services/portal/more")

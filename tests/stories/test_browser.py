@@ -127,7 +127,7 @@ async def test_a_refusal_is_read_in_a_dialog_and_a_wait_in_a_notification(live: 
         # What would be allowed is a tile of the launcher.
         await page.goto(f"{live.url}/user/researcher/lab?reset")
         await open_notebook(page, re.compile(r"8 GPUs \(two trays\), 1[05] min · Demo project, nearly spent"))
-        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 1, 30)
+        await eventually(lambda: live.api("GET", "/leases?user=researcher")["total"] == 1)
         [lease] = live.api("GET", "/leases?user=researcher")["items"]
         assert (lease["gpus"], lease["seconds"] in {600, 900}) == (8, True)
         await expect(page.get_by_text("| Idle").first).to_be_visible()

@@ -70,7 +70,7 @@ async def learner(started: Browser, live: Live, user: str, language: str, *, scr
     """Follow the address that the instructor showed; log in on the way."""
     context = await started.new_context(viewport=NARROW, locale=language, java_script_enabled=scripts)  # type: ignore[arg-type]
     page = await context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     await page.goto(f"{live.url}/services/portal/join?code={CODE.lower()}")
     await identify(page, live, user)
     await page.wait_for_url("**/services/portal/join?code=*")

@@ -35,7 +35,7 @@ def serves(live: Live) -> bool:
 
 
 async def fleet(browser: Browser, live: Live, width: int, locale: str) -> Page:
-    await eventually(lambda: serves(live), 60)
+    await eventually(lambda: serves(live))
     context = await browser.new_context(viewport={"width": width, "height": 800}, locale=locale)
     page = await context.new_page()
     page.set_default_timeout(60_000)

@@ -24,7 +24,7 @@ WIDTHS = (375, 768, 1280)
 async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context()
     page = await context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     yield page
     await context.close()
 

@@ -76,7 +76,7 @@ async def visitor(started: Browser, live: Live, user: str, lang: str) -> Person:
     """Log in on the way to the page of those who teach."""
     context = await started.new_context(viewport=NARROW, locale=lang, java_script_enabled=False)  # type: ignore[arg-type]
     page = await context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     await page.goto(f"{live.url}/services/portal/teach")
     await identify(page, live, user)
     await page.wait_for_url("**/services/portal/teach")

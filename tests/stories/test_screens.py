@@ -46,7 +46,7 @@ async def liven(live: Live) -> str:
             kernel = await mine.start_kernel(f"nvlhub-demo.{profile}", path)
             await kernel.run("1")
         asked = asyncio.create_task(mine.start_kernel("nvlhub-demo.gpu8", "large.ipynb"))
-        await eventually(lambda: live.api("GET", "/leases")["total"] == 3, 30)
+        await eventually(lambda: live.api("GET", "/leases")["total"] == 3)
         asked.cancel()
         [award] = (await mine.portal("GET", "/awards", params={"project": "demo"}))["items"]
         wish = {
@@ -74,7 +74,7 @@ class Place:
     def context(self, user: str, locale: str) -> BrowserContext:
         if (user, locale) not in self.open:
             context = self.browser.new_context(locale=locale, viewport={"width": WIDTHS[-1], "height": HEIGHT})
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(60_000)
             if user:
                 log_in(context.new_page(), self.live, user).close()
             self.open[user, locale] = context

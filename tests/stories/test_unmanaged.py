@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from nvlhub.ports import free_port
@@ -82,11 +83,16 @@ class ByHand:
         return False
 
     def end(self) -> None:
-        for process in reversed(self.processes.values()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            process.wait(30)
+        running = [process for process in self.processes.values() if process.poll() is None]
+        families = [child for process in running for child in psutil.Process(process.pid).children(recursive=True)]
+        for process in reversed(running):
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait(60)
+        for child in families:
+            # A hub that is told to end while it starts leaves its proxy.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 @pytest.fixture
@@ -99,7 +105,8 @@ def by_hand(tmp_path: Path) -> Iterator[ByHand]:
 async def test_dashboards_run_by_hand_before_and_with_their_portal(by_hand: ByHand) -> None:
     by_hand.hub()
     by_hand.service("panels", "nvlwidgets.panels.service", NVLHUB_PORTAL_URL=by_hand.addresses["portal"])
-    await eventually(lambda: by_hand.answers("/hub/api/") and by_hand.answers(f"{PANELS}/compute", 302), 60)
+    # The hub waits half a minute for a service that is not there.
+    await eventually(lambda: by_hand.answers("/hub/api/") and by_hand.answers(f"{PANELS}/compute", 302))
     url = by_hand.addresses["url"]
     async with Visitor(url, "root", PASSWORD) as root, Visitor(url, "ann", PASSWORD) as ann:
         # No portal yet: the pages come, and say so.
@@ -108,7 +115,7 @@ async def test_dashboards_run_by_hand_before_and_with_their_portal(by_hand: ByHa
         async with socket:
             await socket.shows(say("panels-no-portal"))
             by_hand.service("portal", "nvlhub.portal.service", NVLHUB_ENGINE="scripted", NVLHUB_SIMULATE="1")
-            await eventually(lambda: by_hand.answers(f"{API_PATH}/health"), 60)
+            await eventually(lambda: by_hand.answers(f"{API_PATH}/health"))
             await socket.shows(say("compute-leases-none"), 30)
         assert (await ann.get("/fleet")).status_code == 403
         assert by_hand.processes["panels"].poll() is None

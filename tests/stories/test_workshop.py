@@ -334,7 +334,7 @@ async def kept_apart(learner: Learner) -> None:
 
 async def judged(workshop: Workshop, amy: Page, others: list[Learner]) -> None:
     """All hand in at once: the honest one passes, every other fails, each by itself, and learns nothing that is hidden."""
-    await eventually(lambda: workshop.told()["phase"] == "live", 60)
+    await eventually(lambda: workshop.told()["phase"] == "live")
     await run(amy, "course.assess()")
     pages = dict(
         zip(HANDED_IN, await asyncio.gather(*(one.hand_in(HANDED_IN[one.name]) for one in others if one.name != HAL)), strict=True)
