@@ -191,7 +191,7 @@ def test_a_bad_answer_is_logged_once_and_nothing_else_happens(
     with caplog.at_level(logging.WARNING):
         began = time.monotonic()
         assert [reader.look(), reader.look()] == [False, False]
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 3
         assert [record.message.count("does not tell") for record in caplog.records] == [1]
         prometheus.answer = lambda _metric, handler: plain(handler, vector())
         assert reader.look()

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import json
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -134,10 +135,12 @@ class LeaseExtension(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """Close the sidebar's clusters: they live here, and Dask would wait at the exit for a loop that has ended."""
-        with contextlib.suppress(ImportError, TimeoutError):
-            from dask_labextension.manager import manager  # noqa: PLC0415  # not everywhere
-
-            closing = (manager.close_cluster(model["id"]) for model in manager.list_clusters())
+        sidebar = sys.modules.get("dask_labextension.manager")
+        if sidebar is None:
+            # Who made no cluster does not wait for an import of Dask.
+            return
+        with contextlib.suppress(TimeoutError):
+            closing = (sidebar.manager.close_cluster(model["id"]) for model in sidebar.manager.list_clusters())
             # A portal that does not hear it hears the silence of the leases instead.
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), CLOSING)
 

@@ -128,7 +128,7 @@ def test_a_roster_with_faults_changes_nothing_and_names_each(api: Client, portal
         422,
         "roster-too-long",
     )
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 2
     assert "2000" in long["detail"]
     problem(
         api("POST", f"/runs/{number}/roster", "instructor", content=b"{", headers={"Content-Type": "application/json"}),

@@ -132,10 +132,12 @@ async def test_an_interrupt_reaches_a_task_on_the_second_node_at_once(job: Job) 
     await run.start(argv=[sys.executable, "-c", code], env={}, devices=[device], tell=True)
     # It must have come as far as to be interrupted.
     await asyncio.sleep(0.5)
+    begun = asyncio.get_running_loop().time()
     run.signal(2)
     await asyncio.wait_for(run.ended.wait(), 60)
     assert run.exited is not None
     assert run.exited["tail"].strip() == "interrupted"
+    assert asyncio.get_running_loop().time() - begun < 1
 
 
 @pytest.mark.parametrize("nodes", [1, 2])

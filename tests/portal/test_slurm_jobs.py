@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,10 +176,12 @@ async def test_a_hub_that_wants_no_port_of_a_job_has_it_end(cluster: Slurm, plac
 async def test_a_server_that_dies_at_once_is_told_at_once(
     cluster: Slurm, place: Path, hub: Any, traits: dict[str, Any], words: str
 ) -> None:
+    began = time.monotonic()
     with pytest.raises(SpawnException) as failed:
         await asyncio.wait_for(spawner(cluster, place, hub, "ann", **traits).start(), 60)
     assert words in failed.value.message
     assert "NonZeroExitCode" in failed.value.message
+    assert time.monotonic() - began < 15
     assert hub.posts == []
 
 

@@ -198,7 +198,7 @@ def test_a_server_that_starts_without_a_page_speaks_english() -> None:
 async def test_a_portal_that_did_not_hear_that_a_server_stopped_is_told_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(spawner, "TOLD_AT", (0, 0, 0))
+    monkeypatch.setattr(spawner, "TOLD_AFTER", (0, 0, 0))
     late = spawner.httpx.ReadTimeout("late")
     for told, times, warned in (([AWAY, late, {}], 3, False), ([{}], 1, False), ([AWAY], 3, True)):
         caplog.clear()

@@ -33,7 +33,7 @@ async def test_a_kernel_runs_in_a_job_and_is_charged_for_its_seconds(served: Ser
     assert ended["charged"] == 2 * (ended["ended_at"] - ended["started_at"]) * 1000
 
 
-async def test_an_interrupt_is_heard_at_once_and_a_restart_stays_in_the_job(served: ServedBySlurm) -> None:
+async def test_an_interrupt_takes_less_than_a_second_and_a_restart_stays_in_the_job(served: ServedBySlurm) -> None:
     async with kernel() as notebook:
         await notebook.run("x = 41")
         sleeping = asyncio.create_task(notebook.run("print('begun', flush=True)\nimport time; time.sleep(60)"))
@@ -41,7 +41,7 @@ async def test_an_interrupt_is_heard_at_once_and_a_restart_stays_in_the_job(serv
         asked = time.monotonic()
         await notebook.manager.interrupt_kernel()
         assert await sleeping == "KeyboardInterrupt"
-        assert time.monotonic() - asked < 15
+        assert time.monotonic() - asked < 1
         assert await notebook.run("print(x + 1)") == "42"
         before = (await notebook.run(WHERE)).split(), dict(notebook.manager.get_connection_info())
         await notebook.manager.restart_kernel()

@@ -28,7 +28,7 @@ PATIENCE = 2.5
 """Seconds that a page of the hub waits for the portal."""
 FRESH, KEPT = 30.0, 600.0
 """Seconds for which offers are shown without a word about their age, and at all: the page renews them by itself."""
-TOLD_AT = (0.0, 0.5, 2.0)
+TOLD_AFTER = (0.0, 0.5, 2.0)
 """Seconds to wait before the portal is told that a server stopped: a portal that did not hear it is told again."""
 OF_A_CLASS = re.compile(r"class-([1-9][0-9]{0,15})")
 """Names of the servers of seats: see :func:`nvlhub.flow.course.server_name`."""
@@ -197,7 +197,7 @@ class LeaseSpawnerMixin(Configurable):
         name = self.name or "-"  # type: ignore[attr-defined]
         path, why = f"/servers/{self.user.escaped_name}/{name}/stopped", ""  # type: ignore[attr-defined]
         # Before the next server may start: told later, this would end what that one holds.
-        for wait in TOLD_AT:
+        for wait in TOLD_AFTER:
             await asyncio.sleep(wait)
             try:
                 await self._portal("POST", path)
