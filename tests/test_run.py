@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
-from nvlhub.engines.base import Sight
+from nvlhub.engines.base import Handle, Sight, Sighting
 from nvlhub.engines.scripted import Script
 from nvlhub.errors import BadInputError, ConflictError, NotFoundError
 from nvlhub.store import Store
@@ -29,6 +32,24 @@ def test_a_lease_is_charged_to_the_second(store: Store, clock: HandClock) -> Non
     assert (settled.state, settled.charged, settled.end_reason) == (State.SETTLED, 2 * 42 * 1000, EndReason.USER)
     assert portal.free() == 72
     assert portal.broken() == []
+
+
+def test_what_began_while_the_engine_was_looked_at_began_then(store: Store, clock: HandClock) -> None:
+    portal = kit(store, clock, scripts={"*": Script(pending=2)})
+    lease, look = portal.ask(), portal.engine.look
+
+    def slow(tasks: Mapping[str, Handle]) -> Mapping[str, Sighting]:
+        clock.forward(2)
+        now = clock.now()
+        return {
+            lease_id: replace(sighting, began=now if sighting.sight is Sight.RUNNING else None)
+            for lease_id, sighting in look(tasks).items()
+        }
+
+    portal.engine.look = slow  # type: ignore[method-assign]
+    while portal.seen(lease).state is not State.RUNNING:
+        portal.step()
+    assert portal.seen(lease).started_at == clock.now()
 
 
 def test_waiting_costs_nothing_and_starts_in_turn(store: Store, clock: HandClock) -> None:

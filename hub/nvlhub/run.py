@@ -264,7 +264,7 @@ class Runner:
                 self._end_due(now)
                 # In between only those are looked at whose GPUs somebody waits for.
                 at_all = time.monotonic() - self._ticked >= self._tick
-                self._look(self._leases if at_all else self._ending, now)
+                self._look(self._leases if at_all else self._ending)
                 self._ticked = time.monotonic() if at_all else self._ticked
                 self._looked = time.monotonic()
             self._place(now)
@@ -488,9 +488,11 @@ class Runner:
 
     # --- seeing -----------------------------------------------------------------------------------------------
 
-    def _look(self, lease_ids: Iterable[str], now: int) -> None:
+    def _look(self, lease_ids: Iterable[str]) -> None:
         leases = [self._leases[lease_id] for lease_id in lease_ids]
         sightings = self._sightings(lease for lease in leases if lease.state is not State.HELD)
+        # The engine took its time: what it saw began in it.
+        now = self._clock.now()
         self._look_around(sightings)
         self._look_for_displaced(sightings)
         moves: list[Move] = []

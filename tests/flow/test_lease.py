@@ -76,6 +76,13 @@ def test_every_state_that_holds_something_can_end() -> None:
         assert states.End in MOVES[state]
 
 
+def test_an_end_that_was_said_before_the_start_was_seen_is_no_earlier_than_that() -> None:
+    ending, _ = advance(lease(state=State.RUNNING, started_at=200), states.End(EndReason.USER, 199))
+    assert ending.ended_at == 200
+    waiting, _ = advance(lease(state=State.HELD), states.End(EndReason.USER, 199))
+    assert (waiting.started_at, waiting.ended_at) == (None, 199)
+
+
 def test_the_secret_is_forgotten_with_the_end_and_its_task_is_not() -> None:
     gone, _ = advance(lease(state=State.ENDING, handle={"pid": 1}), EVENTS[states.Gone])
     assert gone.mailbox is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +20,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     data: Path = tmp_path_factory.mktemp("live")
     with live_portal(data) as portal:
         yield portal
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a story that failed what its hub knew and wrote: it is gone with the machine that ran it."""
+    report = yield
+    live = getattr(item, "funcargs", {}).get("live")
+    if report.when == "call" and report.failed and isinstance(live, Live):
+        report.sections.append(("leases and log of the hub", live.told()))
+    return report

@@ -73,6 +73,15 @@ class Live:
         [process] = self.processes(word)
         process.kill()
 
+    def told(self) -> str:
+        """Return what there is to know of it after a failure: its latest leases, and the end of its log."""
+        try:
+            leases = [self.api("GET", f"/leases?state={state}&per_page=5")["items"] for state in ("active", "ended")]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            leases = [[repr(error)]]
+        kept = [json.dumps(lease) for page in leases for lease in page]
+        return "\n".join([*kept, (self.data / "up.log").read_text(errors="replace")[-6000:]])
+
     def answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
             return (

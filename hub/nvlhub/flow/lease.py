@@ -310,7 +310,8 @@ def _told(lease: Lease, event: Event) -> Lease:  # noqa: C901, PLR0912  # one ca
         case Warned(at):
             return replace(lease, preempt_at=at)
         case End(reason, at, note):
-            return replace(lease, end_reason=reason, ended_at=at, note=note)
+            # Said before it was seen to run, and heard after that.
+            return replace(lease, end_reason=reason, ended_at=max(at, lease.started_at or at), note=note)
         case Timed(started_at, ended_at):
             return replace(lease, started_at=started_at, ended_at=ended_at)
         case Gone(ran, charged, refunded):
