@@ -86,12 +86,15 @@ class Session:
     async def start_server(self, options: dict[str, Any] | None = None) -> None:
         """Start the user's server and wait until it answers."""
         path = f"/users/{quote(self.user)}/server"
-        response = await self.hub("POST", path, json={"user_options": options} if options else None)
-        if response.status_code not in {201, 202, 400} or (
-            response.status_code == 400 and "already" not in response.text
-        ):
-            raise NotebookError(response.text)
+        body = {"user_options": options} if options else None
         until = time.monotonic() + 120
+        response = await self.hub("POST", path, json=body)
+        while response.status_code == 400 and "pending stop" in response.text and time.monotonic() < until:
+            # The hub is still taking in the end of the last one.
+            await asyncio.sleep(0.2)
+            response = await self.hub("POST", path, json=body)
+        if response.status_code not in {201, 202} and "already" not in response.text:
+            raise NotebookError(response.text)
         while time.monotonic() < until:
             user = (await self.hub("GET", f"/users/{quote(self.user)}")).json()
             if user.get("servers", {}).get("", {}).get("ready"):

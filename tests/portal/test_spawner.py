@@ -29,6 +29,16 @@ def offer(project: str = "demo", profile: str = "gpu1", **more: Any) -> dict[str
 
 class Base:
     name = ""
+    ends: asyncio.Event | None = None
+    """Set when the hub has taken in that the server ended."""
+    looks = 0
+
+    async def poll_and_notify(self) -> int | None:
+        self.looks += 1
+        if self.ends is None:
+            return None
+        await self.ends.wait()
+        return -9
 
     async def stop(self) -> None:
         pass
@@ -207,6 +217,23 @@ async def test_a_portal_that_did_not_hear_that_a_server_stopped_is_told_again(
         await made.release_leases()
         assert made.paths == ["/servers/researcher/-/stopped"] * times
         assert ("its leases end by silence" in caplog.text) == warned
+
+
+async def test_who_looks_while_the_hub_takes_in_the_end_of_a_server_waits_for_that() -> None:
+    made = Spawner({})
+    assert await made.poll_and_notify() is None
+    made.ends = asyncio.Event()
+    looking = [asyncio.create_task(made.poll_and_notify()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    # Whoever goes away meanwhile, as a page that is closed does, undoes nothing of it.
+    looking[0].cancel()
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in looking[1:])
+    made.ends.set()
+    assert await asyncio.gather(*looking[1:]) == [-9, -9]
+    assert made.looks == 2
+    made.ends = None
+    assert await made.poll_and_notify() is None
 
 
 async def test_the_leases_of_a_server_that_nobody_stopped_are_left(caplog: pytest.LogCaptureFixture) -> None:

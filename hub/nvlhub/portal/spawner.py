@@ -84,6 +84,7 @@ class LeaseSpawnerMixin(Configurable):
 
     _seen: Seen | None = None
     _asking: asyncio.Future[Seen | None] | None = None
+    _noticing: asyncio.Future[Any] | None = None
     _stopped = False
     """Whether the hub ended the server that runs."""
 
@@ -179,6 +180,17 @@ class LeaseSpawnerMixin(Configurable):
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",
         ]
+
+    async def poll_and_notify(self) -> Any:
+        """Look whether the server runs, and have the hub take in its end if it does not; return how it ended, None: it runs.
+
+        Whoever looks meanwhile waits for that. A server that was started before the end of the last one was taken in would be
+        taken for that one: the hub would stop it, and all that it took back from the last one would be given back.
+        """
+        noticing = self._noticing
+        if noticing is None or noticing.done():
+            noticing = self._noticing = asyncio.ensure_future(super().poll_and_notify())  # type: ignore[misc]
+        return await asyncio.shield(noticing)
 
     async def stop(self, *args: Any, **kwargs: Any) -> None:
         """Stop a server that runs."""
