@@ -21,6 +21,7 @@ from nvlhub.wire import Beat
 from tests.conftest import HandClock
 from tests.portal_kit import RESEARCHER, Kit, kit
 from tests.tables import store_at
+from tests.waiting import until
 
 Answer = Callable[[str, BaseHTTPRequestHandler], None]
 NODE = "{domain}-{tray:02d}"
@@ -228,11 +229,8 @@ def test_it_looks_from_a_thread_of_its_own_and_ends(
     prometheus.answer = lambda _metric, handler: plain(handler, vector())
     reader = Dcgm(portal.desk.telemetry, lambda: portal.runner.board, prometheus.url, NODE)
     reader.start()
-    until = time.monotonic() + 60
-    while len(prometheus.asked) < 3 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: len(prometheus.asked) >= 3)
     reader.stop()
-    assert len(prometheus.asked) >= 3
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from tests.conftest import missing
 from tests.courses_kit import approved, charge_slots, sit
 from tests.kernels.conftest import GRACE, Served
 from tests.portal_kit import MAILBOX, RESEARCHER
+from tests.waiting import until
 
 LEARNER = Visitor("learner")
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ class Class:
         now = self.portal.clock.now()
         self.run: RunView = approved(self.portal, starts=now + 1, ends=now + HOUR, seats=4, warm_minutes=0)  # type: ignore[arg-type]
         sit(self.portal, self.run, LEARNER.name)  # type: ignore[arg-type]
-        served.until(lambda: self.portal.clock.now() >= now + 1)
+        until(lambda: self.portal.clock.now() >= now + 1)
 
     @property
     def portal(self) -> Any:
@@ -85,7 +85,7 @@ class Class:
 
     def judged(self, code: str, **more: str) -> AttemptView:
         view = self.hand_in(code, **more)
-        self.served.until(lambda: self.seen(view).state not in {"queued", "running"}, 60)
+        until(lambda: self.seen(view).state not in {"queued", "running"})
         return self.seen(view)
 
     def left(self) -> int:
@@ -100,7 +100,7 @@ class Class:
                     return str(lease["id"])
             return ""
 
-        return str(self.served.until(lambda: quiet(found)))
+        return str(until(lambda: quiet(found)))
 
 
 def inside(lease: str) -> list[psutil.Process]:
@@ -170,8 +170,8 @@ def test_attempts_on_leases_wait_beside_each_other_and_keep_no_place_here(served
         sit(served.portal, made.run, who.name)  # type: ignore[arg-type]
     views = [made.hand_in("import time; time.sleep(6)" + HONEST, who=who) for who in people]
     # More than there are assessors; an attempt that needs no GPU would find its place.
-    served.until(lambda: len(served.leases()) == 3)
-    served.until(lambda: {made.seen(view).state for view in views} == {"passed"}, 60)
+    until(lambda: len(served.leases()) == 3)
+    until(lambda: {made.seen(view).state for view in views} == {"passed"})
     assert len(served.settled()) == 3
 
 
@@ -317,7 +317,7 @@ def test_who_ends_the_lease_of_an_attempt_is_told_that_it_could_not_be_judged(se
     made = Class(served)
     view = made.hand_in(SLOW)
     served.portal.desk.end(LEARNER, made.running())
-    served.until(lambda: made.seen(view).state == "broken")
+    until(lambda: made.seen(view).state == "broken")
     log = made.seen(view).grader_log
     assert "the lease ended meanwhile" in log or "the node agent left" in log
     assert made.left() == 20
@@ -329,7 +329,7 @@ def test_a_portal_that_ends_gives_the_lease_back_and_the_next_begins_the_attempt
     first = made.running()
     served.stop()
     served.start()
-    served.until(lambda: made.seen(view).state == "passed", 60)
+    until(lambda: made.seen(view).state == "passed")
     ended = served.settled()
     assert len(ended) == 2
     assert first in {lease["id"] for lease in ended}
@@ -357,15 +357,12 @@ def test_a_portal_that_is_killed_leaves_nothing_running_and_the_next_begins_the_
         caged = [psutil.Process(int(pid)) for pid in told]
         portal.kill()
     # Nobody hears the agent any more: it ends, and all of it.
-    until = time.monotonic() + GRACE + 10
-    while of_lease(lease) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert of_lease(lease) == []
+    until(lambda: of_lease(lease) == [], GRACE + 10)
     assert caged
     assert psutil.wait_procs(caged, timeout=2)[1] == []
     served = Served(tmp_path / "data")
     assessing = served.portal.registry.assessing
-    served.until(lambda: assessing.attempt(LEARNER, int(attempt), "en").state == "passed", 60)
+    until(lambda: assessing.attempt(LEARNER, int(attempt), "en").state == "passed")
     assert lease in {one["id"] for one in served.settled()}
     assert len(served.settled()) == 2
     served.stop()

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from nvlhub.ports import free_port
-from tests.stories.live import eventually
+from tests.waiting import eventually
 
 ROUNDS = 9
 DRAWN = {"fleet": ".fleet[data-gpus='10008']", "empty": ".nothing"}

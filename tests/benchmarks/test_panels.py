@@ -21,8 +21,9 @@ import pytest
 
 from nvlhub.ports import free_port
 from nvlwidgets.panels.screens import SCREENS
-from tests.stories.live import Live, eventually, live_portal
+from tests.stories.live import Live, live_portal
 from tests.stories.visitor import Socket, Visitor, token_in
+from tests.waiting import eventually
 
 VIEWERS = 10
 MINUTES = float(os.environ.get("NVLHUB_MINUTES", "1"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.api.test_api import identify
 from tests.conftest import HandClock
 from tests.portal_kit import Kit, kit
 from tests.tables import store_at
+from tests.waiting import until
 
 
 @dataclass
@@ -51,10 +51,7 @@ def nvlhub(tmp_path: Path, clock: HandClock) -> Iterator[Terminal]:
     server = uvicorn.Server(uvicorn.Config(application, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    until(lambda: server.started)
     yield Terminal(f"http://127.0.0.1:{port}", portal)
     server.should_exit = True
     thread.join(10)

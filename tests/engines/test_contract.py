@@ -16,7 +16,7 @@ import psutil
 import pytest
 import zmq
 
-from nvlhub.engines.base import Engine, EngineError, Sight, Task
+from nvlhub.engines.base import Engine, EngineError, Handle, Sight, Task
 from nvlhub.engines.cgroups import Cgroups
 from nvlhub.engines.floor import MachineFloor, SimulatedFloor
 from nvlhub.engines.local import LocalEngine
@@ -29,6 +29,7 @@ from nvlhub.engines.slurm.job import Site as SlurmSite
 from nvlhub.engines.slurm.private import Slurm
 from nvlhub.settings import Settings, SettingsError
 from nvlhub.wire import Kind, Mailbox, Share
+from tests.waiting import until
 
 FLOOR = SimulatedFloor(2)
 
@@ -73,23 +74,16 @@ def task(mailbox: Mailbox) -> Task:
     return Task(str(uuid.uuid4()), Kind.KERNEL, "researcher", where, mailbox, 3600)
 
 
-def until(engine: Engine, lease: str, handle: object, sight: Sight, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if engine.look({lease: handle})[lease].sight is sight:  # type: ignore[dict-item]
-            return True
-        time.sleep(0.05)
-    return False
+def until_seen(engine: Engine, lease: str, handle: Handle, sight: Sight) -> None:
+    until(lambda: engine.look({lease: handle})[lease].sight is sight)
 
 
-def stopped(engine: Engine, lease: str, handle: object) -> bool:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        engine.stop(lease, handle)  # type: ignore[arg-type]
-        if engine.look({lease: handle})[lease].sight is Sight.GONE:  # type: ignore[dict-item]
-            return True
-        time.sleep(0.1)
-    return False
+def until_stopped(engine: Engine, lease: str, handle: Handle) -> None:
+    def gone() -> bool:
+        engine.stop(lease, handle)
+        return engine.look({lease: handle})[lease].sight is Sight.GONE
+
+    until(gone)
 
 
 def test_capacity_names_every_gpu_once(engine: Engine) -> None:
@@ -105,10 +99,10 @@ def test_capacity_names_every_gpu_once(engine: Engine) -> None:
 def test_a_task_starts_runs_and_stops(engine: Engine, mailbox: Mailbox) -> None:
     started = task(mailbox)
     handles = list(engine.start(started))
-    assert until(engine, started.lease_id, handles[-1], Sight.RUNNING)
+    until_seen(engine, started.lease_id, handles[-1], Sight.RUNNING)
     assert engine.strays(frozenset({started.lease_id})) == frozenset()
     assert engine.strays(frozenset()) == {started.lease_id}
-    assert stopped(engine, started.lease_id, handles[-1])
+    until_stopped(engine, started.lease_id, handles[-1])
     assert of_lease(started.lease_id) == []
     assert engine.strays(frozenset()) == frozenset()
 
@@ -118,8 +112,8 @@ def test_records_tell_what_ran_from_when_until_when(engine: Engine, mailbox: Mai
     started, other = task(mailbox), task(mailbox)
     [*_, handle] = engine.start(started)
     [*_, last] = engine.start(other)
-    assert until(engine, started.lease_id, handle, Sight.RUNNING)
-    assert until(engine, other.lease_id, last, Sight.RUNNING)
+    until_seen(engine, started.lease_id, handle, Sight.RUNNING)
+    until_seen(engine, other.lease_id, last, Sight.RUNNING)
     began = time.monotonic()
     running = {record.lease_id: record for record in engine.records(before + 3600)}
     assert set(running) == {started.lease_id, other.lease_id}
@@ -127,7 +121,7 @@ def test_records_tell_what_ran_from_when_until_when(engine: Engine, mailbox: Mai
     assert (record.gpus, record.ended_at) == (2, None)
     assert before <= record.started_at <= int(time.time()) + 1
     time.sleep(1.5)
-    assert stopped(engine, started.lease_id, handle)
+    until_stopped(engine, started.lease_id, handle)
     took = time.monotonic() - began
     records = {record.lease_id: record for record in engine.records(before)}
     assert records[other.lease_id].ended_at is None
@@ -136,7 +130,7 @@ def test_records_tell_what_ran_from_when_until_when(engine: Engine, mailbox: Mai
     assert records[started.lease_id].started_at == record.started_at
     assert abs(ended - record.started_at - took) <= 2
     assert started.lease_id not in {record.lease_id for record in engine.records(ended + 1)}
-    assert stopped(engine, other.lease_id, last)
+    until_stopped(engine, other.lease_id, last)
 
 
 def test_a_task_that_never_ran_has_no_record(engine: Engine, mailbox: Mailbox) -> None:
@@ -144,15 +138,15 @@ def test_a_task_that_never_ran_has_no_record(engine: Engine, mailbox: Mailbox) -
     steps = engine.start(started)
     first = next(steps)
     steps.close()  # type: ignore[attr-defined]
-    assert stopped(engine, started.lease_id, first)
+    until_stopped(engine, started.lease_id, first)
     assert list(engine.records(0)) == []
 
 
 def test_a_task_whose_last_handle_was_not_saved_is_found(engine: Engine, mailbox: Mailbox) -> None:
     started = task(mailbox)
     handles = list(engine.start(started))
-    assert until(engine, started.lease_id, handles[0], Sight.RUNNING)
-    assert stopped(engine, started.lease_id, handles[0])
+    until_seen(engine, started.lease_id, handles[0], Sight.RUNNING)
+    until_stopped(engine, started.lease_id, handles[0])
 
 
 def test_a_start_that_is_broken_off_leaves_nothing(engine: Engine, mailbox: Mailbox) -> None:
@@ -160,13 +154,13 @@ def test_a_start_that_is_broken_off_leaves_nothing(engine: Engine, mailbox: Mail
     steps = engine.start(started)
     first = next(steps)
     steps.close()  # type: ignore[attr-defined]
-    assert stopped(engine, started.lease_id, first)
+    until_stopped(engine, started.lease_id, first)
 
 
 def test_stopping_twice_or_the_unknown_does_no_harm(engine: Engine, mailbox: Mailbox) -> None:
     started = task(mailbox)
     [*_, handle] = engine.start(started)
-    assert stopped(engine, started.lease_id, handle)
+    until_stopped(engine, started.lease_id, handle)
     engine.stop(started.lease_id, handle)
     engine.stop("unknown", {})
     assert engine.look({"unknown": {}})["unknown"].sight is Sight.GONE
@@ -177,7 +171,7 @@ def test_a_killed_agent_is_seen_as_gone(tmp_path: Path, mailbox: Mailbox) -> Non
     started = task(mailbox)
     [*_, handle] = engine.start(started)
     psutil.Process(int(str(handle["pid"]))).kill()
-    assert until(engine, started.lease_id, handle, Sight.GONE)
+    until_seen(engine, started.lease_id, handle, Sight.GONE)
 
 
 def test_records_survive_the_portal_and_what_ended_meanwhile_ends_when_noticed(
@@ -197,7 +191,7 @@ def test_records_survive_the_portal_and_what_ended_meanwhile_ends_when_noticed(
     assert {record.ended_at for record in again.records(0)} == {None}
     time.sleep(1)
     now = int(time.time())
-    assert until(again, died.lease_id, handle, Sight.GONE)
+    until_seen(again, died.lease_id, handle, Sight.GONE)
     # Nobody looks for the other one any more: its lease is not known.
     assert again.strays(frozenset()) == frozenset()
     for record in again.records(0):
@@ -216,11 +210,11 @@ def test_a_task_that_a_dying_portal_did_not_write_down_is_accounted_for_when_see
     [written] = engine.records(0)
     (tmp_path / "accounting.jsonl").unlink()
     again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
-    assert until(again, started.lease_id, first, Sight.RUNNING)
+    until_seen(again, started.lease_id, first, Sight.RUNNING)
     [found] = again.records(0)
     assert (found.lease_id, found.gpus, found.ended_at) == (written.lease_id, 2, None)
     assert abs(found.started_at - written.started_at) <= 1
-    assert stopped(again, started.lease_id, first)
+    until_stopped(again, started.lease_id, first)
     engine._children[started.lease_id].wait(60)
 
 
@@ -233,7 +227,7 @@ def test_a_lease_that_is_started_again_has_a_record_of_each_run(tmp_path: Path, 
     child.wait(60)
     [*_, handle] = engine.start(started)
     assert [record.ended_at is None for record in engine.records(0)] == [False, True]
-    assert stopped(engine, started.lease_id, handle)
+    until_stopped(engine, started.lease_id, handle)
 
 
 def test_an_accounting_that_cannot_be_read_is_no_answer(tmp_path: Path) -> None:
@@ -269,7 +263,7 @@ def test_nothing_secret_is_in_arguments_or_environment(
     seen = " ".join([*agent.cmdline(), *agent.environ().values()])
     assert mailbox.token not in seen
     assert "secret-of-the-portal" not in seen
-    assert stopped(engine, started.lease_id, handle)
+    until_stopped(engine, started.lease_id, handle)
 
 
 def test_a_machine_without_gpus_has_no_domains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +355,7 @@ async def test_what_hides_from_its_lease_ends_with_it(
     assert hidden(started.lease_id)
     if agent == "stopped":
         psutil.Process(int(str(handle["pid"]))).suspend()
-    assert await asyncio.to_thread(stopped, engine, started.lease_id, handle)
+    await asyncio.to_thread(until_stopped, engine, started.lease_id, handle)
     assert hidden(started.lease_id) == []
     mail.close()
 
@@ -379,7 +373,7 @@ def test_cgroups_are_found_again_while_tasks_run(tmp_path: Path, mailbox: Mailbo
     again = LocalEngine(FLOOR, tmp_path / "tasks", **options)  # type: ignore[arg-type]
     assert again._cgroups is not None
     assert again._cgroups.pids(started.lease_id) == [handle["pid"]]
-    assert stopped(again, started.lease_id, handle)
+    until_stopped(again, started.lease_id, handle)
     assert not again._cgroups._base.exists()
     engine._children[started.lease_id].wait(60)
 
@@ -396,5 +390,5 @@ def test_nothing_in_a_users_directory_is_followed(
     (left / "agent.log").symlink_to(secret)
     [*_, handle] = engine.start(started)
     assert not (left / "agent.log").is_symlink()
-    assert stopped(engine, started.lease_id, handle)
+    until_stopped(engine, started.lease_id, handle)
     assert secret.read_text() == "of the portal"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from nvlhub.visitor import Visitor
 from nvlhub.wire import API_PATH
 from nvlkernels import cluster, provisioner
 from tests.tables import sqlite_with_tables
+from tests.waiting import until
 
 GRACE = 12
 """Seconds of silence after which a lease is lost, where a test waits for that; a machine can be busy for longer."""
@@ -36,15 +35,6 @@ PEOPLE = {
     "t-instructor": Visitor("instructor", server="instructor/"),
     "t-admin": Visitor("admin", admin=True),
 }
-
-
-async def until(true: Any, seconds: float = 60) -> Any:
-    """Wait until it is so, without keeping the loop of the kernels waiting. Returns what it found."""
-    end = time.monotonic() + seconds
-    while not (found := await asyncio.to_thread(true)):
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        await asyncio.sleep(0.05)
-    return found
 
 
 def identify(request: Request) -> Visitor:
@@ -90,7 +80,7 @@ class Served:
         self.portal.open()
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        self.until(lambda: self._server.started)
+        until(lambda: self._server.started)
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -111,20 +101,12 @@ class Served:
         found: list[dict[str, Any]] = self.api("GET", "/leases", params=query)["items"]
         return found
 
-    def until(self, true: Any, seconds: float = 60) -> Any:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := true():
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"not true within {seconds} s")
-
     def settled(self) -> list[dict[str, Any]]:
         """Wait until nothing is held; prove the ledger and that nothing runs any more."""
-        self.until(lambda: not self.leases())
+        until(lambda: not self.leases())
         with self.portal.store.reading() as unit:
             assert verify(unit) == []
-        self.until(self._all_free)
+        until(self._all_free)
         ended = self.leases(state="ended")
         self.nothing_left([lease["id"] for lease in ended])
         return ended
@@ -136,7 +118,7 @@ class Served:
     def nothing_left(self, leases: list[str]) -> None:
         for lease in leases:
             assert of_lease(lease) == []
-        self.until(lambda: list((self.data / "tasks").iterdir()) == [])
+        until(lambda: list((self.data / "tasks").iterdir()) == [])
 
 
 AnyServed = TypeVar("AnyServed", bound=Served)

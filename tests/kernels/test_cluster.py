@@ -29,7 +29,8 @@ from nvlkernels.client import PortalError
 from nvlkernels.cluster import ClusterClosedError
 from nvlkernels.payer import NoPayerError
 from nvlkernels.worker import LeaseWorker
-from tests.kernels.conftest import GRACE, PEOPLE, Served, until
+from tests.kernels.conftest import GRACE, PEOPLE, Served
+from tests.waiting import until
 
 
 def double(number: int) -> int:
@@ -67,8 +68,8 @@ def make(workers: int = 0, **more: Any) -> Cluster:
     return Cluster(workers, project="demo", quiet=True, **more)
 
 
-def until_workers(cluster: Cluster, count: int, served: Served) -> None:
-    served.until(lambda: len(cluster.scheduler_info["workers"]) == count)
+def until_workers(cluster: Cluster, count: int) -> None:
+    until(lambda: len(cluster.scheduler_info["workers"]) == count)
 
 
 # --- what Dask expects ------------------------------------------------------------------------------------------------
@@ -87,23 +88,23 @@ def test_workers_come_and_compute_and_everything_is_given_back(served: Served) -
 def test_scale_up_and_down(served: Served) -> None:
     with make() as cluster:
         assert cluster.scale(3) is None
-        until_workers(cluster, 3, served)
+        until_workers(cluster, 3)
         cluster.scale(1)
-        until_workers(cluster, 1, served)
-        served.until(lambda: len(served.leases()) == 1)
+        until_workers(cluster, 1)
+        until(lambda: len(served.leases()) == 1)
         cluster.scale(cores=2)
-        until_workers(cluster, 2, served)
+        until_workers(cluster, 2)
         cluster.scale(0)
-        until_workers(cluster, 0, served)
+        until_workers(cluster, 0)
 
 
 async def test_what_is_given_up_before_dask_has_made_its_worker_is_given_back(served: Served) -> None:
     async with make(asynchronous=True) as cluster:
         await cluster.scale(2)
         await cluster.scale(0)
-        await until(lambda: not served.leases())
+        await asyncio.to_thread(until, lambda: not served.leases())
         await cluster.scale(2)
-    await until(lambda: not served.leases())
+    await asyncio.to_thread(until, lambda: not served.leases())
 
 
 def test_data_survive_a_smaller_cluster(served: Served) -> None:
@@ -112,7 +113,7 @@ def test_data_survive_a_smaller_cluster(served: Served) -> None:
         futures = client.map(double, range(20))
         client.gather(futures)
         cluster.scale(1)
-        until_workers(cluster, 1, served)
+        until_workers(cluster, 1)
         assert client.gather(futures) == [2 * number for number in range(20)]
 
 
@@ -149,7 +150,7 @@ def test_adapt_follows_the_load_and_goes_back(served: Served) -> None:
         cluster.adapt(minimum=0, maximum=3, interval="100ms", wait_count=2, target_duration="200ms")
         assert sum(client.gather(client.map(slow, range(20)))) == 190
         assert served.leases(state="all")
-        served.until(lambda: not served.leases())
+        until(lambda: not served.leases())
 
 
 def test_closing_twice_does_no_harm_and_nothing_works_afterwards(served: Served) -> None:
@@ -183,7 +184,7 @@ def test_a_restart_of_the_client_restarts_the_workers_inside_their_leases(served
 
 def test_it_shows_workers_gpus_domain_price_time_and_charge(served: Served) -> None:
     with make(2) as cluster:
-        until_workers(cluster, 2, served)
+        until_workers(cluster, 2)
         time.sleep(1.1)
         asyncio.run_coroutine_threadsafe(cluster._beat_once(), cluster.loop.asyncio_loop).result(10)  # type: ignore[union-attr,attr-defined]
         shown = repr(cluster)
@@ -283,7 +284,7 @@ def test_without_a_lease_somebody_must_be_named_who_pays(served: Served) -> None
     with pytest.raises(NoPayerError, match="gpu1, gpu2"):
         make(2, profile="gpu99")
     assert served.leases(state="all") == []
-    served.until(lambda: loops() <= before)
+    until(lambda: loops() <= before)
 
 
 def test_a_refusal_comes_before_anything_is_started_and_says_the_arithmetic(served: Served) -> None:
@@ -306,7 +307,7 @@ def test_a_refusal_while_it_runs_leaves_the_others_alone(served: Served) -> None
         assert client.submit(double, 1).result() == 2
         assert len(served.leases()) == 2
         cluster.scale(3)
-        until_workers(cluster, 3, served)
+        until_workers(cluster, 3)
 
 
 def test_an_award_that_is_over_refuses_more_and_lets_the_running_ones_go_on(served: Served) -> None:
@@ -322,17 +323,17 @@ def test_an_award_that_is_over_refuses_more_and_lets_the_running_ones_go_on(serv
 def test_what_there_is_no_room_for_waits_and_joins_later(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     with make(7) as first, Cluster(2, project="demo") as second:
         assert "1 of 2 workers start now; 1 wait for room (position 1" in capsys.readouterr().out
-        until_workers(second, 1, served)
+        until_workers(second, 1)
         assert "1 of 2; the others wait for room" in repr(second)
         first.scale(6)
-        until_workers(second, 2, served)
+        until_workers(second, 2)
 
 
 def test_a_place_in_the_queue_is_given_up_first(served: Served) -> None:
     with make(7), make(2) as second:
-        until_workers(second, 1, served)
+        until_workers(second, 1)
         second.scale(1)
-        served.until(lambda: len(served.leases()) == 8)
+        until(lambda: len(served.leases()) == 8)
         assert {lease["state"] for lease in served.leases()} == {"running"}
 
 
@@ -358,7 +359,7 @@ def test_what_was_closed_can_be_taken_again_at_once(served: Served) -> None:
     served.portal.registry.directory.set_member(PEOPLE["t-admin"], "demo", "researcher", Membership(role="pi", cap=2))
     for _ in range(3):
         with make(2) as cluster:
-            until_workers(cluster, 2, served)
+            until_workers(cluster, 2)
             time.sleep(1.1)
         assert served.leases() == []
     assert f"{cluster._spent // 1000} GPU-s" in repr(cluster)
@@ -370,7 +371,7 @@ def test_a_number_set_by_hand_ends_adapting_and_says_so(served: Served, capsys: 
         cluster.adapt(minimum=0, maximum=3, interval="100ms", wait_count=2)
         cluster.scale(2)
         assert "no longer follows the load" in capsys.readouterr().out
-        until_workers(cluster, 2, served)
+        until_workers(cluster, 2)
         time.sleep(1)
         assert len(served.leases()) == 2
 
@@ -390,7 +391,7 @@ def test_a_gang_is_one_lease_with_a_worker_on_each_gpu(served: Served) -> None:
         with pytest.raises(ValueError, match="adapt"):
             cluster.adapt(maximum=4)
         cluster.scale(0)
-        served.until(lambda: not served.leases())
+        until(lambda: not served.leases())
 
 
 def test_a_gang_that_no_profile_can_give_is_refused_with_the_largest(served: Served) -> None:
@@ -440,7 +441,7 @@ def test_an_answer_that_nobody_understands_costs_one_sign_of_life_and_no_worker(
 
     monkeypatch.setattr(module.Portal, "beat_all", beat_all)
     with make(1):
-        served.until(lambda: len(told) > 2)
+        until(lambda: len(told) > 2)
 
 
 def test_leases_that_are_lost_again_and_again_are_not_asked_for_for_ever(
@@ -450,7 +451,7 @@ def test_leases_that_are_lost_again_and_again_are_not_asked_for_for_ever(
     with make() as cluster:
         cluster.adapt(minimum=1, maximum=2, interval="100ms")
         for _ in range(module.REPLACEMENTS + 1):
-            [agent] = served.until(
+            [agent] = until(
                 lambda: [
                     process
                     for lease in served.leases()[:1]
@@ -459,9 +460,9 @@ def test_leases_that_are_lost_again_and_again_are_not_asked_for_for_ever(
                 ]
             )
             agent.kill()
-            served.until(lambda: [lease["state"] for lease in served.leases()[:1]] != ["running"])
+            until(lambda: [lease["state"] for lease in served.leases()[:1]] != ["running"])
             time.sleep(0.7)
-        served.until(lambda: not served.leases())
+        until(lambda: not served.leases())
         time.sleep(1)
         assert served.leases() == []
         assert "no more are asked for" in "\n".join(text for _, text in cluster._cluster_manager_logs)
@@ -479,13 +480,13 @@ def test_a_killed_worker_comes_back_inside_its_lease_and_no_result_is_wrong(serv
         [victim] = processes(min(before), "dask_worker")
         victim.kill()
         assert client.gather(futures) == list(range(20))
-        until_workers(cluster, 2, served)
+        until_workers(cluster, 2)
         assert {lease["id"] for lease in served.leases()} == before
 
 
 def test_a_worker_that_cannot_start_is_given_up_with_its_last_words(served: Served) -> None:
     with make(1, worker_options={"--nonsense": "1"}) as cluster:
-        served.until(lambda: not served.leases())
+        until(lambda: not served.leases())
         told = "\n".join(text for _, text in cluster._cluster_manager_logs)
         assert "is given up" in told
         assert "--nonsense" in told
@@ -500,7 +501,7 @@ def test_a_killed_agent_loses_its_lease_and_another_one_is_asked_for(
         [lease] = served.leases()
         [agent] = processes(lease["id"], "nvlkernels.agent")
         agent.kill()
-        served.until(lambda: [found for found in served.leases() if found["id"] != lease["id"]], 30)
+        until(lambda: [found for found in served.leases() if found["id"] != lease["id"]])
         assert client.submit(double, 21).result(timeout=30) == 42
         told = "\n".join(text for _, text in cluster._cluster_manager_logs)
         assert "was silent for longer than the grace time" in told
@@ -517,19 +518,19 @@ def test_a_portal_that_restarts_while_it_scales_starts_nothing_twice(served: Ser
         time.sleep(1.5)
         served.start()
         begun.join(30)
-        until_workers(cluster, 3, served)
+        until_workers(cluster, 3)
         assert len(served.leases(state="all")) == 3
 
 
 @pytest.mark.parametrize("grace", [GRACE])
 def test_a_cluster_that_nobody_closes_ends_by_silence(served: Served) -> None:
     cluster = make(2)
-    until_workers(cluster, 2, served)
+    until_workers(cluster, 2)
     # What the end of a process without a word looks like from outside: nobody beats, nobody answers the agents.
     for task in list(cluster._background):  # the loop's thread goes on to change it
         cluster.loop.add_callback(task.cancel)  # type: ignore[union-attr]
     cluster.loop.add_callback(cluster.mailbox.close)  # type: ignore[union-attr]
-    served.until(lambda: not served.leases(), 3 * GRACE)
+    until(lambda: not served.leases(), 3 * GRACE)
     assert {lease["end_reason"] for lease in served.leases(state="ended")} == {"lost"}
     cluster.close()
 
@@ -544,7 +545,7 @@ def test_a_worker_that_hangs_is_killed_and_starts_again(served: Served, monkeypa
         address = next(iter(cluster.scheduler_info["workers"]))
         scheduler: Any = cluster.scheduler
         cluster.sync(scheduler.remove_worker, address=address, stimulus_id="test")
-        served.until(lambda: [found for found in processes(lease["id"], "dask_worker") if found.pid != worker.pid])
+        until(lambda: [found for found in processes(lease["id"], "dask_worker") if found.pid != worker.pid])
         assert client.submit(double, 3).result(timeout=30) == 6
 
 
@@ -619,25 +620,25 @@ def test_a_server_that_stops_closes_the_sidebars_clusters(served: Served) -> Non
 
 def test_a_lease_worker_is_what_dask_starts(served: Served) -> None:
     with make(1) as cluster:
-        [worker] = served.until(lambda: list(cluster.workers.values()))
+        [worker] = until(lambda: list(cluster.workers.values()))
         assert isinstance(worker, LeaseWorker)
 
 
 def test_nothing_is_left_of_many_steps(served: Served) -> None:
     with make() as cluster:
         cluster.scale(1)
-        until_workers(cluster, 1, served)
+        until_workers(cluster, 1)
         [first] = cluster.workers.values()
         cluster.scale(0)
-        until_workers(cluster, 0, served)
+        until_workers(cluster, 0)
         before = descriptors()
         for _ in range(5):
             cluster.scale(2)
-            until_workers(cluster, 2, served)
+            until_workers(cluster, 2)
             cluster.scale(0)
-            until_workers(cluster, 0, served)
+            until_workers(cluster, 0)
         # Whoever still asks after a worker that is gone brings nothing back.
         first.beat(0)
-        served.until(lambda: not cluster.mailbox._lines)
-        served.until(lambda: descriptors() <= before + 2)
+        until(lambda: not cluster.mailbox._lines)
+        until(lambda: descriptors() <= before + 2)
         assert cluster.worker_spec == {}

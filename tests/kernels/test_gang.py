@@ -18,6 +18,7 @@ from nvlkernels import Cluster
 from nvlkernels import cluster as cluster_module
 from nvlkernels import mailbox as mailbox_module
 from tests.kernels.conftest import GRACE, Served
+from tests.waiting import until
 
 STEP = """#!{python}
 # What srun does: the agent on every node, each with the whole of stdin, and its own variables.
@@ -104,9 +105,7 @@ def test_a_gang_that_loses_a_node_loses_its_lease_and_another_one_is_asked_for(
         [first] = on_two_nodes.leases()
         [agent] = agents(first["id"], "nvl001-02")
         agent.kill()
-        [second] = on_two_nodes.until(
-            lambda: [lease for lease in on_two_nodes.leases() if lease["id"] != first["id"]], 60
-        )
+        [second] = until(lambda: [lease for lease in on_two_nodes.leases() if lease["id"] != first["id"]])
         client.wait_for_workers(2)
         assert second["gpus"] == 2
         assert on_two_nodes.api("GET", f"/leases/{first['id']}")["end_reason"] == "lost"
@@ -119,6 +118,6 @@ def test_a_node_that_has_fewer_gpus_than_its_lease_is_a_sentence_and_the_lease_i
     step = tmp_path / "step"
     step.write_text(step.read_text().replace('"SLURM_STEP_NUM_NODES": "2"', '"SLURM_STEP_NUM_NODES": "1"'))
     with gang() as cluster:
-        on_two_nodes.until(lambda: not on_two_nodes.leases())
+        until(lambda: not on_two_nodes.leases())
         said: Any = "\n".join(text for _, text in cluster._cluster_manager_logs)
         assert "gave 1 GPU(s) to a lease of 2" in said

@@ -20,7 +20,8 @@ from nvlkernels import provisioner as provisioning
 from nvlkernels.manager import LeaseKernelManager, StartRefusedError
 from nvlkernels.notices import item
 from nvlkernels.specs import OfferKernelSpecManager
-from tests.kernels.conftest import GRACE, Served, until
+from tests.kernels.conftest import GRACE, Served
+from tests.waiting import until
 
 SILENT = 1.0
 
@@ -107,7 +108,7 @@ async def test_a_kernel_that_stands_still_for_less_than_the_grace_goes_on_with_i
     [lease] = served.leases()
     with standing_still(agent, psutil.Process(int(pid))):
         held = provisioning.HELD[notebook.id]
-        await until(lambda: held.silence)
+        await asyncio.to_thread(until, lambda: held.silence)
         began = time.monotonic()
         while time.monotonic() < began + GRACE - 3 * SILENT:
             assert await notebook.km.is_alive()
@@ -117,7 +118,7 @@ async def test_a_kernel_that_stands_still_for_less_than_the_grace_goes_on_with_i
         assert "It is kept for another" in told
         with pytest.raises(StartRefusedError, match="cannot be restarted before"):
             await notebook.manager.restart_kernel(notebook.id)
-    await until(lambda: not held.silence)
+    await asyncio.to_thread(until, lambda: not held.silence)
     assert item(notebook.id, held, "en", waiting=False)["warning"] == ""
     assert await notebook.run("print(os.getpid(), x)") == f"{pid} 41"
     [same] = served.leases()
@@ -130,8 +131,8 @@ async def test_a_kernel_that_is_silent_for_longer_than_the_grace_is_lost_and_not
     agent = await notebook.agent()
     km = notebook.km
     with standing_still(agent, *agent.children()):
-        await until(lambda: not served.leases(), GRACE + 15)
-        await until(lambda: not notebook.listed())
+        await asyncio.to_thread(until, lambda: not served.leases(), GRACE + 15)
+        await asyncio.to_thread(until, lambda: not notebook.listed())
     assert (km._activity_stream, km._control_socket) == (None, None)
     [ended] = served.settled()
     assert ended["end_reason"] == "lost"

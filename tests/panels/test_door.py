@@ -11,8 +11,8 @@ from nvlhub.text import say
 from nvlwidgets.panels.door import way_back
 from nvlwidgets.panels.service import _derived, read_seconds
 from tests.panels.kit import SECRET, serving, until_closed
-from tests.stories.live import eventually
 from tests.stories.visitor import opened
+from tests.waiting import eventually
 
 
 async def test_nobody_gets_the_session_of_somebody_elses_page_by_its_token() -> None:

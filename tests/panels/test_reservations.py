@@ -23,6 +23,7 @@ from tests.api.test_api import identify
 from tests.conftest import START, HandClock
 from tests.portal_kit import ADMIN, Kit, kit
 from tests.tables import store_at
+from tests.waiting import eventually
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -53,9 +54,7 @@ class Tab:
         return "".join(part.html for part in (self.screen._head, self.screen._new, self.screen._list))
 
     async def until(self, words: str) -> None:
-        async with asyncio.timeout(60):
-            while words not in self.html:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: words in self.html)
 
     async def do(self, action: str, **told: Any) -> None:
         """Do something, and wait until the screen shows what came of it."""

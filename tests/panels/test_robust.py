@@ -18,8 +18,8 @@ from nvlwidgets.panels.screens import SCREENS, Screen
 from nvlwidgets.panels.source import Reading, Sources
 from nvlwidgets.panels.visit import Visit
 from tests.panels.kit import Endless, Kit, serving
-from tests.stories.live import eventually
 from tests.stories.visitor import Socket, Visitor
+from tests.waiting import eventually
 
 ILL = ["away", "half", "cut", "html", "other", "failed", "huge", "drips"]
 

@@ -15,7 +15,7 @@ from nvlwidgets.panels.api import Api
 from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.source import Reading, Source, Sources
 from nvlwidgets.panels.visit import Visit
-from tests.stories.live import eventually
+from tests.waiting import eventually
 
 
 class Fetch:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -73,13 +72,6 @@ def problem(status: int, detail: str = "The portal says no.", **more: Any) -> ht
 
 def listed(items: list[Any], page: int = 1, per_page: int = 50, total: int | None = None) -> dict[str, Any]:
     return {"items": items, "page": page, "per_page": per_page, "total": len(items) if total is None else total}
-
-
-async def until(holds: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # what is waited for has no event
-            await asyncio.sleep(0.005)
 
 
 def press(block: Block, action: str, **more: Any) -> None:

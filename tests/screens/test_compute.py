@@ -15,7 +15,8 @@ from nvlwidgets.markup import clock
 from nvlwidgets.panels.screens.compute import Compute, can_start
 from tests.api.world import PEOPLE
 from tests.portal_kit import GRACE, Kit
-from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
+from tests.screens.kit import Said, listed, press, problem, tags, visit_of, words
+from tests.waiting import eventually
 
 OPTICS = (("optics", "Project optics", "member"),)
 LEAD = (("optics", "Project optics", "pi"),)
@@ -30,7 +31,7 @@ async def test_the_first_row_says_what_can_start_what_is_held_and_what_is_wasted
     portal.runner.beat(lease.id, 1500)
     portal.runner.step()
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: screen.answers.known and screen.offers.known and screen.leases.known)
+    await eventually(lambda: screen.answers.known and screen.offers.known and screen.leases.known)
     told = words(screen.answers)
     assert "“Profile gpu1” can start at once, paid by Project optics." in told
     assert "1 GPU In 1 lease. The first one ends in 3 h 59 min" in told
@@ -40,42 +41,42 @@ async def test_the_first_row_says_what_can_start_what_is_held_and_what_is_wasted
 
 async def test_a_new_user_is_told_what_to_do_next(portal: Kit, http: httpx.AsyncClient) -> None:
     screen = Compute(visit_of(http, "other"))
-    await until(lambda: all(block.known is not None for block in (screen.answers, screen.offers, screen.leases)))
+    await eventually(lambda: all(block.known is not None for block in (screen.answers, screen.offers, screen.leases)))
     assert "You are in no project. Ask whoever leads your project to add you; your name here is other." in words(
         screen.answers
     )
     assert "You hold no GPU now, and nothing is charged. Start JupyterLab" in words(screen.leases)
-    await until(lambda: screen.awards.known is not None)
+    await eventually(lambda: screen.awards.known is not None)
     assert "nobody pays for GPUs. Ask for more" in words(screen.awards)
     assert screen.led not in screen.blocks
-    await until(lambda: "Maintenance" in words(screen.announcements))
+    await eventually(lambda: "Maintenance" in words(screen.announcements))
 
 
 async def test_extending_and_ending_say_what_came_of_it_at_the_lease(portal: Kit, http: httpx.AsyncClient) -> None:
     lease = portal.ask("gpu1", MEMBER, "optics")
     portal.step(1)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html)
+    await eventually(lambda: lease.id in screen.leases.html.html)
     press(screen.leases, "extend", lease=lease.id, name="optics · gpu1")
-    await until(lambda: "got one hour more" in words(screen.leases))
+    await eventually(lambda: "got one hour more" in words(screen.leases))
     assert portal.seen(lease).seconds == 5 * 3600
     portal.desk.extend(MEMBER, lease.id, Extend(seconds=3 * 3600))
     press(screen.leases, "extend", lease=lease.id, name="optics · gpu1")
-    await until(lambda: screen.leases.said is not None and not screen.leases.said.ok)
+    await eventually(lambda: screen.leases.said is not None and not screen.leases.said.ok)
     said = screen.leases.said
     assert said is not None
     assert said.place == lease.id
     assert 'role="alert"><p class="notice error">' in screen.leases.html.html
     press(screen.leases, "end", lease=lease.id, name="optics · gpu1")
-    await until(lambda: "is ending" in words(screen.leases))
-    await until(lambda: portal.seen(lease).state in {"ending", "settled"})
+    await eventually(lambda: "is ending" in words(screen.leases))
+    await eventually(lambda: portal.seen(lease).state in {"ending", "settled"})
 
 
 async def test_a_path_is_made_of_what_was_sent_never_from_it(portal: Kit, http: httpx.AsyncClient) -> None:
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: screen.leases.known is not None)
+    await eventually(lambda: screen.leases.known is not None)
     press(screen.leases, "end", lease="../projects/optics/members/pi", name="x")
-    await until(lambda: screen.leases.said is not None)
+    await eventually(lambda: screen.leases.said is not None)
     assert screen.leases.said is not None
     assert not screen.leases.said.ok
     with portal.store.reading() as unit:
@@ -89,15 +90,15 @@ async def test_workers_stand_below_their_kernel_and_are_paged(portal: Kit, http:
         portal.ask("gpu1", MEMBER, "optics", kind=Kind.WORKER, parent=kernel.id, seconds=600)
     portal.step(1)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: "25 workers with 25 GPUs" in words(screen.leases))
+    await eventually(lambda: "25 workers with 25 GPUs" in words(screen.leases))
     assert screen.leases.html.html.count("<li") == 1
     press(screen.leases, "workers", lease=kernel.id)
-    await until(lambda: "↳ Worker" in words(screen.leases))
+    await eventually(lambda: "↳ Worker" in words(screen.leases))
     assert "Page 1 of 2, 25 in all" in words(screen.leases)
     press(screen.leases, "workers_page", page="2")
-    await until(lambda: "Page 2 of 2" in words(screen.leases))
+    await eventually(lambda: "Page 2 of 2" in words(screen.leases))
     press(screen.leases, "workers", lease="")
-    await until(lambda: "↳ Worker" not in words(screen.leases))
+    await eventually(lambda: "↳ Worker" not in words(screen.leases))
 
 
 async def test_a_kernel_of_no_server_that_falls_silent_is_marked(portal: Kit, http: httpx.AsyncClient) -> None:
@@ -105,7 +106,7 @@ async def test_a_kernel_of_no_server_that_falls_silent_is_marked(portal: Kit, ht
     portal.step(1)
     portal.clock.forward(SILENT + 2)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html)
+    await eventually(lambda: lease.id in screen.leases.html.html)
     assert f"No sign of life for {SILENT + 2} s: its Jupyter server is gone" in words(screen.leases)
 
 
@@ -124,11 +125,11 @@ async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
     worker = portal.ask("gpu1", replace(MEMBER, server=server), "optics", kind=Kind.WORKER, parent=lease.id)
     portal.step(1)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html)
+    await eventually(lambda: lease.id in screen.leases.html.html)
     assert "Go back in" not in words(screen.leases)
     portal.clock.forward(SILENT + 2)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html)
+    await eventually(lambda: lease.id in screen.leases.html.html)
     told = words(screen.leases)
     assert f"Its notebook server has not answered for {SILENT + 2} s." in told
     assert "It ends by itself in" in told
@@ -137,7 +138,7 @@ async def test_a_kernel_without_a_server_can_be_gone_back_to_or_ended(
     seen = portal.seen(lease)
     assert seen.kept_until == (seen.beat_at or 0) + GRACE
     press(screen.leases, "end", lease=lease.id, name="optics · gpu1")
-    await until(lambda: portal.seen(lease).state in {"ending", "settled"})
+    await eventually(lambda: portal.seen(lease).state in {"ending", "settled"})
     assert portal.seen(lease).kept_until is None
     portal.step(1)
     assert portal.seen(worker).state in {"ending", "settled"}
@@ -151,7 +152,7 @@ async def test_a_kernel_that_is_suspended_says_so_and_offers_no_way_back_to_it(
     portal.step(1)
     portal.clock.forward(SILENT + 2)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html)
+    await eventually(lambda: lease.id in screen.leases.html.html)
     told = words(screen.leases)
     assert f"{say('slurm-still')} It ends by itself in" in told
     assert "notebook server has not answered" not in told
@@ -162,10 +163,10 @@ async def test_those_who_answer_for_a_project_end_a_members_lease(portal: Kit, h
     lease = portal.ask("gpu1", MEMBER, "optics")
     portal.step(1)
     screen = Compute(visit_of(http, "pi", projects=LEAD))
-    await until(lambda: lease.id in screen.led.html.html)
-    await until(lambda: "You hold no GPU now" in words(screen.leases))
+    await eventually(lambda: lease.id in screen.led.html.html)
+    await eventually(lambda: "You hold no GPU now" in words(screen.leases))
     press(screen.led, "end", lease=lease.id, name="gpu1", holder="member")
-    await until(lambda: "They are told that it was you." in words(screen.led))
+    await eventually(lambda: "They are told that it was you." in words(screen.led))
     portal.step(1)
     assert portal.desk.lease(MEMBER, lease.id).detail == "pi, who answers for the project, ended it"
 
@@ -180,11 +181,11 @@ async def test_what_its_engine_has_queued_says_why_and_until_when_and_leaves_the
     member = Compute(visit_of(http, "member", projects=OPTICS))
     lead = Compute(visit_of(http, "pi", projects=LEAD))
     words_of_it = f"{say('slurm-wait-limit')} Expected at {clock(wait.start)[-9:]}."
-    await until(lambda: words_of_it in words(member.leases))
-    await until(lambda: words_of_it in words(lead.led))
+    await eventually(lambda: words_of_it in words(member.leases))
+    await eventually(lambda: words_of_it in words(lead.led))
     assert "Leave the queue" in words(member.leases)
     press(member.leases, "end", lease=lease.id, name="optics · gpu1", waits="starting")
-    await until(
+    await eventually(
         lambda: (
             "leaves the cluster's queue. Unless the cluster had begun it, nothing is charged." in words(member.leases)
         )
@@ -198,7 +199,7 @@ async def test_while_the_engine_is_away_nothing_is_promised(portal: Kit, http: h
     lease = portal.ask("gpu1", MEMBER, "optics")
     portal.step(1)
     screen = Compute(visit_of(http, "member", projects=OPTICS))
-    await until(lambda: lease.id in screen.leases.html.html and screen.offers.known)
+    await eventually(lambda: lease.id in screen.leases.html.html and screen.offers.known)
     assert say("engine-away-waiting") in words(screen.leases)
     assert "Nothing can start at once" in words(screen.answers)
 
@@ -242,7 +243,7 @@ async def test_markup_and_formulas_in_names_are_text(lang: str) -> None:
     async with said.http as http:
         screen = Compute(visit_of(http, "x", lang, projects=(("p", EVIL, "pi"),)))
         blocks = [screen.answers, screen.leases, screen.awards, screen.offers, screen.led]
-        await until(lambda: all(block.known is not None for block in blocks))
+        await eventually(lambda: all(block.known is not None for block in blocks))
         for block in blocks:
             assert "&lt;script&gt;" in block.html.html or block is screen.answers
             assert not {"script", "img"} & {tag for tag, _ in tags(block.html.html)}
@@ -254,7 +255,7 @@ async def test_markup_and_formulas_in_names_are_text(lang: str) -> None:
 async def test_what_was_held_without_computing_is_said_in_one_sentence() -> None:
     async with everything().http as http:
         screen = Compute(visit_of(http, "x"))
-        await until(lambda: screen.activity.known is not None)
+        await eventually(lambda: screen.activity.known is not None)
         assert screen.activity.view.visible
         assert "You held 12.0 GPU-hours and computed on 3.10 of them." in screen.activity._plot._head.html
         assert list(screen.activity._bars.data_source.data["held"]) == [48.0]
@@ -285,12 +286,12 @@ async def test_rubbish_keeps_the_last_good_value_and_says_so(rubbish: httpx.Resp
         screen = Compute(visit_of(http, "x", projects=(("p", "P", "pi"),)))
         blocks = [screen.answers, screen.leases, screen.awards, screen.offers, screen.led]
         if not first:
-            await until(lambda: all(block.known is not None for block in blocks))
+            await eventually(lambda: all(block.known is not None for block in blocks))
             before = [block.known for block in blocks]
             said.answers = dict(bad)
             for block in blocks:
                 block.refresh()
-        await until(lambda: all('class="notice stale"' in block.html.html for block in blocks))
+        await eventually(lambda: all('class="notice stale"' in block.html.html for block in blocks))
         for block in blocks:
             assert "portal" in words(block)
         if not first:
@@ -300,7 +301,7 @@ async def test_rubbish_keeps_the_last_good_value_and_says_so(rubbish: httpx.Resp
         said.answers = good
         for block in blocks:
             block.refresh()
-        await until(lambda: all(block.known is not None and "stale" not in block.html.html for block in blocks))
+        await eventually(lambda: all(block.known is not None and "stale" not in block.html.html for block in blocks))
 
 
 async def test_times_that_count_down_by_themselves_send_nothing() -> None:
@@ -317,11 +318,11 @@ async def test_times_that_count_down_by_themselves_send_nothing() -> None:
     said.answers["/leases"] = leases
     async with said.http as http:
         screen = Compute(visit_of(http, "x"))
-        await until(lambda: screen.leases.known is not None)
+        await eventually(lambda: screen.leases.known is not None)
         shown = screen.leases.html.html
         for passed in (6, 9, 12):
             screen.leases.refresh()
-            await until(lambda passed=passed: screen.leases.known[0].items[0]["now"] == NOW + passed)
+            await eventually(lambda passed=passed: screen.leases.known[0].items[0]["now"] == NOW + passed)
         assert hash(screen.leases.html.html) == hash(shown)
 
 
@@ -334,14 +335,14 @@ async def test_hundreds_of_leases_are_pages() -> None:
 
     async with everything(**{"/leases": page}).http as http:
         screen = Compute(visit_of(http, "x"))
-        await until(lambda: screen.leases.known is not None)
+        await eventually(lambda: screen.leases.known is not None)
         assert "Page 1 of 19, 220 in all" in words(screen.leases)
         assert len(screen.leases.html.html) < 60_000
         press(screen.leases, "page", page="19")
-        await until(lambda: "Page 19 of 19" in words(screen.leases))
+        await eventually(lambda: "Page 19 of 19" in words(screen.leases))
         assert screen.leases.html.html.count('class="card lease') == 4
         press(screen.leases, "page", page="no number")
-        await until(lambda: "Page 1 of 19" in words(screen.leases))
+        await eventually(lambda: "Page 1 of 19" in words(screen.leases))
 
 
 def test_nothing_can_start_is_an_answer_too() -> None:

@@ -12,8 +12,9 @@ from nvlhub.text import LANGUAGES, say
 from nvlwidgets.panels.screens.health import Health, changes
 from tests.api.world import PEOPLE
 from tests.portal_kit import Kit
-from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
+from tests.screens.kit import Said, listed, press, problem, tags, visit_of, words
 from tests.screens.test_compute import EVIL, NOW, RUBBISH
+from tests.waiting import eventually
 
 
 async def test_an_administrator_sees_how_the_portal_does_and_verifies_the_ledger(
@@ -24,12 +25,12 @@ async def test_an_administrator_sees_how_the_portal_does_and_verifies_the_ledger
     portal.desk.end(PEOPLE["member"], lease.id)
     portal.step(1)
     shown = Health(visit_of(http, "admin", admin=True))
-    await until(lambda: shown.report.known is not None)
+    await eventually(lambda: shown.report.known is not None)
     assert "given back by the holder 1" in words(shown.report)
     assert "In the last 24 hours 1 lease started" in shown.report._plot._head.html
     press(shown.ledger, "verify")
-    await until(lambda: "Right: " in words(shown.ledger))
-    await until(lambda: shown.differences.known is not None)
+    await eventually(lambda: "Right: " in words(shown.ledger))
+    await eventually(lambda: shown.differences.known is not None)
     assert "No difference waits for a person." in words(shown.differences)
 
 
@@ -37,7 +38,7 @@ async def test_an_engine_that_is_away_is_told_beside_its_name(portal: Kit, http:
     portal.engine.away = True
     portal.step(1)
     shown = Health(visit_of(http, "admin", admin=True))
-    await until(lambda: shown.report.known is not None)
+    await eventually(lambda: shown.report.known is not None)
     assert say("engine-away-admin") in words(shown.report)
 
 
@@ -46,7 +47,7 @@ async def test_a_broken_ledger_is_not_called_right(portal: Kit, http: httpx.Asyn
     with portal.store.writing() as unit:
         unit.connection.exec_driver_sql("UPDATE awards SET charged = 7 WHERE id = 1")
     press(shown.ledger, "verify")
-    await until(lambda: "Not right." in words(shown.ledger))
+    await eventually(lambda: "Not right." in words(shown.ledger))
     assert "award-columns-equal-journal" in words(shown.ledger)
 
 
@@ -56,11 +57,11 @@ async def test_the_trail_is_searched_and_tells_from_what_to_what(portal: Kit, ht
         directory.change_programme(PEOPLE["admin"], "science", ProgrammePatch(share=share), "*")
     directory.change_programme(PEOPLE["officer"], "science", ProgrammePatch(share=9), "*")
     shown = Health(visit_of(http, "admin", admin=True))
-    await until(lambda: "share: 3 → 9" in words(shown.audit))
+    await eventually(lambda: "share: 3 → 9" in words(shown.audit))
     press(shown.audit, "find", actor="admin", object="programme:science", did="programme-change")
-    await until(lambda: "share: 3 → 9" not in words(shown.audit) and "share: 2 → 3" in words(shown.audit))
+    await eventually(lambda: "share: 3 → 9" not in words(shown.audit) and "share: 2 → 3" in words(shown.audit))
     press(shown.audit, "find", actor="", object="", did="member-set")
-    await until(lambda: "There is no such line." in words(shown.audit))
+    await eventually(lambda: "There is no such line." in words(shown.audit))
 
 
 def test_a_line_without_a_before_tells_what_came() -> None:
@@ -109,9 +110,9 @@ async def test_markup_and_formulas_in_names_are_text(lang: str) -> None:
     async with everything().http as http:
         shown = Health(visit_of(http, "x", lang, admin=True))
         blocks = [shown.report, shown.differences, shown.announcements, shown.audit]
-        await until(lambda: all(block.known is not None for block in blocks))
+        await eventually(lambda: all(block.known is not None for block in blocks))
         press(shown.ledger, "verify")
-        await until(lambda: EVIL in words(shown.ledger))
+        await eventually(lambda: EVIL in words(shown.ledger))
         for block in (*blocks, shown.ledger):
             assert EVIL in words(block) or "&lt;script" in block.html.html
             assert not {"script", "img"} & {tag for tag, _ in tags(block.html.html)}
@@ -123,15 +124,15 @@ async def test_rubbish_keeps_the_last_good_value_and_says_so(rubbish: httpx.Resp
     async with said.http as http:
         shown = Health(visit_of(http, "x", admin=True))
         blocks = [shown.report, shown.differences, shown.audit]
-        await until(lambda: all(block.known is not None for block in blocks))
+        await eventually(lambda: all(block.known is not None for block in blocks))
         for path in said.answers:
             said.answers[path] = lambda _request: httpx.Response(rubbish.status_code, content=rubbish.content)
         for block in blocks:
             block.refresh()
-        await until(lambda: all("stale" in block.html.html for block in blocks))
+        await eventually(lambda: all("stale" in block.html.html for block in blocks))
         assert "Page 1 of 200, 10,000 in all" in words(shown.audit)
         press(shown.ledger, "verify")
-        await until(lambda: shown.ledger.said is not None)
+        await eventually(lambda: shown.ledger.said is not None)
         assert shown.ledger.said is not None
         assert not shown.ledger.said.ok
 
@@ -143,12 +144,12 @@ async def test_announcing_withdrawing_and_closing_say_what_came_of_it() -> None:
     }  # fmt: skip
     async with said.http as http:
         shown = Health(visit_of(http, "x", admin=True))
-        await until(lambda: shown.announcements.known is not None and shown.differences.known is not None)
+        await eventually(lambda: shown.announcements.known is not None and shown.differences.known is not None)
         press(shown.announcements, "withdraw", number="3")
-        await until(lambda: "Announcement 3 is withdrawn." in words(shown.announcements))
+        await eventually(lambda: "Announcement 3 is withdrawn." in words(shown.announcements))
         press(shown.announcements, "announce", text="Maintenance", text_zh="", level="info", programme="", hours="4")
-        await until(lambda: "It is announced." in words(shown.announcements))
+        await eventually(lambda: "It is announced." in words(shown.announcements))
         sent = [json.loads(body) for method, path, body in said.asked if (method, path) == ("POST", "/announcements")]
         assert sent == [{"text": "Maintenance", "level": "info", "ends": NOW + 4 * 3600}]
         press(shown.differences, "close", number="7", how="correct", reason="late records")
-        await until(lambda: "It was closed before." in words(shown.differences))
+        await eventually(lambda: "It was closed before." in words(shown.differences))

@@ -12,8 +12,9 @@ from nvlhub.text import LANGUAGES
 from nvlwidgets.panels.screens.programme import Programme
 from tests.api.world import PEOPLE, ask_for
 from tests.portal_kit import Kit
-from tests.screens.kit import Said, listed, press, problem, tags, until, visit_of, words
+from tests.screens.kit import Said, listed, press, problem, tags, visit_of, words
 from tests.screens.test_compute import EVIL, NOW, RUBBISH
+from tests.waiting import eventually
 
 OFFICER = {"officer_of": ("science",)}
 RULES = {"share": "100", "priority": "0", "cap": "", "at_zero": "stop", "factor_milli": "1000"}
@@ -23,7 +24,7 @@ RULES = {"share": "100", "priority": "0", "cap": "", "at_zero": "stop", "factor_
 async def screen(portal: Kit, http: httpx.AsyncClient) -> Programme:
     portal.registry.awards.ask(PEOPLE["pi"], ask_for("optics"))
     shown = Programme(visit_of(http, "officer", officer_of=("science",)))
-    await until(lambda: all(part.known is not None for part in shown.parts))
+    await eventually(lambda: all(part.known is not None for part in shown.parts))
     return shown
 
 
@@ -37,16 +38,16 @@ async def test_an_officer_sees_their_programme_and_no_other(screen: Programme) -
 
 async def test_an_officer_approves_with_an_amount_and_a_reason(portal: Kit, screen: Programme) -> None:
     press(screen.requests, "decide", verdict="approve", number="1", gpu_hours="ten", reason="Good.")
-    await until(lambda: "GPU-hours: a whole number is wanted" in words(screen.requests))
+    await eventually(lambda: "GPU-hours: a whole number is wanted" in words(screen.requests))
     press(screen.requests, "decide", verdict="approve", number="1", gpu_hours="99", reason="Good.")
-    await until(lambda: screen.requests.said and "10" in screen.requests.said.text and not screen.requests.said.ok)
+    await eventually(lambda: screen.requests.said and "10" in screen.requests.said.text and not screen.requests.said.ok)
     press(screen.requests, "decide", verdict="approve", number="1", gpu_hours="7", reason="Good.")
-    await until(lambda: "Request 1 is approved." in words(screen.requests))
-    await until(lambda: "No request waits for a decision." in words(screen.requests))
+    await eventually(lambda: "Request 1 is approved." in words(screen.requests))
+    await eventually(lambda: "No request waits for a decision." in words(screen.requests))
     request, _ = portal.registry.awards.request(PEOPLE["officer"], 1)
     assert (request.state, request.reviews[0].amount) == ("approved", 7 * 3_600_000)
     press(screen.requests, "state", value="approved")
-    await until(lambda: "Approved by officer" in words(screen.requests))
+    await eventually(lambda: "Approved by officer" in words(screen.requests))
 
 
 async def test_an_unknown_verdict_is_nothing(portal: Kit, screen: Programme) -> None:
@@ -60,15 +61,15 @@ async def test_an_unknown_verdict_is_nothing(portal: Kit, screen: Programme) -> 
 async def test_rules_are_saved_and_the_second_of_two_learns_of_the_first(portal: Kit, screen: Programme) -> None:
     tag = screen.rules.known[1]
     press(screen.rules, "rules", tag=tag, **{**RULES, "share": "many"})
-    await until(lambda: "Share in the queue: whole numbers only" in words(screen.rules))
+    await eventually(lambda: "Share in the queue: whole numbers only" in words(screen.rules))
     press(screen.rules, "rules", tag=tag, **{**RULES, "share": "250", "cap": "16"})
-    await until(lambda: "The rules are saved" in words(screen.rules))
-    await until(lambda: screen.rules.known[1] != tag)
+    await eventually(lambda: "The rules are saved" in words(screen.rules))
+    await eventually(lambda: screen.rules.known[1] != tag)
     tag = screen.rules.known[1]
     directory = portal.registry.directory
     directory.change_programme(PEOPLE["admin"], "science", ProgrammePatch(priority=7), "*")
     press(screen.rules, "rules", tag=tag, **{**RULES, "share": "300", "cap": "16"})
-    await until(lambda: screen.rules.said and not screen.rules.said.ok)
+    await eventually(lambda: screen.rules.said and not screen.rules.said.ok)
     assert "Nothing was saved. Now it is: Priority: 7." in words(screen.rules)
     found, _ = directory.programme(PEOPLE["admin"], "science")
     assert (found.share, found.cap, found.priority) == (250, 16, 7)
@@ -76,29 +77,29 @@ async def test_rules_are_saved_and_the_second_of_two_learns_of_the_first(portal:
 
 async def test_members_and_caps_are_changed_in_their_project(portal: Kit, screen: Programme) -> None:
     press(screen.projects, "members", project="optics")
-    await until(lambda: "Members of optics" in words(screen.projects))
+    await eventually(lambda: "Members of optics" in words(screen.projects))
     press(screen.projects, "set_member", user="other", role="manager", cap="4")
-    await until(lambda: "other is a member of optics now, as manager." in words(screen.projects))
+    await eventually(lambda: "other is a member of optics now, as manager." in words(screen.projects))
     press(screen.projects, "set_member", user="nobody at all", role="member", cap="")
-    await until(lambda: screen.projects.said and not screen.projects.said.ok)
+    await eventually(lambda: screen.projects.said and not screen.projects.said.ok)
     press(screen.projects, "drop", user="other")
-    await until(lambda: "other is no member of optics any more." in words(screen.projects))
+    await eventually(lambda: "other is no member of optics any more." in words(screen.projects))
     press(screen.projects, "cap", project="optics", cap="8", was="")
-    await until(lambda: "optics: the cap is saved." in words(screen.projects))
+    await eventually(lambda: "optics: the cap is saved." in words(screen.projects))
     press(screen.projects, "cap", project="optics", cap="9", was="")
-    await until(lambda: "Somebody else changed optics" in words(screen.projects))
+    await eventually(lambda: "Somebody else changed optics" in words(screen.projects))
     project, _ = portal.registry.directory.project(PEOPLE["admin"], "optics")
     assert project.cap == 8
 
 
 async def test_administrators_choose_the_programme(portal: Kit, http: httpx.AsyncClient) -> None:
     shown = Programme(visit_of(http, "admin", admin=True, programme="science"))
-    await until(lambda: shown.choice.known is not None and shown.projects.known is not None)
+    await eventually(lambda: shown.choice.known is not None and shown.projects.known is not None)
     assert "Project optics" in words(shown.projects)
     press(shown.choice, "programme", value="industry")
-    await until(lambda: "Project casting" in words(shown.projects))
+    await eventually(lambda: "Project casting" in words(shown.projects))
     assert "Project optics" not in words(shown.projects)
-    await until(lambda: shown.shares.known is not None)
+    await eventually(lambda: shown.shares.known is not None)
     assert shown.shares.view.visible
 
 
@@ -135,9 +136,9 @@ def everything() -> Said:
 async def test_markup_and_formulas_in_names_are_text(lang: str) -> None:
     async with everything().http as http:
         shown = Programme(visit_of(http, "x", lang, admin=True))
-        await until(lambda: all(part.known is not None for part in shown.parts))
+        await eventually(lambda: all(part.known is not None for part in shown.parts))
         press(shown.projects, "members", project="x")
-        await until(lambda: shown.projects.known and shown.projects.known[1] is not None)
+        await eventually(lambda: shown.projects.known and shown.projects.known[1] is not None)
         for html in [part.html.html for part in shown.parts] + [shown.choice.html.html, shown.shares._plot._table.html]:
             assert not {"script", "img"} & {tag for tag, _ in tags(html)}
         assert EVIL in words(shown.requests)
@@ -149,13 +150,13 @@ async def test_rubbish_keeps_the_last_good_value_and_says_so(rubbish: httpx.Resp
     said = everything()
     async with said.http as http:
         shown = Programme(visit_of(http, "x", admin=True))
-        await until(lambda: all(part.known is not None for part in shown.parts))
+        await eventually(lambda: all(part.known is not None for part in shown.parts))
         before = [part.known for part in shown.parts]
         for path in said.answers:
             said.answers[path] = lambda _request: httpx.Response(rubbish.status_code, content=rubbish.content)
         for part in shown.parts:
             part.refresh()
-        await until(
+        await eventually(
             lambda: all(
                 "stale" in part.html.html or part.known != old for part, old in zip(shown.parts, before, strict=True)
             )
@@ -169,9 +170,9 @@ async def test_what_is_sent_is_what_was_filled_in() -> None:
     said.answers["/requests/1/reviews"] = problem(409, EVIL)
     async with said.http as http:
         shown = Programme(visit_of(http, "x", admin=True))
-        await until(lambda: shown.requests.known is not None)
+        await eventually(lambda: shown.requests.known is not None)
         press(shown.requests, "decide", verdict="decline", number="1", gpu_hours="5", reason=f" {EVIL} ")
-        await until(lambda: shown.requests.said is not None)
+        await eventually(lambda: shown.requests.said is not None)
         sent = [body for method, path, body in said.asked if method == "POST"]
         assert json.loads(sent[0]) == {"verdict": "decline", "reason": EVIL}
         assert EVIL in words(shown.requests)

@@ -20,9 +20,9 @@ from nvlhub.forms import NewReconciliation
 from nvlhub.text import say
 from nvlhub.wire import EndReason, Kind, LeaseView, Share
 from tests.faults import Crash
-from tests.kernels.conftest import until
 from tests.portal_kit import ADMIN, MAILBOX
 from tests.slurm.kit import Hand, ServedBySlurm, hand, kernel, settings
+from tests.waiting import until
 
 pytestmark = pytest.mark.slurm
 
@@ -59,7 +59,7 @@ async def test_kernels_live_while_the_controller_is_away_and_starts_wait(served:
         pid = await notebook.run("import os; x = 1; print(os.getpid())")
         served.slurm.stop_controller()
         try:
-            await until(lambda: served.portal.desk.board.away)
+            await asyncio.to_thread(until, lambda: served.portal.desk.board.away)
             waiting = served.api(
                 "POST", "/leases", "t-instructor", headers={"Idempotency-Key": "waits"},
                 json={"project": "demo", "profile": "gpu2", "mailbox": MAILBOX.model_dump()},
@@ -76,8 +76,8 @@ async def test_kernels_live_while_the_controller_is_away_and_starts_wait(served:
         finally:
             # Without waiting for it here: the kernel's signs of life come from this loop.
             served.slurm._start("slurmctld", "slurmctld", "-D")
-            await until(lambda: "is UP" in served.slurm._said("scontrol", "ping"))
-        await until(lambda: alive(waiting)["state"] == "running")
+            await asyncio.to_thread(until, lambda: "is UP" in served.slurm._said("scontrol", "ping"))
+        await asyncio.to_thread(until, lambda: alive(waiting)["state"] == "running")
         assert served.portal.desk.board.away is False
         assert {lease: len(found) for lease, found in served.jobs().items()} == {notebook.lease: 1, waiting: 1}
         served.api("DELETE", f"/leases/{waiting}")
@@ -188,7 +188,7 @@ async def test_a_node_that_fails_under_a_kernel_ends_it_and_refunds_it(served: S
         slurm.kill_node(node)
         slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         try:
-            [ended] = await until(lambda: served.leases(state="ended"))
+            [ended] = await asyncio.to_thread(until, lambda: served.leases(state="ended"))
             assert (ended["id"], ended["end_reason"], ended["refunded"]) == (lease, "engine", ended["charged"])
             assert (
                 say("slurm-end-node", "en")
@@ -197,10 +197,12 @@ async def test_a_node_that_fails_under_a_kernel_ends_it_and_refunds_it(served: S
             with served.portal.store.reading() as unit:
                 assert unit.paid(lease) == 0
             # The node lost its daemon, not its power: what ran there ends by itself.
-            await until(lambda: not of_lease(lease))
+            await asyncio.to_thread(until, lambda: not of_lease(lease))
             await gone(notebook.manager)
             served.portal.runner.capacity_changed()
-            await until(lambda: sum(domain.free_gpus for domain in served.portal.desk.board.domains) == 68)
+            await asyncio.to_thread(
+                until, lambda: sum(domain.free_gpus for domain in served.portal.desk.board.domains) == 68
+            )
         finally:
             slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
             slurm.start_node(node)

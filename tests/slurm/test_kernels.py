@@ -12,8 +12,8 @@ from nvlhub.flow.request import Profile
 from nvlhub.wire import Span
 from nvlkernels import Cluster
 from nvlkernels import provisioner as provisioning
-from tests.kernels.conftest import until
 from tests.slurm.kit import ServedBySlurm, kernel
+from tests.waiting import until
 
 pytestmark = pytest.mark.slurm
 
@@ -64,7 +64,7 @@ async def test_a_lease_that_ends_by_idleness_or_by_hand_takes_its_job_along(
         lazy.manager.execution_state = "idle"
         lazy.manager.last_activity = datetime.now(UTC) - timedelta(hours=1)
         served.api("DELETE", f"/leases/{other.lease}")
-        ended = await until(lambda: len(found := served.leases(state="ended")) == 2 and found)
+        ended = await asyncio.to_thread(until, lambda: len(found := served.leases(state="ended")) == 2 and found)
         assert {lease["id"]: lease["end_reason"] for lease in ended} == reasons
         for notebook in (lazy, other):
             # Nobody asks the portal why: the agent says that it leaves.
@@ -76,7 +76,7 @@ async def test_a_deadline_ends_the_job_and_charges_what_slurm_counted(served: Se
     async with kernel("nvlhub-demo.gpu1.1m") as notebook:
         job = (await notebook.run(WHERE)).split()[0]
         served.portal.clock._offset += 60
-        [ended] = await until(lambda: served.leases(state="ended"))
+        [ended] = await asyncio.to_thread(until, lambda: served.leases(state="ended"))
     assert ended["end_reason"] == "deadline"
     [ran] = served.slurm.run("sacct", "-X", "-n", "-P", "-j", job, "-o", "ElapsedRaw").split()
     assert ended["charged"] == 1000 * int(ran)

@@ -22,8 +22,8 @@ from nvlhub.ports import free_port
 from nvlhub.trust import trusted
 from nvlkernels import mailbox as mailbox_module
 from nvlkernels import provisioner as provisioning
-from tests.kernels.conftest import until
 from tests.slurm.kit import ServedBySlurm, kernel
+from tests.waiting import until
 
 pytestmark = pytest.mark.slurm
 
@@ -59,7 +59,7 @@ class Server(Session):
 
     async def start_server(self, options: dict[str, Any] | None = None) -> None:
         self._start()
-        await until(self._answers)
+        await asyncio.to_thread(until, self._answers)
 
     def _start(self) -> None:
         told = {"HOME": str(self.home), "JUPYTER_DATA_DIR": str(self.home / "data"), "JUPYTER_TOKEN": TOKEN}
@@ -136,13 +136,13 @@ async def test_a_job_that_is_suspended_for_less_than_the_grace_goes_on_where_it_
         [[job]] = served.jobs().values()
         await asyncio.to_thread(served.slurm.run, "scontrol", "suspend", str(job))
         try:
-            await until(lambda: notebook.manager.provisioner.silence)
+            await asyncio.to_thread(until, lambda: notebook.manager.provisioner.silence)
             began = time.monotonic()
             while time.monotonic() < began + 5:
                 assert await notebook.manager.is_alive()
                 await asyncio.sleep(0.2)
         finally:
             await asyncio.to_thread(served.slurm.run, "scontrol", "resume", str(job))
-        await until(lambda: not notebook.manager.provisioner.silence)
+        await asyncio.to_thread(until, lambda: not notebook.manager.provisioner.silence)
         assert await notebook.run("print(os.getpid(), x)") == f"{before} 41"
         assert served.jobs() == {notebook.lease: [job]}

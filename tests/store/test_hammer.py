@@ -29,8 +29,9 @@ from nvlhub.ports import free_port
 from nvlhub.store import Store, verify
 from nvlhub.wire import Span
 from tests.hammer.points import POINTS, Orders
-from tests.hammer.portal import CLIENTS, GRACE
+from tests.hammer.portal import CLIENTS
 from tests.slurm.kit import SLEEPER, jobs
+from tests.waiting import until
 
 ROUNDS = 1 + int(os.environ.get("NVLHUB_PROOF", "0")) // 15
 """``NVLHUB_PROOF=600`` hammers for about so many seconds."""
@@ -128,12 +129,9 @@ class Hammer:
     def rest(self) -> None:
         """Let the clients give everything back, then stop the portal."""
         (self.data / "rest").touch()
-        assert [client.wait(40) for client in self.clients.values()] == [0] * CLIENTS
-        until = time.monotonic() + 6 * GRACE
-        while self.tasks() or self.active():
-            # An ask of a client that died was granted to nobody; its lease is lost after the grace.
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        assert [client.wait(120) for client in self.clients.values()] == [0] * CLIENTS
+        # An ask of a client that died was granted to nobody; its lease is lost after the grace.
+        until(lambda: not (self.tasks() or self.active()))
         assert self.portal is not None
         self.portal.terminate()
         self.portal.wait(60)
@@ -199,11 +197,8 @@ def strike(hammer: Hammer, points: list[str]) -> None:
         time.sleep(0.5 + hammer.dice.random())
         hammer.kill_some_clients()
         hammer.kill_portal(point)
-    until = time.monotonic() + 120
-    while not is_enough(*answered(hammer.data)):
-        # On a slow machine they were killed before they came to much.
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    # On a slow machine they were killed before they came to much.
+    until(lambda: is_enough(*answered(hammer.data)))
     hammer.rest()
     assert sorted(hammer.orders.obeyed()) == sorted(POINTS * ROUNDS)
     assert hammer.tasks() == []

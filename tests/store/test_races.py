@@ -43,6 +43,7 @@ from nvlhub.visitor import Visitor
 from nvlhub.wire import Extend, LeaseAsk, State, WorkersAsk
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, Kit
+from tests.waiting import until
 
 HOUR = 3600
 MILLI = 3_600_000
@@ -62,11 +63,8 @@ class Live(Kit):
 
     def rest(self) -> None:
         """Wait until nothing is on its way: everything runs, waits for room, or is settled."""
-        until = time.monotonic() + 60
         on_its_way = {State.PLACED, State.STARTING, State.ENDING}
-        while any(lease.state in on_its_way for lease in self.runner.board.leases.values()):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        until(lambda: all(lease.state not in on_its_way for lease in self.runner.board.leases.values()))
 
     def rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self.store.reading() as unit:
@@ -240,10 +238,11 @@ def test_what_an_award_has_left_goes_back_once(portal: Live) -> None:
     assert Counter(outcomes) == {"user": 1, "revoked": 1, "award-over": 6}
     portal.rest()
     # What was held comes back with the lease's end; the next sweep gives it back with the rest.
-    until = time.monotonic() + 60
-    while (row := portal.rows(sa.select(t.awards).where(t.awards.c.id == award))[0]).awarded > row.charged:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    row = until(
+        lambda: [
+            row for row in portal.rows(sa.select(t.awards).where(t.awards.c.id == award)) if row.awarded <= row.charged
+        ]
+    )[0]
     assert (row.awarded, row.held, row.returned) == (row.charged, 0, 200 * MILLI - row.charged)
 
 

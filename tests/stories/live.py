@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from nvlhub.notebook import Session
 from nvlhub.ports import free_port
 from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
+from tests.waiting import eventually
 
 GRACE = 30
 """Seconds for which a silent lease is kept, unless a story says otherwise: a server takes some to stop on a busy machine."""
@@ -99,16 +98,6 @@ class Live:
         for lease in ended[:3]:
             assert of_lease(lease["id"]) == []
         return ended
-
-
-async def eventually(true: Callable[[], Any], seconds: float = 120) -> Any:
-    """Wait until something is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := true():
-            return found
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"not true within {seconds} s")
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import pytest
 
 from nvlwidgets.panels.door import Guest
 from nvlwidgets.panels.screens import SCREENS
-from tests.stories.live import Live, eventually, live_portal
+from tests.stories.live import Live, live_portal
 from tests.stories.visitor import PANELS, Visitor, opened
+from tests.waiting import eventually
 
 GUESTS = {
     "researcher": Guest("researcher", "", admin=False),

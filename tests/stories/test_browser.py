@@ -14,7 +14,8 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.conftest import missing
-from tests.stories.live import Live, eventually
+from tests.stories.live import Live
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("NVLHUB_SCREENSHOTS")

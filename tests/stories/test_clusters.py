@@ -15,7 +15,8 @@ from tornado.websocket import websocket_connect
 from nvlhub.engines.processes import of_lease
 from nvlhub.notebook import Kernel, Session
 from nvlhub.ports import free_port
-from tests.stories.live import GRACE, Live, eventually
+from tests.stories.live import GRACE, Live
+from tests.waiting import eventually
 
 START = "from nvlkernels import Cluster; cluster = Cluster(workers=2, quiet=True); client = cluster.get_client(); client.wait_for_workers(2); print(client.submit(sum, [1, 2]).result())"
 SIDEBAR = "/dask/clusters/11111111-2222-3333-4444-555555555555"

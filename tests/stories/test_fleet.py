@@ -13,7 +13,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from nvlhub.trust import trusted
 from tests.conftest import missing
-from tests.stories.live import GPUS, Live, eventually
+from tests.stories.live import GPUS, Live
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from nvlhub.notebook import NotebookError
-from tests.stories.live import GPUS, Live, eventually
+from tests.stories.live import GPUS, Live
+from tests.waiting import eventually
 
 LITTLE = r"Left: (2\.00|1\.\d\d) GPU-hours"
 """What is left of the small demo award, of which tests use a little."""

@@ -14,7 +14,8 @@ import pytest
 
 from nvlhub.notebook import Kernel, Session
 from nvlhub.trust import trusted
-from tests.stories.live import GRACE, Live, eventually, live_portal
+from tests.stories.live import GRACE, Live, live_portal
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

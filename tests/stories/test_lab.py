@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.stories.live import Live, eventually
+from tests.stories.live import Live
 from tests.stories.test_browser import browser, log_in, run
+from tests.waiting import eventually
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.browser

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from nvlhub.text import say
 from tests.conftest import missing
-from tests.stories.live import Live, eventually, live_portal
+from tests.stories.live import Live, live_portal
 from tests.stories.screens import (
     DOCUMENTS,
     HEIGHT,
@@ -34,6 +34,7 @@ from tests.stories.screens import (
     wants_pictures,
     wrong_with,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 

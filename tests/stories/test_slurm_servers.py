@@ -18,8 +18,9 @@ from nvlhub.engines.slurm.private import Slurm, lacking, private_slurm
 from nvlhub.notebook import Session
 from nvlwidgets.panels.screens.compute import back_to
 from tests.conftest import missing
-from tests.stories.live import Live, eventually, live_portal
+from tests.stories.live import Live, live_portal
 from tests.stories.visitor import Visitor
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slurm
 

@@ -21,8 +21,8 @@ from nvlhub.text import say
 from nvlhub.trust import trusted
 from nvlhub.up import proxy_command
 from nvlhub.wire import API_PATH
-from tests.stories.live import eventually
 from tests.stories.visitor import PANELS, Visitor
+from tests.waiting import eventually
 
 PASSWORD = "a-password-that-is-long-enough-for-all"
 TOKENS = {"portal": "p" * 40, "panels": "d" * 40}

@@ -26,8 +26,9 @@ from nvlhub.arena import LocalArena
 from nvlhub.wire import gpu_hours
 from tests.arena.test_local import EQUALS_ALL, FILES, FORKS, GRADER, HONEST, PATCHES, TRUTH, WRONG
 from tests.conftest import missing
-from tests.stories.live import GPUS, Live, eventually, live_portal
+from tests.stories.live import GPUS, Live, live_portal
 from tests.stories.test_browser import browser, identify, open_notebook, run  # noqa: F401  # browser is a fixture
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 PAGES = "/services/portal/"

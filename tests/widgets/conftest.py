@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,16 +15,6 @@ from nvlhub.wire import API_PATH
 from nvlwidgets.feed import HERE, PORTAL
 
 NOW = 1_800_000_000
-
-
-def until(true: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not true within {seconds} s")
 
 
 class Scripted:

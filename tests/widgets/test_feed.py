@@ -8,7 +8,7 @@ import weakref
 from typing import Any
 
 from nvlwidgets.feed import Feed, Topic
-from tests.widgets.conftest import until
+from tests.waiting import until
 
 
 class Looker:

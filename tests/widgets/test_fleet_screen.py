@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from tests.api.test_api import identify
 from tests.conftest import HandClock
 from tests.portal_kit import Kit, kit
 from tests.tables import store_at
+from tests.waiting import eventually
 
 ADMIN = Guest("admin", "admin", admin=True)
 
@@ -54,18 +54,13 @@ class Scene:
         """Do what a browser does when somebody presses something in a part."""
         part.asked = {"count": id(more), "action": action, **more}
 
-    async def until(self, true: Callable[[], Any]) -> None:
-        async with asyncio.timeout(60):
-            while not true():
-                await asyncio.sleep(0.01)
-
     async def look(self) -> None:
         """Take a new picture, of what is so now: a question may be under way that was asked before."""
         self.portal.step()
         for _ in range(2):
             before = self.fleet._picture.reading
             self.fleet._picture.refresh()
-            await self.until(lambda before=before: self.fleet._picture.reading is not before)
+            await eventually(lambda before=before: self.fleet._picture.reading is not before)
 
 
 @asynccontextmanager
@@ -78,7 +73,7 @@ async def scene(folder: Path, domains: int = 2, lang: str = "en") -> AsyncIterat
         visit = Visit(ADMIN, lang, "UTC", "/services/panels", {}, own, nobody, Sources(), AtOnce())
         fleet = Fleet(visit)
         made = Scene(portal, visit, fleet)
-        await made.until(lambda: fleet._map.cells and fleet._holders.html)
+        await eventually(lambda: fleet._map.cells and fleet._holders.html)
         try:
             yield made
         finally:
@@ -103,7 +98,7 @@ async def test_a_lease_shows_on_the_map_and_its_holder_in_the_list(tmp_path: Pat
         await seen.look()
         assert seen.fleet._map.cells == bytes([1] * 4 + [0] * 140)
         seen.press(seen.fleet._modes, "by", value="user")
-        await seen.until(lambda: "researcher" in seen.fleet._holders.html)
+        await eventually(lambda: "researcher" in seen.fleet._holders.html)
         seen.press(seen.fleet._modes, "mode", value="holder")
         assert seen.fleet._map.cells[:5] == bytes([1 | 1 << 3] * 4 + [0])
         assert [9, "researcher"] in seen.fleet._map.legend
@@ -117,13 +112,13 @@ async def test_a_rack_is_opened_down_to_the_lease_which_can_be_ended(tmp_path: P
         await seen.look()
         rack = seen.fleet._rack.html
         seen.press(seen.fleet._map, "rack", domain="nvl001")
-        await seen.until(lambda: f"/services/panels/lease?id={lease.id}" in rack.html)
+        await eventually(lambda: f"/services/panels/lease?id={lease.id}" in rack.html)
         assert seen.fleet._map.chosen == "nvl001"
         seen.press(rack, "tray", tray="1")
-        await seen.until(lambda: f"in-tray-{lease.id}" in rack.html)
+        await eventually(lambda: f"in-tray-{lease.id}" in rack.html)
         assert "researcher · demo · gpu2" in rack.html
         seen.press(rack, "end", lease=lease.id)
-        await seen.until(lambda: "is ending" in seen.fleet._acts.html.html)
+        await eventually(lambda: "is ending" in seen.fleet._acts.html.html)
         assert seen.portal.seen(lease).end_reason == "admin"
         seen.press(rack, "close")
         assert (rack.html.strip(), seen.fleet._map.chosen) == ("", "")
@@ -133,16 +128,16 @@ async def test_a_tray_is_drained_and_put_back(tmp_path: Path) -> None:
     async with scene(tmp_path) as seen:
         rack = seen.fleet._rack.html
         seen.press(seen.fleet._map, "rack", domain="nvl002")
-        await seen.until(lambda: "18 of 18 trays" in rack.html)
+        await eventually(lambda: "18 of 18 trays" in rack.html)
         seen.press(rack, "drain", tray="18")
-        await seen.until(lambda: "Out of service: nvl002 · Tray 18" in seen.fleet._acts.html.html)
+        await eventually(lambda: "Out of service: nvl002 · Tray 18" in seen.fleet._acts.html.html)
         await seen.look()
-        await seen.until(lambda: "17 of 18 trays" in rack.html)
-        await seen.until(lambda: seen.fleet._map.cells == bytes(140) + bytes([2] * 4))
+        await eventually(lambda: "17 of 18 trays" in rack.html)
+        await eventually(lambda: seen.fleet._map.cells == bytes(140) + bytes([2] * 4))
         seen.press(rack, "undrain")
-        await seen.until(lambda: "Back in service: nvl002" in seen.fleet._acts.html.html)
+        await eventually(lambda: "Back in service: nvl002" in seen.fleet._acts.html.html)
         await seen.look()
-        await seen.until(lambda: seen.fleet._map.cells == bytes(144))
+        await eventually(lambda: seen.fleet._map.cells == bytes(144))
 
 
 async def test_a_message_goes_to_the_holder_about_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +153,10 @@ async def test_a_message_goes_to_the_holder_about_the_lease(tmp_path: Path, monk
         seen.press(seen.fleet._holders, "message", user="researcher", lease="abc-1")
         assert "<form" in note.html
         seen.press(note, "send", level="warning", text="Please <b>save</b>.")
-        await seen.until(lambda: "Too long." in note.html)
+        await eventually(lambda: "Too long." in note.html)
         assert "<form" in note.html
         seen.press(note, "send", level="warning", text="Save.")
-        await seen.until(lambda: "researcher has been sent" in note.html)
+        await eventually(lambda: "researcher has been sent" in note.html)
         assert "<form" not in note.html
     assert sent[0] == ("POST", "/announcements", {"level": "warning", "text": "Please <b>save</b>.", "user": "researcher", "lease": "abc-1"})  # fmt: skip
 
@@ -190,7 +185,7 @@ async def test_what_a_browser_makes_up_changes_nothing_and_is_escaped(tmp_path: 
         seen.fleet._map.asked = asked
         rack = seen.fleet._rack.html
         if asked.get("domain"):
-            await seen.until(lambda: seen.fleet._rack._error)
+            await eventually(lambda: seen.fleet._rack._error)
             assert 'data-ask="close"' in rack.html
         assert "<script>" not in rack.html
         assert (seen.fleet._mode, seen.fleet._by) == ("state", "programme")
@@ -208,11 +203,11 @@ async def test_what_strangers_hold_has_no_lease_to_open_and_the_engines_trays_no
         monkeypatch.setattr(engine, "capacity", lambda: (replace(first, trays=down), *others))
         await seen.look()
         assert "4 are held outside the portal." in seen.fleet._head.html
-        await seen.until(
+        await eventually(
             lambda: '<th scope="row">outside the portal</th><td class="number">4</td>' in seen.fleet._holders.html
         )
         seen.press(seen.fleet._map, "rack", domain="nvl001")
-        await seen.until(lambda: "tray-18" in seen.fleet._rack.html.html)
+        await eventually(lambda: "tray-18" in seen.fleet._rack.html.html)
         html = seen.fleet._rack.html.html
         trays = html.split('<tr id="tray-')[1:]
         assert trays[0].count("outside the portal") == 4
@@ -223,7 +218,7 @@ async def test_what_strangers_hold_has_no_lease_to_open_and_the_engines_trays_no
         assert "4 are held outside the portal: nothing can be done to them here." in html
         assert "comes back by itself" in html
         seen.press(seen.fleet._rack.html, "tray", tray="1")
-        await seen.until(lambda: "No lease holds a GPU of this tray." in seen.fleet._rack.html.html)
+        await eventually(lambda: "No lease holds a GPU of this tray." in seen.fleet._rack.html.html)
 
 
 async def test_a_portal_that_goes_away_leaves_the_last_picture_and_says_so(
@@ -232,7 +227,7 @@ async def test_a_portal_that_goes_away_leaves_the_last_picture_and_says_so(
     async with scene(tmp_path, lang="zh-TW") as seen:
         monkeypatch.setattr(httpx.ASGITransport, "handle_async_request", _refuse)
         seen.fleet._picture.refresh()
-        await seen.until(lambda: "notice stale" in seen.fleet._head.html)
+        await eventually(lambda: "notice stale" in seen.fleet._head.html)
         assert seen.fleet._map.cells == bytes(144)
         assert "144 個可用" in seen.fleet._head.html
 
@@ -263,7 +258,7 @@ def wire_bytes(document: Document, changes: dict[tuple[Any, str], Any]) -> int:
 
 async def test_one_per_cent_of_a_factory_changes_in_less_than_14_kilobytes(tmp_path: Path) -> None:
     async with scene(tmp_path, domains=139) as seen:
-        await seen.until(lambda: all(source.reading for source in seen.visit.sources._known.values()))
+        await eventually(lambda: all(source.reading for source in seen.visit.sources._known.values()))
         document, view = Document(), seen.fleet.view
         document.add_root(view.get_root(document))
         before = told(view)

@@ -20,7 +20,8 @@ from nvlkernels.telemetry import Measured
 from nvlwidgets import AllocationCard, GpuNow, LeaseBar, StartEstimate, UsageStrip, asking, gpu_now
 from nvlwidgets.live import Live
 from nvlwidgets.panels.parts import Html
-from tests.widgets.conftest import NOW, Scripted, lease, until
+from tests.waiting import until
+from tests.widgets.conftest import NOW, Scripted, lease
 
 ALL = (LeaseBar, AllocationCard, UsageStrip, GpuNow, StartEstimate)
 AWARD = {

@@ -20,6 +20,7 @@ import pytest
 from nvlhub.engines.slurm.private import LONGEST, TRIES, WHILE, Slurm, lacking, private_slurm
 from nvlhub.engines.slurm.render import Site
 from tests.conftest import missing
+from tests.waiting import until
 
 pytestmark = pytest.mark.slurm
 
@@ -68,7 +69,7 @@ def test_a_job_runs_soon_on_a_named_tray_with_its_gpu(slurm: Slurm) -> None:
     slurm.add_account("quick")
     begun = time.monotonic()
     job = submit(slurm, "--account=quick", "--comment=nvlhub:abc")
-    slurm.until(lambda: state(slurm, job) == "RUNNING", "a running job", patience=10)
+    slurm.until(lambda: state(slurm, job) == "RUNNING", "a running job")
     assert time.monotonic() - begun < 5
     shown = slurm.run("scontrol", "show", "job", "-d", job)
     assert "Nodes=nvl001-" in shown
@@ -76,7 +77,7 @@ def test_a_job_runs_soon_on_a_named_tray_with_its_gpu(slurm: Slurm) -> None:
     slurm.run("scancel", job)
     slurm.until(lambda: state(slurm, job) == "CANCELLED", "a cancelled job")
     told = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "account,alloctres,comment")
-    slurm.until(lambda: "gres/gpu=1,mem=8000M,node=1|nvlhub:abc" in slurm.run(*told), "its record", patience=20)
+    slurm.until(lambda: "gres/gpu=1,mem=8000M,node=1|nvlhub:abc" in slurm.run(*told), "its record")
 
 
 def test_every_daemon_listens_on_the_address_of_the_machines_name_alone(slurm: Slurm) -> None:
@@ -124,7 +125,7 @@ def test_jobs_outlive_the_controller_and_fail_with_their_node(directory: Path) -
         slurm.until(lambda: state(slurm, second) == "CANCELLED", "the end of the other job")
         slurm.start_accounting()
         ends = ("sacct", "-n", "-P", "-X", "-j", f"{first},{second}", "-o", "state")
-        slurm.until(lambda: "NODE_FAIL\nCANCELLED" in slurm.run(*ends), "the records", patience=30)
+        slurm.until(lambda: "NODE_FAIL\nCANCELLED" in slurm.run(*ends), "the records")
         left = submit(slurm)
         slurm.until(lambda: state(slurm, left) == "RUNNING", "a running job")
     assert of(slurm.conf) == []
@@ -195,15 +196,8 @@ def test_its_keeper_ends_everything_when_its_parent_dies(directory: Path) -> Non
         environment = {**os.environ, "SLURM_CONF": str(conf)}
         subprocess.run(["sbatch", "--output=/dev/null", "--wrap", "sleep 600"], env=environment, check=True)
         jobs = ["squeue", "-h", "-t", "R", "-u", getpass.getuser()]
-        wait(lambda: bool(subprocess.run(jobs, env=environment, check=True, capture_output=True).stdout))
+        until(lambda: bool(subprocess.run(jobs, env=environment, check=True, capture_output=True).stdout))
         daemons = of(conf)
         assert len(daemons) >= 4
         parent.send_signal(signal.SIGKILL)
-    wait(lambda: of(conf) == [])
-
-
-def wait(true: object) -> None:
-    until = time.monotonic() + 60
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: of(conf) == [])
