@@ -27,6 +27,7 @@ from nvlhub.wire import LeaseView
 from nvlkernels.specs import OfferKernelSpecManager
 from tests.kernels.conftest import GRACE, Served
 from tests.portal_kit import ADMIN, Kit
+from tests.waiting import until
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 A, B = "daemon", "nobody"
@@ -73,7 +74,7 @@ class ServedBySlurm(Served):
 
     def nothing_left(self, leases: list[str]) -> None:
         assert self.jobs() == {}
-        self.until(lambda: not any(of_lease(lease) for lease in leases))
+        until(lambda: not any(of_lease(lease) for lease in leases))
 
 
 class Kernel:

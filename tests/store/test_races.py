@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from nvlhub import desk
 from nvlhub.desk import Desk
 from nvlhub.engines.floor import SimulatedFloor
 from nvlhub.engines.scripted import ScriptedEngine
@@ -43,7 +44,7 @@ from nvlhub.visitor import Visitor
 from nvlhub.wire import Extend, LeaseAsk, State, WorkersAsk
 from tests.conftest import HandClock
 from tests.portal_kit import ADMIN, GRACE, MAILBOX, RESEARCHER, Kit
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 HOUR = 3600
 MILLI = 3_600_000
@@ -72,7 +73,11 @@ class Live(Kit):
 
 
 @pytest.fixture
-def portal(store: Store, clock: HandClock, caplog: pytest.LogCaptureFixture) -> Iterator[Live]:
+def portal(
+    store: Store, clock: HandClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Live]:
+    # What matters is what comes of it: a disk that others write to keeps everybody waiting.
+    monkeypatch.setattr(desk, "PATIENCE", PATIENCE)
     made = Live(store, clock, ScriptedEngine(SimulatedFloor(1)))
     with store.writing() as unit:
         for officer in OFFICERS:

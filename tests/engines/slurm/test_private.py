@@ -92,6 +92,12 @@ def test_every_daemon_listens_on_the_address_of_the_machines_name_alone(slurm: S
     assert listening == {slurm.site.address}
 
 
+def test_its_database_keeps_away_from_those_of_others(slurm: Slurm) -> None:
+    told = slurm.run("mariadb-admin", "--no-defaults", f"--socket={slurm.directory}/db.sock", "variables")
+    [line] = [line for line in told.splitlines() if line.startswith("| tmpdir ")]
+    assert line.split("|")[2].strip() == f"{slurm.directory}/run"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run jobs of others")
 def test_jobs_of_other_accounts_run_as_they(slurm: Slurm) -> None:
     slurm.add_account("others", users=("nobody",))

@@ -252,7 +252,7 @@ class Slurm:
             self._start(
                 "mariadbd",
                 "mariadbd", "--no-defaults", f"--datadir={self.directory}/db", f"--socket={self.directory}/db.sock",
-                "--skip-networking", f"--pid-file={self.directory}/run/mariadbd.pid", f"--user={me}",
+                "--skip-networking", f"--pid-file={self.directory}/run/mariadbd.pid", f"--user={me}", self._apart,
                 "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--innodb-lock-wait-timeout=900",
                 "--innodb-flush-log-at-trx-commit=0", "--performance-schema=OFF", f"--log-error={log}/mariadbd.log",
             )  # fmt: skip
@@ -270,8 +270,13 @@ class Slurm:
         me = getpass.getuser()
         self.run(
             "mariadb-install-db", "--no-defaults", f"--datadir={self.directory}/db", "--skip-test-db", f"--user={me}",
-            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={me}",
+            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={me}", self._apart,
         )  # fmt: skip
+
+    @property
+    def _apart(self) -> str:
+        # One that starts clears its directory of temporary tables: where several have the same, also of another's.
+        return f"--tmpdir={self.directory}/run"
 
     def _stop_all(self) -> None:
         for group in (self.site.nodes, ["slurmctld"], ["slurmdbd"], ["mariadbd", "munged"]):
