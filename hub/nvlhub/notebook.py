@@ -19,6 +19,9 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from nvlhub.trust import trusted
 from nvlhub.wire import API_PATH
 
+STARTS = 120.0
+"""Seconds that a server may take to start."""
+
 
 class NotebookError(Exception):
     """Something that the user would see as an error."""
@@ -87,7 +90,7 @@ class Session:
         """Start the user's server and wait until it answers."""
         path = f"/users/{quote(self.user)}/server"
         body = {"user_options": options} if options else None
-        until = time.monotonic() + 120
+        until = time.monotonic() + STARTS
         response = await self.hub("POST", path, json=body)
         while response.status_code == 400 and "pending stop" in response.text and time.monotonic() < until:
             # The hub is still taking in the end of the last one.
