@@ -20,6 +20,11 @@ class LeaseAdaptive(Adaptive):
         super().__init__(cluster, **kwargs)
         self._again = 0.0
 
+    async def recommendations(self, target: int) -> dict[str, Any]:
+        """Return what to do to have `target` workers; nothing once this was stopped, which can be while it asked for the load."""
+        found: dict[str, Any] = await super().recommendations(target)
+        return {"status": "same"} if self.state == "stopped" else found
+
     async def scale_up(self, n: Any) -> None:
         """Have up to `n` workers."""
         if time.monotonic() < self._again:

@@ -378,6 +378,9 @@ class Cluster(SpecCluster):
     async def grow_as_allowed(self, n: int) -> int:
         """Have up to `n` workers, as many as balance, caps and room allow now; return how many it is going to have."""
         async with self._asking:
+            if self._adaptive is not None and self._adaptive.state == "stopped":
+                # By a number that was set by hand, which had its turn first.
+                return self._size
             more, why = n - self._size, ""
             while more > 0:
                 try:

@@ -376,6 +376,42 @@ def test_a_number_set_by_hand_ends_adapting_and_says_so(served: Served, capsys: 
         assert len(served.leases()) == 2
 
 
+def test_what_follows_the_load_does_nothing_once_it_was_stopped(served: Served) -> None:
+    with make() as cluster:
+        adaptive: Any = cluster.adapt(minimum=0, maximum=2, interval="1h", wait_count=1)
+        until(lambda: adaptive.state == "running")
+
+        async def target() -> int:
+            return 2
+
+        async def stopped_while_it_waits_for_its_turn() -> None:
+            async with cluster._asking:
+                adapting = asyncio.create_task(adaptive.adapt())
+                await asyncio.sleep(0.1)
+                adaptive.stop()
+            await adapting
+
+        adaptive.target = target
+        cluster.sync(stopped_while_it_waits_for_its_turn)
+        assert cluster.worker_spec == {}
+    assert served.leases(state="all") == []
+
+
+def test_what_follows_the_load_takes_nothing_away_once_it_was_stopped(served: Served) -> None:
+    with make(1) as cluster:
+        until_workers(cluster, 1)
+        adaptive: Any = cluster.adapt(minimum=0, maximum=2, interval="1h", wait_count=1)
+        until(lambda: adaptive.state == "running")
+
+        async def stopped_while_it_asks_for_the_load() -> int:
+            adaptive.stop()
+            return 0
+
+        adaptive.target = stopped_while_it_asks_for_the_load
+        cluster.sync(adaptive.adapt)
+        assert len(cluster.worker_spec) == 1
+
+
 # --- gangs ------------------------------------------------------------------------------------------------------------
 
 
