@@ -157,8 +157,11 @@ def python_of_all() -> Iterator[Path]:
     )
     directory = Path(tempfile.mkdtemp(prefix="nvlhub-python-"))
     directory.chmod(0o755)
-    file = directory / "python"
-    file.write_text(f'#!/bin/sh\nexport PYTHONPATH={path} IPYTHONDIR=$TMPDIR\nexec /usr/bin/python3 "$@"\n')
+    file, kept = directory / "python", directory / "ipython"
+    # Whose home it is has none that it may write to.
+    kept.mkdir()
+    kept.chmod(0o777)
+    file.write_text(f'#!/bin/sh\nexport PYTHONPATH={path} IPYTHONDIR={kept}\nexec /usr/bin/python3 "$@"\n')
     file.chmod(0o755)
     yield file
     shutil.rmtree(directory)
