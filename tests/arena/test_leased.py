@@ -85,7 +85,7 @@ class Class:
 
     def judged(self, code: str, **more: str) -> AttemptView:
         view = self.hand_in(code, **more)
-        until(lambda: self.seen(view).state not in {"queued", "running"})
+        until(lambda: self.seen(view).state not in {"queued", "running"}, 60)
         return self.seen(view)
 
     def left(self) -> int:
@@ -171,7 +171,7 @@ def test_attempts_on_leases_wait_beside_each_other_and_keep_no_place_here(served
     views = [made.hand_in("import time; time.sleep(6)" + HONEST, who=who) for who in people]
     # More than there are assessors; an attempt that needs no GPU would find its place.
     until(lambda: len(served.leases()) == 3)
-    until(lambda: {made.seen(view).state for view in views} == {"passed"})
+    until(lambda: {made.seen(view).state for view in views} == {"passed"}, 60)
     assert len(served.settled()) == 3
 
 
@@ -329,7 +329,7 @@ def test_a_portal_that_ends_gives_the_lease_back_and_the_next_begins_the_attempt
     first = made.running()
     served.stop()
     served.start()
-    until(lambda: made.seen(view).state == "passed")
+    until(lambda: made.seen(view).state == "passed", 60)
     ended = served.settled()
     assert len(ended) == 2
     assert first in {lease["id"] for lease in ended}
@@ -362,7 +362,7 @@ def test_a_portal_that_is_killed_leaves_nothing_running_and_the_next_begins_the_
     assert psutil.wait_procs(caged, timeout=2)[1] == []
     served = Served(tmp_path / "data")
     assessing = served.portal.registry.assessing
-    until(lambda: assessing.attempt(LEARNER, int(attempt), "en").state == "passed")
+    until(lambda: assessing.attempt(LEARNER, int(attempt), "en").state == "passed", 60)
     assert lease in {one["id"] for one in served.settled()}
     assert len(served.settled()) == 2
     served.stop()

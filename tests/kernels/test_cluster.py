@@ -537,7 +537,7 @@ def test_a_killed_agent_loses_its_lease_and_another_one_is_asked_for(
         [lease] = served.leases()
         [agent] = processes(lease["id"], "nvlkernels.agent")
         agent.kill()
-        until(lambda: [found for found in served.leases() if found["id"] != lease["id"]])
+        until(lambda: [found for found in served.leases() if found["id"] != lease["id"]], 30)
         assert client.submit(double, 21).result(timeout=30) == 42
         told = "\n".join(text for _, text in cluster._cluster_manager_logs)
         assert "was silent for longer than the grace time" in told

@@ -105,7 +105,7 @@ def test_a_gang_that_loses_a_node_loses_its_lease_and_another_one_is_asked_for(
         [first] = on_two_nodes.leases()
         [agent] = agents(first["id"], "nvl001-02")
         agent.kill()
-        [second] = until(lambda: [lease for lease in on_two_nodes.leases() if lease["id"] != first["id"]])
+        [second] = until(lambda: [lease for lease in on_two_nodes.leases() if lease["id"] != first["id"]], 60)
         client.wait_for_workers(2)
         assert second["gpus"] == 2
         assert on_two_nodes.api("GET", f"/leases/{first['id']}")["end_reason"] == "lost"

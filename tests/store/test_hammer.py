@@ -29,7 +29,7 @@ from nvlhub.ports import free_port
 from nvlhub.store import Store, verify
 from nvlhub.wire import Span
 from tests.hammer.points import POINTS, Orders
-from tests.hammer.portal import CLIENTS
+from tests.hammer.portal import CLIENTS, GRACE
 from tests.slurm.kit import SLEEPER, jobs
 from tests.waiting import until
 
@@ -129,9 +129,9 @@ class Hammer:
     def rest(self) -> None:
         """Let the clients give everything back, then stop the portal."""
         (self.data / "rest").touch()
-        assert [client.wait(120) for client in self.clients.values()] == [0] * CLIENTS
+        assert [client.wait(40) for client in self.clients.values()] == [0] * CLIENTS
         # An ask of a client that died was granted to nobody; its lease is lost after the grace.
-        until(lambda: not (self.tasks() or self.active()))
+        until(lambda: not (self.tasks() or self.active()), 6 * GRACE)
         assert self.portal is not None
         self.portal.terminate()
         self.portal.wait(60)

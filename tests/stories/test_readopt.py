@@ -137,7 +137,7 @@ async def test_a_cell_that_runs_on_while_the_server_is_away_is_not_taken_for_idl
         cell.cancel()
         await session.start_server()
         await eventually(lambda: _state(live, session, kernel) == "busy")
-        await eventually(lambda: _state(live, session, kernel) == "idle")
+        await eventually(lambda: _state(live, session, kernel) == "idle", 40)
         await kernel.connect()
         assert (await kernel.run("print(done)")).text == "True\n"
         await session.stop_server()
@@ -159,7 +159,7 @@ async def test_workers_of_a_kernel_that_is_taken_back_go_on(live: Live) -> None:
         await taken_back(session, kernel)
         summed = await kernel.run("print(client.submit(sum, [1, 2, 3]).result())")
         assert (summed.error, summed.text) == ("", "6\n")
-        await eventually(lambda: all(lease["beat_at"] > at + 10 for lease in live.api("GET", "/leases")["items"]))
+        await eventually(lambda: all(lease["beat_at"] > at + 10 for lease in live.api("GET", "/leases")["items"]), 40)
         assert {lease["id"] for lease in live.api("GET", "/leases")["items"]} == before
         # A restart is the end of the cluster, and of what it held.
         assert (await session.jupyter("POST", f"/api/kernels/{kernel.id}/restart")).status_code == 200

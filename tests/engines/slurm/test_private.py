@@ -69,7 +69,7 @@ def test_a_job_runs_soon_on_a_named_tray_with_its_gpu(slurm: Slurm) -> None:
     slurm.add_account("quick")
     begun = time.monotonic()
     job = submit(slurm, "--account=quick", "--comment=nvlhub:abc")
-    slurm.until(lambda: state(slurm, job) == "RUNNING", "a running job")
+    slurm.until(lambda: state(slurm, job) == "RUNNING", "a running job", patience=30)
     assert time.monotonic() - begun < 5
     shown = slurm.run("scontrol", "show", "job", "-d", job)
     assert "Nodes=nvl001-" in shown
@@ -77,7 +77,7 @@ def test_a_job_runs_soon_on_a_named_tray_with_its_gpu(slurm: Slurm) -> None:
     slurm.run("scancel", job)
     slurm.until(lambda: state(slurm, job) == "CANCELLED", "a cancelled job")
     told = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "account,alloctres,comment")
-    slurm.until(lambda: "gres/gpu=1,mem=8000M,node=1|nvlhub:abc" in slurm.run(*told), "its record")
+    slurm.until(lambda: "gres/gpu=1,mem=8000M,node=1|nvlhub:abc" in slurm.run(*told), "its record", patience=20)
 
 
 def test_every_daemon_listens_on_the_address_of_the_machines_name_alone(slurm: Slurm) -> None:
@@ -131,7 +131,7 @@ def test_jobs_outlive_the_controller_and_fail_with_their_node(directory: Path) -
         slurm.until(lambda: state(slurm, second) == "CANCELLED", "the end of the other job")
         slurm.start_accounting()
         ends = ("sacct", "-n", "-P", "-X", "-j", f"{first},{second}", "-o", "state")
-        slurm.until(lambda: "NODE_FAIL\nCANCELLED" in slurm.run(*ends), "the records")
+        slurm.until(lambda: "NODE_FAIL\nCANCELLED" in slurm.run(*ends), "the records", patience=30)
         left = submit(slurm)
         slurm.until(lambda: state(slurm, left) == "RUNNING", "a running job")
     assert of(slurm.conf) == []

@@ -123,14 +123,14 @@ def test_what_the_portal_holds_starts_and_what_is_beyond_does_not(slurm: Slurm, 
         submit(slurm, "--account=demo", "--gres=gpu:1", f"--time={(lease.seconds + GRACE) // 60 + 2}")
         for lease in leases
     ]
-    slurm.until(lambda: {job(slurm, number)[0] for number in numbers} == {"RUNNING"}, "the start of all")
+    slurm.until(lambda: {job(slurm, number)[0] for number in numbers} == {"RUNNING"}, "the start of all", patience=30)
     there.run("project", "set", "demo", "--no-cap")
     sync(there, "--apply")
     # Somebody who gets past the portal finds no more than what was rounded up.
     spare = minutes_of(slurm, "demo") - 600
     assert spare <= 60
     beyond = submit(slurm, "--account=demo", "--gres=gpu:4", f"--time={spare // 4 + 1}")
-    slurm.until(lambda: job(slurm, beyond)[1] == "AssocGrpGRESMinutes", "the reason")
+    slurm.until(lambda: job(slurm, beyond)[1] == "AssocGrpGRESMinutes", "the reason", patience=30)
     # What could never start is refused at once.
     assert "AssocGrpGRESMinutes" in refused(slurm, "--account=demo", "--gres=gpu:4", "--time=10000")
 
@@ -144,7 +144,7 @@ def test_who_was_awarded_nothing_starts_nothing_and_pre_emptible_leases_are_not_
     sync(there, "--apply")
     assert minutes_of(slurm, "demo") == 0
     number = submit(slurm, "--account=nvlhub.low", "--gres=gpu:4", "--time=1000")
-    slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start")
+    slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start", patience=30)
     assert "AssocGrpGRESMinutes" in refused(slurm, "--account=demo", "--gres=gpu:1", "--time=1")
 
 
@@ -152,7 +152,7 @@ def test_what_jobs_still_use_is_left_until_they_end(slurm: Slurm, there: Termina
     there.run("programme", "set", "demo", "--at-zero", "low_priority")
     sync(there, "--apply")
     number = submit(slurm, "--account=nvlhub.low", "--gres=gpu:1", "--time=10")
-    slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start")
+    slurm.until(lambda: job(slurm, number)[0] == "RUNNING", "the start", patience=30)
     there.run("programme", "set", "demo", "--at-zero", "stop")
     assert states(sync(there, "--apply")) == {"left until its jobs end"}
     slurm.cancel_all()
@@ -201,14 +201,14 @@ def test_a_reservation_keeps_trays_for_its_project_until_it_is_taken_away(slurm:
     job_of = ("--gres=gpu:1", "--time=5", f"--nodelist={node}")
     stranger = submit(slurm, "--account=second-other", *job_of)
     member = submit(slurm, "--account=demo", f"--reservation={name}", *job_of)
-    slurm.until(lambda: job(slurm, member)[0] == "RUNNING", "the member's start")
-    slurm.until(lambda: "reserved" in job(slurm, stranger)[1].lower(), "the stranger's wait")
+    slurm.until(lambda: job(slurm, member)[0] == "RUNNING", "the member's start", patience=30)
+    slurm.until(lambda: "reserved" in job(slurm, stranger)[1].lower(), "the stranger's wait", patience=30)
     assert "Access denied" in refused(slurm, "--account=second-other", f"--reservation={name}", *job_of)
     # A place of its project outside of it can be had, too.
     elsewhere = submit(
         slurm, "--account=demo", f"--reservation={name}", "--gres=gpu:1", "--time=5", "--nodelist=nvl001-18"
     )
-    slurm.until(lambda: job(slurm, elsewhere)[0] == "RUNNING", "the start elsewhere")
+    slurm.until(lambda: job(slurm, elsewhere)[0] == "RUNNING", "the start elsewhere", patience=30)
     # It is taken away while its jobs run: they go on, and it keeps nobody out any more.
     there.kit.registry.reservations.cancel(ADMIN, int(made.id))
     [gone] = reserve(there, "--apply")
